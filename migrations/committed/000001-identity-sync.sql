@@ -1,0 +1,2813 @@
+--! Previous: -
+--! Hash: sha1:5f9f8b5de77652d3e44aa3b9537173789bc3a44f
+--! Message: identity sync
+
+-- The station's identity tables: production has them, with rows in them; everywhere else they are made here.
+
+create table if not exists wxyc_schema.library_identity (
+  library_id integer primary key references wxyc_schema.library (id),
+  discogs_master_id integer,
+  discogs_release_id integer,
+  musicbrainz_release_group_mbid uuid,
+  musicbrainz_release_mbid uuid,
+  musicbrainz_recording_mbid uuid,
+  wikidata_qid text,
+  spotify_id text,
+  apple_music_id text,
+  last_verified_at timestamptz not null,
+  method text not null,
+  confidence real not null check (confidence between 0 and 1),
+  agreement_sources text,
+  notes text,
+  distinct_unresolved_sources integer generated always as (
+    num_nulls(
+      discogs_master_id, discogs_release_id,
+      musicbrainz_release_group_mbid, musicbrainz_release_mbid, musicbrainz_recording_mbid,
+      wikidata_qid, spotify_id, apple_music_id
+    )
+  ) stored
+);
+
+create index if not exists library_identity_confidence_unresolved_idx
+  on wxyc_schema.library_identity (confidence, distinct_unresolved_sources desc);
+
+create table if not exists wxyc_schema.library_identity_source (
+  library_id integer not null references wxyc_schema.library (id),
+  source text not null,
+  external_id text not null,
+  method text not null,
+  confidence real not null check (confidence between 0 and 1),
+  last_verified_at timestamptz not null,
+  boost_sources text,
+  notes text,
+  primary key (library_id, source)
+);
+
+create table if not exists wxyc_schema.library_identity_history (
+  history_id serial primary key,
+  library_id integer not null,
+  discogs_master_id integer,
+  discogs_release_id integer,
+  musicbrainz_release_group_mbid uuid,
+  musicbrainz_release_mbid uuid,
+  musicbrainz_recording_mbid uuid,
+  wikidata_qid text,
+  spotify_id text,
+  apple_music_id text,
+  last_verified_at timestamptz,
+  method text,
+  confidence real,
+  agreement_sources text,
+  notes text,
+  superseded_at timestamptz not null default now(),
+  superseded_reason text not null,
+  reason_category text,
+  archived_at timestamptz
+);
+
+-- The artist-level ids that LML composes and that had no column yet.
+
+alter table wxyc_schema.library_identity
+  add column if not exists discogs_artist_id integer,
+  add column if not exists musicbrainz_artist_id text,
+  add column if not exists bandcamp_id text;
+
+alter table wxyc_schema.library_identity_history
+  add column if not exists discogs_artist_id integer,
+  add column if not exists musicbrainz_artist_id text,
+  add column if not exists bandcamp_id text;
+
+-- Every confirmation updates last_verified_at, the one column in no index: half-filled pages keep those updates HOT.
+alter table wxyc_schema.library_identity set (fillfactor = 50);
+
+create schema identity_sync;
+
+comment on schema identity_sync is
+  'Keeps the identity tables in step with LML: chooses candidates, judges verdicts and is their only writer.';
+
+-- A verdict while it is judged and settled. Named as in the report; the ids as the main row''s columns are called.
+
+create type identity_sync.judged_source as (
+  source text,
+  external_id text,
+  method text,
+  confidence real,
+  out_of_band boolean
+);
+
+create type identity_sync.judged_verdict as (
+  ordinal integer,
+  library_id integer,
+  outcome text,
+  discogs_artist_id integer,
+  musicbrainz_artist_id text,
+  wikidata_qid text,
+  spotify_id text,
+  apple_music_id text,
+  bandcamp_id text,
+  method text,
+  confidence real,
+  sources identity_sync.judged_source[],
+  null_confidence integer,
+  duplicate integer,
+  out_of_band integer
+);
+
+create type identity_sync.source_change as (
+  library_id integer,
+  source text,
+  external_id text,
+  method text,
+  confidence real,
+  action text
+);
+
+create type identity_sync.refusal as (
+  path text,
+  value jsonb,
+  reason text
+);
+
+create type identity_sync.verdict_outcome as (
+  ordinal integer,
+  library_id integer,
+  outcome text
+);
+
+create type identity_sync.writer_refusal as (
+  library_id integer,
+  sqlstate text,
+  message text,
+  constraint_name text
+);
+
+create type identity_sync.settled_verdicts as (
+  inserted integer[],
+  changed integer[],
+  unchanged integer[],
+  manual_precedence integer[],
+  stale_verdict integer[],
+  library_gone integer[],
+  refused identity_sync.writer_refusal[],
+  history_ids integer[],
+  source_inserted integer,
+  source_changed integer,
+  source_unchanged integer,
+  source_removed integer
+);
+
+--! Included functions/empty_report.sql
+-- The report with every key at zero: the one place where its keys are written down.
+-- Whoever counts adds to this, so every key is always there.
+-- It takes nothing and refuses nothing.
+create or replace function identity_sync.empty_report()
+returns jsonb
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select '{
+    "scanned": 0,
+    "rows_resolved": 0,
+    "rows_resolved_compilation": 0,
+    "rows_unresolved": 0,
+    "rows_skipped": {
+      "compilation": 0,
+      "lml_error": 0,
+      "writer_error": 0,
+      "lml_cardinality_mismatch": 0,
+      "lml_untrusted_library_id": 0,
+      "invalid_verdict": 0,
+      "manual_precedence": 0,
+      "stale_verdict": 0,
+      "library_gone": 0,
+      "poison_input": 0
+    },
+    "source_rows_skipped_null_confidence": 0,
+    "source_rows_skipped_duplicate": 0,
+    "source_rows_out_of_band": 0,
+    "identity": {"inserted": 0, "changed": 0, "unchanged": 0},
+    "source": {"inserted": 0, "changed": 0, "unchanged": 0, "removed": 0},
+    "compilation_track": {
+      "written": 0, "unlinked": 0, "unchanged": 0, "librarian": 0,
+      "no_cta_match": 0, "no_resolved_name": 0, "unusable": 0,
+      "no_catalog_artist": 0, "ambiguous_position": 0, "position_written": 0, "confidence_out_of_range": 0
+    }
+  }'::jsonb;
+$$;
+
+revoke all on function identity_sync.empty_report() from public;
+
+comment on function identity_sync.empty_report() is
+  'Takes nothing; returns the report of the contract with every key present and every count 0.';
+--! EndIncluded functions/empty_report.sql
+--! Included functions/report_adds_up.sql
+-- The sum rule, as a check constraint uses it: scanned is the ids asked plus the results nobody asked for, and every
+-- one of them has exactly one outcome. Identities written are the rows resolved, whichever way they were written.
+-- A report that lacks a key does not add up.
+create or replace function identity_sync.report_adds_up(report jsonb, asked integer, unasked integer)
+returns boolean
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(
+    (report ->> 'scanned')::integer = asked + unasked
+    and (report ->> 'scanned')::integer
+      = (report ->> 'rows_resolved')::integer
+        + (report ->> 'rows_resolved_compilation')::integer
+        + (report ->> 'rows_unresolved')::integer
+        + (select sum(skipped.value::integer) from jsonb_each_text(report -> 'rows_skipped') as skipped)
+    and (report ->> 'rows_resolved')::integer
+      = (select sum(written.value::integer) from jsonb_each_text(report -> 'identity') as written),
+    false
+  );
+$$;
+
+revoke all on function identity_sync.report_adds_up(jsonb, integer, integer) from public;
+
+comment on function identity_sync.report_adds_up(jsonb, integer, integer) is
+  'Takes a report, the ids asked and the results nobody asked for; returns whether every one of them is counted exactly once.';
+--! EndIncluded functions/report_adds_up.sql
+--! Included functions/add_reports.sql
+-- Adds two reports key by key: numbers are summed, objects are added in turn.
+-- It is the step of the aggregate sum_reports, so a run's report is the sum over its batches by construction.
+-- Adding to nothing gives the other report as it is.
+create or replace function identity_sync.add_reports(total jsonb, report jsonb)
+returns jsonb
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if total is null or report is null then
+    return coalesce(total, report);
+  end if;
+  return (
+    select
+      jsonb_object_agg(
+        entry.key,
+        case jsonb_typeof(entry.value)
+          when 'object' then identity_sync.add_reports(total -> entry.key, entry.value)
+          else to_jsonb((total ->> entry.key)::bigint + entry.value::bigint)
+        end
+      )
+    from jsonb_each(report) as entry
+  );
+end;
+$$;
+
+revoke all on function identity_sync.add_reports(jsonb, jsonb) from public;
+
+comment on function identity_sync.add_reports(jsonb, jsonb) is
+  'Takes two reports of one shape, either of them NULL; returns the report whose every number is the sum of the two.';
+--! EndIncluded functions/add_reports.sql
+
+create aggregate identity_sync.sum_reports(jsonb) (
+  sfunc = identity_sync.add_reports,
+  stype = jsonb,
+  parallel = safe
+);
+
+comment on aggregate identity_sync.sum_reports(jsonb) is
+  'Takes reports of one shape; returns the report whose every number is the sum over them, NULL over none.';
+
+-- A run: one pass over the rows that were due when it was planned.
+
+create table identity_sync.run (
+  run_id bigint generated always as identity primary key,
+  scope text not null check (scope in ('due', 'refresh', 'recheck', 'ids')),
+  dry_run boolean not null,
+  stale_days integer not null,
+  unresolved_retry_days integer not null,
+  include_null_canonical boolean not null,
+  partition_index integer not null,
+  partition_count integer not null,
+  ids integer[],
+  strict_bands boolean not null,
+  planned integer not null default 0,
+  opened_by text not null,
+  started_at timestamptz not null default clock_timestamp(),
+  finished_at timestamptz,
+  stop_reason text,
+  outcome text check (outcome in ('completed', 'failed', 'stopped')),
+  outcome_reason text,
+  check ((finished_at is null) = (outcome is null))
+);
+
+-- One open run a scope: the guard against a retried job and the next tick of its cron running side by side.
+create unique index run_one_open_idx
+  on identity_sync.run (scope, partition_index, partition_count, (coalesce(ids, '{}')), dry_run)
+  where finished_at is null;
+
+-- A batch: up to BATCH_SIZE libraries of one cohort, asked in one call; its lease is what a dead process leaves behind.
+
+create table identity_sync.batch (
+  batch_id bigint generated always as identity primary key,
+  run_id bigint not null references identity_sync.run on delete cascade,
+  cohort text not null check (cohort in ('va', 'non_va')),
+  library_ids integer[] not null,
+  state text not null default 'open'
+    check (state in ('open', 'asked', 'answered', 'settled', 'failed', 'abandoned')),
+  holder text,
+  leased_until timestamptz,
+  answer text,
+  answered_at timestamptz,
+  failure text,
+  closed_at timestamptz,
+  check ((state in ('asked', 'answered')) = (holder is not null)),
+  check ((holder is null) = (leased_until is null)),
+  check ((state in ('settled', 'failed', 'abandoned')) = (closed_at is not null))
+);
+
+create index batch_run_idx on identity_sync.batch (run_id, batch_id);
+create index batch_unfinished_idx on identity_sync.batch (run_id, batch_id) where closed_at is null;
+
+-- A call: what LML was asked and how it went. A row without answered_at and past its batch's lease died with its process.
+
+create table identity_sync.lml_call (
+  call_id bigint generated always as identity primary key,
+  batch_id bigint not null references identity_sync.batch on delete cascade,
+  holder text not null,
+  asked integer not null,
+  started_at timestamptz not null default clock_timestamp(),
+  answered_at timestamptz,
+  latency_ms integer,
+  http_status integer,
+  failure text
+);
+
+create index lml_call_batch_idx on identity_sync.lml_call (batch_id);
+
+-- A settlement: one call of the writer, what it reported and what it wrote, for the run''s report and for undoing it.
+
+create table identity_sync.settlement (
+  settlement_id bigint generated always as identity primary key,
+  run_id bigint,
+  batch_id bigint,
+  rehearsal boolean not null default false,
+  origin text not null,
+  verified_at timestamptz not null,
+  settled_by text not null default session_user,
+  settled_at timestamptz not null default clock_timestamp(),
+  asked integer not null,
+  unasked integer not null,
+  report jsonb not null,
+  inserted_ids integer[] not null default '{}',
+  history_ids integer[] not null default '{}',
+  constraint settlement_report_adds_up check (identity_sync.report_adds_up(report, asked, unasked))
+);
+
+create index settlement_run_idx on identity_sync.settlement (run_id) where run_id is not null;
+
+-- An attempt: the durable mark of an answer that left no fresh identity, so that the row is not asked again before its time.
+
+create table identity_sync.attempt (
+  library_id integer primary key,
+  outcome text not null check (
+    outcome in (
+      'unresolved', 'compilation', 'invalid_verdict', 'writer_error', 'poison_input', 'manual_precedence', 'released'
+    )
+  ),
+  attempted_at timestamptz not null,
+  settlement_id bigint
+);
+
+comment on column identity_sync.attempt.outcome is
+  'What came of asking; released is an operator''s mark that makes the row due whatever else holds.';
+
+-- Quarantine: what was refused, why, and as it came. verdict_text holds what jsonb cannot.
+
+create table identity_sync.quarantined_verdict (
+  quarantine_id bigint generated always as identity primary key,
+  settlement_id bigint not null,
+  library_id integer,
+  outcome text not null check (
+    outcome in ('invalid_verdict', 'writer_error', 'lml_untrusted_library_id', 'poison_input')
+  ),
+  reason text not null,
+  path text,
+  value jsonb,
+  sqlstate text,
+  message text,
+  constraint_name text,
+  verdict jsonb,
+  verdict_text text,
+  origin text not null,
+  verified_at timestamptz not null,
+  strict_bands boolean not null,
+  quarantined_at timestamptz not null default clock_timestamp(),
+  closed_at timestamptz,
+  closed_reason text,
+  check ((closed_at is null) = (closed_reason is null))
+);
+
+create unique index quarantined_verdict_one_open_idx
+  on identity_sync.quarantined_verdict (library_id)
+  where closed_at is null;
+
+create index quarantined_verdict_settlement_idx on identity_sync.quarantined_verdict (settlement_id);
+
+-- Superseded source rows: as each was before a verdict changed, removed or added it (added: all of it NULL).
+
+create table identity_sync.superseded_source (
+  superseded_id bigint generated always as identity primary key,
+  settlement_id bigint not null,
+  library_id integer not null,
+  source text not null,
+  action text not null check (action in ('changed', 'removed', 'inserted')),
+  external_id text,
+  method text,
+  confidence real,
+  last_verified_at timestamptz,
+  boost_sources text,
+  notes text,
+  superseded_at timestamptz not null default clock_timestamp(),
+  superseded_reason text not null,
+  check ((action = 'inserted') = (external_id is null))
+);
+
+create index superseded_source_library_idx on identity_sync.superseded_source (library_id);
+create index superseded_source_settlement_idx on identity_sync.superseded_source (settlement_id);
+
+-- Functions, in the order in which a verdict meets them.
+
+--! Included functions/identity_candidates.sql
+-- The rows that a run would ask LML for, with the cohort that decides the size of their batch.
+-- A row whose artist name is NULL or blank is never one, since LML would refuse its whole batch; a released row always is.
+-- It writes nothing, and after a run the rows which that run settled are no candidates of the scope due.
+create or replace function identity_sync.identity_candidates(
+  scope text default 'due',
+  stale_days integer default 7,
+  unresolved_retry_days integer default 30,
+  include_null_canonical boolean default false,
+  partition_index integer default 0,
+  partition_count integer default 1,
+  ids integer[] default null
+)
+returns table (library_id integer, cohort text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  stale_before constant timestamptz := clock_timestamp() - make_interval(days => stale_days);
+  retry_before constant timestamptz := clock_timestamp() - make_interval(days => unresolved_retry_days);
+begin
+  if scope is null or scope not in ('due', 'refresh', 'recheck', 'ids') then
+    raise exception using
+      errcode = 'LS001',
+      message = format('scope is %s', coalesce(quote_literal(scope), 'NULL')),
+      hint = 'Allowed: due, refresh, recheck, ids.';
+  end if;
+  if scope = 'ids' and ids is null then
+    raise exception using
+      errcode = 'LS001',
+      message = 'scope is ids, and ids is NULL',
+      hint = 'Name the library ids: ids => array[1, 2, 3].';
+  end if;
+  if stale_days is null or stale_days < 0 then
+    raise exception using
+      errcode = 'LS001',
+      message = format('stale_days is %s', coalesce(stale_days::text, 'NULL')),
+      hint = 'Allowed: 0 days and more.';
+  end if;
+  if unresolved_retry_days is null or unresolved_retry_days < 0 then
+    raise exception using
+      errcode = 'LS001',
+      message = format('unresolved_retry_days is %s', coalesce(unresolved_retry_days::text, 'NULL')),
+      hint = 'Allowed: 0 days and more.';
+  end if;
+  if partition_count is null or partition_count not between 1 and 1024
+    or partition_index is null or partition_index not between 0 and partition_count - 1
+  then
+    raise exception using
+      errcode = 'LS001',
+      message = format(
+        'partition is %s/%s', coalesce(partition_index::text, 'NULL'), coalesce(partition_count::text, 'NULL')
+      ),
+      hint = 'Allowed: 0 <= partition_index < partition_count <= 1024.';
+  end if;
+
+  return query
+  select candidate.id, candidate.cohort
+  from (
+    select
+      library.id,
+      case
+        when coalesce(library.code_volume_letters, '') like 'Z%'
+          or exists (
+            select from wxyc_schema.compilation_track_artist as credit where credit.library_id = library.id
+          )
+        then 'va'
+        else 'non_va'
+      end as cohort,
+      library.canonical_entity_id is not null as is_canonical,
+      identity.last_verified_at,
+      attempt.outcome as attempted,
+      attempt.attempted_at
+    from wxyc_schema.library
+    left join wxyc_schema.library_identity as identity on identity.library_id = library.id
+    left join identity_sync.attempt on attempt.library_id = library.id
+    where library.id % partition_count = partition_index
+      and (identity_candidates.ids is null or library.id = any (identity_candidates.ids))
+      and library.artist_name !~ '^\s*$'
+  ) as candidate
+  where case scope
+    when 'ids' then true
+    when 'refresh' then candidate.is_canonical or candidate.last_verified_at <= stale_before
+    when 'recheck' then candidate.cohort = 'va' and candidate.attempted not in ('manual_precedence', 'released')
+    when 'due' then
+      candidate.attempted is not distinct from 'released'
+      or (
+        (candidate.is_canonical or candidate.last_verified_at is not null or include_null_canonical)
+        and coalesce(candidate.last_verified_at <= stale_before, true)
+        and coalesce(
+          candidate.attempted_at <= case candidate.attempted
+            when 'manual_precedence' then stale_before
+            else retry_before
+          end,
+          true
+        )
+      )
+  end;
+end;
+$$;
+
+revoke all on function identity_sync.identity_candidates(text, integer, integer, boolean, integer, integer, integer[])
+from public;
+
+comment on function identity_sync.identity_candidates(text, integer, integer, boolean, integer, integer, integer[]) is
+  'Takes a scope (due, refresh, recheck, ids), the days after which an identity is stale and an answer in vain is asked again, whether rows without a canonical entity count, a partition (id % count = index) and ids to narrow it to; returns the rows a run would ask for and their cohort (va: compilation-shaped, non_va). Raises LS001 for a value out of range.';
+--! EndIncluded functions/identity_candidates.sql
+--! Included functions/plan_identity_run.sql
+-- Opens a run: cuts its candidates into batches of one cohort each and enqueues the lanes that carry them, all in one
+-- transaction. While the same run (scope, partition, ids, dry_run) is open, that one's id is returned instead; a library
+-- that another open run holds is left to it, except that a dry run neither joins nor blocks a real one.
+-- A run with nothing to ask is closed at once.
+create or replace function identity_sync.plan_identity_run(
+  scope text default 'due',
+  stale_days integer default 7,
+  unresolved_retry_days integer default 30,
+  include_null_canonical boolean default false,
+  partition_index integer default 0,
+  partition_count integer default 1,
+  ids integer[] default null,
+  batch_size integer default 500,
+  va_batch_size integer default 100,
+  dry_run boolean default false,
+  strict_bands boolean default false,
+  lanes integer default 2,
+  opened_by text default session_user
+)
+returns bigint
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  named_ids constant integer[] := (
+    select array_agg(distinct named.id order by named.id) from unnest(ids) as named (id) where named.id is not null
+  );
+  opened bigint;
+  batch_count integer;
+  planned_count integer;
+begin
+  if batch_size is null or batch_size not between 1 and 1000 then
+    raise exception using
+      errcode = 'LS001',
+      message = format('batch_size is %s', coalesce(batch_size::text, 'NULL')),
+      hint = 'Allowed: 1 to 1000 libraries, the cap of LML.';
+  end if;
+  if va_batch_size is null or va_batch_size not between 1 and 1000 then
+    raise exception using
+      errcode = 'LS001',
+      message = format('va_batch_size is %s', coalesce(va_batch_size::text, 'NULL')),
+      hint = 'Allowed: 1 to 1000 libraries, the cap of LML.';
+  end if;
+  if lanes is null or lanes not between 1 and 32 then
+    raise exception using
+      errcode = 'LS001',
+      message = format('lanes is %s', coalesce(lanes::text, 'NULL')),
+      hint = 'Allowed: 1 to 32 calls in flight.';
+  end if;
+
+  -- One planner at a time, so that no two runs cut the same library into batches of theirs.
+  perform pg_advisory_xact_lock(hashtext('identity_sync.plan_identity_run'));
+
+  select run.run_id
+  into opened
+  from identity_sync.run
+  where run.finished_at is null
+    and run.scope = plan_identity_run.scope
+    and run.partition_index = plan_identity_run.partition_index
+    and run.partition_count = plan_identity_run.partition_count
+    and run.ids is not distinct from named_ids
+    and run.dry_run = plan_identity_run.dry_run;
+
+  if found then
+    perform identity_sync.enlist_lanes(opened, lanes);
+    return opened;
+  end if;
+
+  insert into identity_sync.run (
+    scope, dry_run, stale_days, unresolved_retry_days, include_null_canonical,
+    partition_index, partition_count, ids, strict_bands, opened_by
+  )
+  values (
+    plan_identity_run.scope, plan_identity_run.dry_run, plan_identity_run.stale_days,
+    plan_identity_run.unresolved_retry_days, plan_identity_run.include_null_canonical,
+    plan_identity_run.partition_index, plan_identity_run.partition_count, named_ids,
+    plan_identity_run.strict_bands, plan_identity_run.opened_by
+  )
+  returning run_id into opened;
+
+  with held as (
+    select unnest(batch.library_ids) as library_id
+    from identity_sync.batch
+    join identity_sync.run on run.run_id = batch.run_id
+    where batch.closed_at is null and not run.dry_run and not plan_identity_run.dry_run
+  ),
+  candidate as (
+    select
+      due.library_id,
+      due.cohort,
+      (row_number() over (partition by due.cohort order by due.library_id) - 1)
+        / case due.cohort when 'va' then va_batch_size else batch_size end as page
+    from identity_sync.identity_candidates(
+      scope => plan_identity_run.scope,
+      stale_days => plan_identity_run.stale_days,
+      unresolved_retry_days => plan_identity_run.unresolved_retry_days,
+      include_null_canonical => plan_identity_run.include_null_canonical,
+      partition_index => plan_identity_run.partition_index,
+      partition_count => plan_identity_run.partition_count,
+      ids => coalesce(named_ids, case when ids is not null then '{}'::integer[] end)
+    ) as due
+    where not exists (select from held where held.library_id = due.library_id)
+  ),
+  cut as (
+    insert into identity_sync.batch (run_id, cohort, library_ids)
+    select opened, candidate.cohort, array_agg(candidate.library_id order by candidate.library_id)
+    from candidate
+    group by candidate.cohort, candidate.page
+    order by candidate.cohort desc, candidate.page
+    returning batch.library_ids
+  )
+  select count(*), coalesce(sum(cardinality(cut.library_ids)), 0)
+  into batch_count, planned_count
+  from cut;
+
+  update identity_sync.run
+  set planned = planned_count
+  where run.run_id = opened;
+
+  if batch_count = 0 then
+    perform identity_sync.close_identity_run(opened);
+  else
+    perform identity_sync.enlist_lanes(opened, lanes);
+  end if;
+
+  return opened;
+end;
+$$;
+
+revoke all on function identity_sync.plan_identity_run(
+  text, integer, integer, boolean, integer, integer, integer[], integer, integer, boolean, boolean, integer, text
+) from public;
+
+comment on function identity_sync.plan_identity_run(
+  text, integer, integer, boolean, integer, integer, integer[], integer, integer, boolean, boolean, integer, text
+) is
+  'Takes the knobs of identity_candidates, the libraries a batch of either cohort (1 to 1000), whether nothing is to be written in the end, whether bands are strict, how many calls may be in flight (1 to 32) and who opens the run; returns the id of the run opened, or of the same run where it is open already. Raises LS001 for a value out of range.';
+--! EndIncluded functions/plan_identity_run.sql
+--! Included functions/enlist_lanes.sql
+-- Enqueues lanes for a run: jobs that each carry one batch after another until none is left.
+-- More lanes than calls may be in flight do no harm, since claim_identity_batch holds them back; a run that is over, or
+-- has nothing unfinished, gets none.
+create or replace function identity_sync.enlist_lanes(run_id bigint, lanes integer)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform graphile_worker.add_job(
+    'carry_identity_run', json_build_object('run_id', enlist_lanes.run_id::text), max_attempts => 3
+  )
+  from generate_series(
+    1,
+    least(
+      lanes,
+      (select count(*) from identity_sync.batch where batch.run_id = enlist_lanes.run_id and batch.closed_at is null)
+    )
+  );
+end;
+$$;
+
+revoke all on function identity_sync.enlist_lanes(bigint, integer) from public;
+
+comment on function identity_sync.enlist_lanes(bigint, integer) is
+  'Takes a run and how many calls it may have in flight; enqueues that many carry_identity_run jobs, or as many as it has unfinished batches.';
+--! EndIncluded functions/enlist_lanes.sql
+--! Included functions/identity_batch_request.sql
+-- The request body of a batch, ready to send, made from the catalogue's rows as they are now.
+-- Rows that are gone, or have lost their artist name, are left out; NULL says that none is left to ask.
+-- Asking for it changes nothing: claim_identity_batch is what takes a batch.
+create or replace function identity_sync.identity_batch_request(batch_id bigint)
+returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  requested constant integer[] := (
+    select batch.library_ids from identity_sync.batch where batch.batch_id = identity_batch_request.batch_id
+  );
+begin
+  if requested is null then
+    raise exception using
+      errcode = 'LS002',
+      message = format('there is no batch %s', coalesce(batch_id::text, 'NULL'));
+  end if;
+
+  return (
+    select
+      '{"inputs":['
+      || string_agg(
+        json_build_object(
+          'library_id', library.id,
+          'artist_name', library.artist_name,
+          'album_title', library.album_title,
+          'legacy_release_id', library.legacy_release_id
+        )::text,
+        ','
+        order by library.id
+      )
+      || '],"include_tracks":true}'
+    from wxyc_schema.library
+    where library.id = any (requested) and library.artist_name !~ '^\s*$'
+  );
+end;
+$$;
+
+revoke all on function identity_sync.identity_batch_request(bigint) from public;
+
+comment on function identity_sync.identity_batch_request(bigint) is
+  'Takes a batch; returns the JSON text to POST to LML for it, NULL where no row is left to ask. Raises LS002 for an unknown batch.';
+--! EndIncluded functions/identity_batch_request.sql
+--! Included functions/claim_identity_batch.sql
+-- Takes the next batch of a run for one caller, with a lease, unless as many calls as allowed are in flight already.
+-- The limit holds over all processes and runs of the database, since claims wait for one another and count leases here;
+-- "answered" gives up the place in flight of the caller's last call, whose answer is still being settled.
+-- No row: the run has nothing unfinished. A row without a batch: ask again after wait_ms.
+create or replace function identity_sync.claim_identity_batch(
+  run_id bigint,
+  holder text,
+  concurrency integer,
+  lease_ms integer,
+  answered bigint default null
+)
+returns table (batch_id bigint, request text, wait_ms integer)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  lease_end constant timestamptz := clock_timestamp() + lease_ms * interval '1 millisecond';
+  in_flight integer;
+begin
+  perform pg_advisory_xact_lock(hashtext('identity_sync.claim_identity_batch'));
+
+  update identity_sync.batch
+  set state = 'answered', leased_until = lease_end
+  where batch.batch_id = claim_identity_batch.answered
+    and batch.holder = claim_identity_batch.holder
+    and batch.state = 'asked';
+
+  -- What a dead process left behind is open again.
+  update identity_sync.batch
+  set state = 'open', holder = null, leased_until = null
+  where batch.closed_at is null and batch.leased_until < clock_timestamp();
+
+  select count(*)
+  into in_flight
+  from identity_sync.batch
+  where batch.closed_at is null and batch.state = 'asked';
+
+  loop
+    select batch.batch_id
+    into claim_identity_batch.batch_id
+    from identity_sync.batch
+    where batch.run_id = claim_identity_batch.run_id and batch.closed_at is null and batch.state = 'open'
+    order by batch.batch_id
+    limit 1;
+
+    if not found then
+      -- Somebody's batches are still on their way. Should he die, their leases run out and they are claimed here.
+      if exists (
+        select from identity_sync.batch where batch.run_id = claim_identity_batch.run_id and batch.closed_at is null
+      )
+      then
+        claim_identity_batch.wait_ms := 1000;
+        return next;
+      end if;
+      return;
+    end if;
+
+    if in_flight >= concurrency then
+      claim_identity_batch.batch_id := null;
+      claim_identity_batch.wait_ms := 250;
+      return next;
+      return;
+    end if;
+
+    claim_identity_batch.request := identity_sync.identity_batch_request(claim_identity_batch.batch_id);
+    exit when request is not null;
+
+    perform identity_sync.close_identity_batch(claim_identity_batch.batch_id, '[]');
+    perform identity_sync.close_identity_run(claim_identity_batch.run_id);
+  end loop;
+
+  update identity_sync.batch
+  set state = 'asked', holder = claim_identity_batch.holder, leased_until = lease_end
+  where batch.batch_id = claim_identity_batch.batch_id;
+
+  insert into identity_sync.lml_call (batch_id, holder, asked)
+  select batch.batch_id, batch.holder, cardinality(batch.library_ids)
+  from identity_sync.batch
+  where batch.batch_id = claim_identity_batch.batch_id;
+
+  return next;
+end;
+$$;
+
+revoke all on function identity_sync.claim_identity_batch(bigint, text, integer, integer, bigint) from public;
+
+comment on function identity_sync.claim_identity_batch(bigint, text, integer, integer, bigint) is
+  'Takes a run, the name of the claiming lane, the calls allowed in flight over the whole database, the length of the lease in milliseconds and the lane''s batch whose answer has come; returns a batch with its request body, or a pause in milliseconds, or no row where nothing is unfinished.';
+--! EndIncluded functions/claim_identity_batch.sql
+--! Included functions/settle_identity_batch.sql
+-- Takes what came of a call and decides what becomes of its batch: an answer is judged and written (or rehearsed, in a
+-- dry run), anything else fails the batch, whose rows stay due. A key that LML refuses (401, 403) stops the whole run.
+-- A caller whose lease was lost meanwhile writes nothing.
+create or replace function identity_sync.settle_identity_batch(
+  batch_id bigint,
+  holder text,
+  http_status integer,
+  body text,
+  failure text,
+  latency_ms integer
+)
+returns text
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  asked_run bigint;
+  answer jsonb;
+  outcome text := 'settled';
+begin
+  select batch.run_id
+  into asked_run
+  from identity_sync.batch
+  where batch.batch_id = settle_identity_batch.batch_id
+    and batch.holder = settle_identity_batch.holder
+    and batch.state in ('asked', 'answered')
+  for update;
+
+  if not found then
+    return 'lost';
+  end if;
+
+  update identity_sync.lml_call
+  set
+    answered_at = clock_timestamp(),
+    latency_ms = settle_identity_batch.latency_ms,
+    http_status = settle_identity_batch.http_status,
+    failure = settle_identity_batch.failure
+  where lml_call.batch_id = settle_identity_batch.batch_id
+    and lml_call.holder = settle_identity_batch.holder
+    and lml_call.answered_at is null;
+
+  if failure is null and http_status = 200 then
+    answer := identity_sync.read_identity_answer(body);
+  end if;
+
+  if answer is not null then
+    perform identity_sync.close_identity_batch(batch_id, answer, body);
+  else
+    outcome := 'failed';
+    perform identity_sync.fail_identity_batch(
+      batch_id,
+      coalesce(failure, case when http_status = 200 then 'LML''s answer is no answer' else format('LML answered %s', http_status) end)
+    );
+  end if;
+
+  if http_status in (401, 403) then
+    perform identity_sync.stop_identity_run(
+      asked_run,
+      format('LML answered %s: the key is refused. Check LML_API_KEY; nothing more was asked.', http_status)
+    );
+  end if;
+
+  perform identity_sync.close_identity_run(asked_run);
+  return outcome;
+end;
+$$;
+
+revoke all on function identity_sync.settle_identity_batch(bigint, text, integer, text, text, integer) from public;
+
+comment on function identity_sync.settle_identity_batch(bigint, text, integer, text, text, integer) is
+  'Takes a claimed batch and its holder, the HTTP status and body that came (NULL: none), the failure in words where the call failed, and its duration in milliseconds; returns settled, failed, or lost where the lease is somebody else''s by now.';
+--! EndIncluded functions/settle_identity_batch.sql
+--! Included functions/give_back_identity_batch.sql
+-- Gives a claimed batch back unasked, or with its call cut off, so that somebody else claims it at once instead of after
+-- the lease. A batch that the holder no longer holds is left alone.
+create or replace function identity_sync.give_back_identity_batch(batch_id bigint, holder text)
+returns void
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  update identity_sync.batch
+  set state = 'open', holder = null, leased_until = null
+  where batch.batch_id = give_back_identity_batch.batch_id
+    and batch.holder = give_back_identity_batch.holder
+    and batch.closed_at is null;
+$$;
+
+revoke all on function identity_sync.give_back_identity_batch(bigint, text) from public;
+
+comment on function identity_sync.give_back_identity_batch(bigint, text) is
+  'Takes a batch and its holder; makes it claimable again.';
+--! EndIncluded functions/give_back_identity_batch.sql
+--! Included functions/close_identity_batch.sql
+-- Settles a batch with the answer that came for it: applied in a real run, rehearsed in a dry one, whose answer is kept
+-- so that exactly it can be applied later. The settlement is then known to belong to this batch and its run.
+create or replace function identity_sync.close_identity_batch(batch_id bigint, answer jsonb, body text default null)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  came_at constant timestamptz := clock_timestamp();
+  service constant text := 'consumer:lml-bulk';
+  asked record;
+  report jsonb;
+begin
+  select batch.library_ids, batch.run_id, run.dry_run, run.strict_bands
+  into strict asked
+  from identity_sync.batch
+  join identity_sync.run on run.run_id = batch.run_id
+  where batch.batch_id = close_identity_batch.batch_id;
+
+  if asked.dry_run then
+    report := identity_sync.rehearse_identity_verdicts(
+      answer, asked.library_ids, service, came_at, asked.strict_bands
+    );
+    insert into identity_sync.settlement (rehearsal, origin, verified_at, asked, unasked, report)
+    values (
+      true, service, came_at, cardinality(asked.library_ids),
+      (report ->> 'scanned')::integer - cardinality(asked.library_ids), report
+    );
+  else
+    perform identity_sync.apply_identity_verdicts(
+      answer, asked.library_ids, service, came_at, asked.strict_bands
+    );
+  end if;
+
+  update identity_sync.settlement
+  set run_id = asked.run_id, batch_id = close_identity_batch.batch_id
+  where settlement.settlement_id = currval('identity_sync.settlement_settlement_id_seq');
+
+  update identity_sync.batch
+  set
+    state = 'settled',
+    holder = null,
+    leased_until = null,
+    answer = case when asked.dry_run then body end,
+    answered_at = came_at,
+    closed_at = clock_timestamp()
+  where batch.batch_id = close_identity_batch.batch_id;
+end;
+$$;
+
+revoke all on function identity_sync.close_identity_batch(bigint, jsonb, text) from public;
+
+comment on function identity_sync.close_identity_batch(bigint, jsonb, text) is
+  'Takes a batch, LML''s answer for it and the answer''s text (kept for a dry run); applies or rehearses it and closes the batch.';
+--! EndIncluded functions/close_identity_batch.sql
+--! Included functions/fail_identity_batch.sql
+-- Gives a batch up: nothing is written for its rows and no mark is made, so that they are due in the next run.
+-- They are counted all the same, as lml_error where LML failed, or as writer_error where the database could not.
+create or replace function identity_sync.fail_identity_batch(batch_id bigint, failure text, counted_as text default 'lml_error')
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  failed record;
+begin
+  update identity_sync.batch
+  set
+    state = 'failed',
+    holder = null,
+    leased_until = null,
+    failure = fail_identity_batch.failure,
+    closed_at = clock_timestamp()
+  where batch.batch_id = fail_identity_batch.batch_id and batch.closed_at is null
+  returning batch.run_id, cardinality(batch.library_ids) as asked
+  into failed;
+
+  if not found then
+    return;
+  end if;
+
+  insert into identity_sync.settlement (run_id, batch_id, rehearsal, origin, verified_at, asked, unasked, report)
+  select
+    failed.run_id, fail_identity_batch.batch_id, run.dry_run, 'consumer:lml-bulk', clock_timestamp(), failed.asked, 0,
+    jsonb_set(
+      jsonb_set(identity_sync.empty_report(), '{scanned}', to_jsonb(failed.asked)),
+      array['rows_skipped', fail_identity_batch.counted_as],
+      to_jsonb(failed.asked)
+    )
+  from identity_sync.run
+  where run.run_id = failed.run_id;
+
+  perform identity_sync.close_identity_run(failed.run_id);
+end;
+$$;
+
+revoke all on function identity_sync.fail_identity_batch(bigint, text, text) from public;
+
+comment on function identity_sync.fail_identity_batch(bigint, text, text) is
+  'Takes a batch, why it failed, and the key of rows_skipped that its rows count as (lml_error or writer_error); closes it as failed. Closed already: nothing happens.';
+--! EndIncluded functions/fail_identity_batch.sql
+--! Included functions/close_identity_run.sql
+-- Ends a run when its last batch is closed, and says how it went: failed where a batch failed or more rows were refused
+-- than settled, stopped where it was told to, else completed. Those who close the last two batches at once wait for each
+-- other at the run's row, so that one of them sees that nothing is left.
+create or replace function identity_sync.close_identity_run(run_id bigint)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  failed_batches integer;
+  failure text;
+  report jsonb;
+  refused integer;
+  settled integer;
+begin
+  perform from identity_sync.run where run.run_id = close_identity_run.run_id and run.finished_at is null for update;
+  if not found
+    or exists (
+      select from identity_sync.batch where batch.run_id = close_identity_run.run_id and batch.closed_at is null
+    )
+  then
+    return;
+  end if;
+
+  select count(*), min(batch.failure)
+  into failed_batches, failure
+  from identity_sync.batch
+  where batch.run_id = close_identity_run.run_id and batch.state = 'failed';
+
+  report := identity_sync.identity_run_report(run_id);
+  select sum(skipped.value::integer)
+  into refused
+  from jsonb_each_text(report -> 'rows_skipped') as skipped
+  where skipped.key not in ('compilation', 'manual_precedence', 'stale_verdict', 'library_gone');
+  settled := (report ->> 'scanned')::integer - refused;
+
+  update identity_sync.run
+  set
+    finished_at = clock_timestamp(),
+    outcome = case
+      when failed_batches > 0 or refused > settled then 'failed'
+      when run.stop_reason is not null then 'stopped'
+      else 'completed'
+    end,
+    outcome_reason = coalesce(
+      run.stop_reason,
+      case
+        when failed_batches > 0 then format('%s of its batches failed: %s', failed_batches, failure)
+        when refused > settled then format('%s rows were refused, %s settled', refused, settled)
+      end
+    )
+  where run.run_id = close_identity_run.run_id;
+end;
+$$;
+
+revoke all on function identity_sync.close_identity_run(bigint) from public;
+
+comment on function identity_sync.close_identity_run(bigint) is
+  'Takes a run; gives it its end and outcome if every batch of it is closed, else does nothing.';
+--! EndIncluded functions/close_identity_run.sql
+--! Included functions/stop_identity_run.sql
+-- Stops a run: what nobody has claimed yet is abandoned and stays due, calls in flight are left to their holders.
+-- With opened_by given, a run that somebody else opened goes on as it was.
+create or replace function identity_sync.stop_identity_run(run_id bigint, reason text, opened_by text default null)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update identity_sync.run
+  set stop_reason = reason
+  where run.run_id = stop_identity_run.run_id
+    and run.finished_at is null
+    and (stop_identity_run.opened_by is null or run.opened_by = stop_identity_run.opened_by);
+
+  if not found then
+    return;
+  end if;
+
+  update identity_sync.batch
+  set state = 'abandoned', closed_at = clock_timestamp()
+  where batch.run_id = stop_identity_run.run_id and batch.state = 'open';
+
+  perform identity_sync.close_identity_run(run_id);
+end;
+$$;
+
+revoke all on function identity_sync.stop_identity_run(bigint, text, text) from public;
+
+comment on function identity_sync.stop_identity_run(bigint, text, text) is
+  'Takes a run, why it stops, and who must have opened it (NULL: anybody); abandons what is not claimed and ends the run once nothing is in flight.';
+--! EndIncluded functions/stop_identity_run.sql
+--! Included functions/identity_run_report.sql
+-- The report of a run: the sum over its batches, whose counts come from recorded outcomes, with what is left.
+-- A dry run sums its rehearsals, a real run what was written.
+-- While a run is open the report grows.
+create or replace function identity_sync.identity_run_report(run_id bigint default null)
+returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  report jsonb;
+begin
+  select
+    coalesce(
+      (
+        select identity_sync.sum_reports(settlement.report)
+        from identity_sync.settlement
+        where settlement.run_id = run.run_id and settlement.rehearsal = run.dry_run
+      ),
+      identity_sync.empty_report()
+    )
+    || jsonb_build_object(
+      'run_id', run.run_id,
+      'scope', run.scope,
+      'dry_run', run.dry_run,
+      'started_at', run.started_at,
+      'finished_at', run.finished_at,
+      'outcome', run.outcome,
+      'outcome_reason', run.outcome_reason,
+      'planned', run.planned
+    )
+    || (
+      select
+        jsonb_build_object(
+          'left', coalesce(sum(cardinality(batch.library_ids)) filter (where batch.state not in ('settled', 'failed')), 0),
+          'batches', count(*),
+          'failed_batches', count(*) filter (where batch.state = 'failed')
+        )
+      from identity_sync.batch
+      where batch.run_id = run.run_id
+    )
+    || (
+      select
+        jsonb_build_object(
+          'lml_total_calls', count(*),
+          'lml_total_latency_ms', coalesce(sum(lml_call.latency_ms), 0)
+        )
+      from identity_sync.lml_call
+      join identity_sync.batch on batch.batch_id = lml_call.batch_id
+      where batch.run_id = run.run_id
+    )
+    || (
+      select jsonb_build_object('quarantined', count(*))
+      from identity_sync.quarantined_verdict as entry
+      join identity_sync.settlement on settlement.settlement_id = entry.settlement_id
+      where settlement.run_id = run.run_id and entry.closed_at is null
+    )
+  into report
+  from identity_sync.run
+  where run.run_id = coalesce(
+    identity_run_report.run_id, (select max(latest.run_id) from identity_sync.run as latest)
+  );
+
+  if report is null and identity_run_report.run_id is not null then
+    raise exception using
+      errcode = 'LS002',
+      message = format('there is no run %s', identity_run_report.run_id);
+  end if;
+
+  return report;
+end;
+$$;
+
+revoke all on function identity_sync.identity_run_report(bigint) from public;
+
+comment on function identity_sync.identity_run_report(bigint) is
+  'Takes a run (NULL: the latest); returns its report as jsonb, the sum over its batches, NULL where there never was a run. Raises LS002 for an unknown run.';
+--! EndIncluded functions/identity_run_report.sql
+--! Included functions/identity_dry_run_report.sql
+-- The report of a dry run in the shape that scripts rely on: what would be resolved, left and skipped.
+-- It renames and leaves out, and counts nothing anew.
+-- A report that knows of no calls had none.
+create or replace function identity_sync.identity_dry_run_report(report jsonb)
+returns jsonb
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_build_object(
+    'scanned', report -> 'scanned',
+    'lml_total_calls', coalesce(report -> 'lml_total_calls', '0'),
+    'lml_total_latency_ms', coalesce(report -> 'lml_total_latency_ms', '0'),
+    'would_resolve', report -> 'rows_resolved',
+    'would_resolve_compilation', report -> 'rows_resolved_compilation',
+    'would_unresolved', report -> 'rows_unresolved',
+    'would_skip', report -> 'rows_skipped',
+    'source_rows_skipped_null_confidence', report -> 'source_rows_skipped_null_confidence'
+  );
+$$;
+
+revoke all on function identity_sync.identity_dry_run_report(jsonb) from public;
+
+comment on function identity_sync.identity_dry_run_report(jsonb) is
+  'Takes a report; returns it in the locked shape of a dry run.';
+--! EndIncluded functions/identity_dry_run_report.sql
+--! Included functions/rehearse_identity_verdicts.sql
+-- Applies verdicts for real inside a subtransaction, and takes all of it back: what the database would refuse is refused,
+-- deferred constraints are checked, and only the report remains. Sequences have moved and rows have died in the attempt.
+create or replace function identity_sync.rehearse_identity_verdicts(
+  response jsonb,
+  requested integer[] default null,
+  origin text default null,
+  verified_at timestamptz default clock_timestamp(),
+  strict_bands boolean default false
+)
+returns jsonb
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  report jsonb;
+begin
+  report := identity_sync.apply_identity_verdicts(response, requested, origin, verified_at, strict_bands);
+  raise exception using errcode = 'LS000', message = 'the rehearsal is over';
+exception
+  when sqlstate 'LS000' then
+    return report;
+end;
+$$;
+
+revoke all on function identity_sync.rehearse_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) from public;
+
+comment on function identity_sync.rehearse_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) is
+  'Takes what apply_identity_verdicts does; returns the report it would give, and writes nothing.';
+--! EndIncluded functions/rehearse_identity_verdicts.sql
+--! Included functions/apply_identity_response.sql
+-- apply_identity_verdicts for the text of an answer as it came off the wire.
+-- Results that jsonb cannot hold are quarantined as text and the others applied. Where the text is no answer at all,
+-- nothing is written and every requested id counts as lml_error.
+create or replace function identity_sync.apply_identity_response(
+  body text,
+  requested integer[],
+  origin text default null,
+  verified_at timestamptz default clock_timestamp(),
+  strict_bands boolean default false
+)
+returns jsonb
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return identity_sync.apply_identity_verdicts(
+    identity_sync.read_identity_answer(body), requested, origin, verified_at, strict_bands
+  );
+end;
+$$;
+
+revoke all on function identity_sync.apply_identity_response(text, integer[], text, timestamptz, boolean) from public;
+
+comment on function identity_sync.apply_identity_response(text, integer[], text, timestamptz, boolean) is
+  'Takes the text of LML''s answer and what apply_identity_verdicts takes besides; returns its report. Raises LS003 where the text is no answer and no id was requested.';
+--! EndIncluded functions/apply_identity_response.sql
+--! Included functions/read_identity_answer.sql
+-- Reads an answer as it came off the wire. Where jsonb refuses the text (an escaped NUL, a lone surrogate, a number
+-- beyond all bounds), the results it accepts are read and the others are set aside as text, each under its library_id.
+-- NULL says that the text is no JSON, or no answer of this shape.
+create or replace function identity_sync.read_identity_answer(body text)
+returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  answer constant jsonb := identity_sync.jsonb_or_null(body);
+begin
+  if answer is null then
+    return identity_sync.salvage_identity_answer(body);
+  end if;
+  return case when identity_sync.identity_results(answer) is not null then answer end;
+end;
+$$;
+
+revoke all on function identity_sync.read_identity_answer(text) from public;
+
+comment on function identity_sync.read_identity_answer(text) is
+  'Takes the text of an answer; returns it as jsonb with unreadable results set aside as {"library_id", "unreadable", "path", "fault"}, NULL where it is no answer.';
+--! EndIncluded functions/read_identity_answer.sql
+--! Included functions/salvage_identity_answer.sql
+-- Saves what can be saved of an answer that jsonb refuses as a whole: the type json takes the escapes that jsonb does
+-- not, once they are masked, and gives its elements verbatim. A result that holds a masked escape, or that jsonb refuses
+-- by itself, comes back as {"library_id", "unreadable", "path", "fault"}; every other one as it is.
+create or replace function identity_sync.salvage_identity_answer(body text)
+returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- A text does not contain its own hash, so the marks below stand for nothing else in it.
+  mark constant text := md5(body);
+  masked text;
+  document json;
+  results json;
+begin
+  -- First the escaped backslashes, or the text \\u0000 would be taken for an escape; then proper surrogate pairs, so that
+  -- the surrogates left over are the lone ones.
+  masked := replace(body, '\\', mark || 'b');
+  masked := replace(masked, '\u0000', mark || 'n0000');
+  masked := regexp_replace(
+    masked, '\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})', mark || 'p\1\2', 'g'
+  );
+  masked := regexp_replace(masked, '\\u([dD][89a-fA-F][0-9a-fA-F]{2})', mark || 'n\1', 'g');
+  masked := regexp_replace(masked, mark || 'p(.{4})(.{4})', '\\u\1\\u\2', 'g');
+  masked := replace(masked, mark || 'b', '\\');
+
+  begin
+    document := masked::json;
+    results := case json_typeof(document)
+      when 'array' then document
+      when 'object' then coalesce(document -> 'results', json_build_array(document))
+    end;
+    if coalesce(json_typeof(results), 'null') <> 'array' then
+      return null;
+    end if;
+  exception
+    when others then
+      return null;
+  end;
+
+  return (
+    select
+      jsonb_build_object(
+        'results',
+        coalesce(
+          jsonb_agg(
+            case
+              when position(mark in listed.element::text) = 0
+              then coalesce(
+                identity_sync.jsonb_or_null(listed.element::text),
+                identity_sync.set_aside_result(listed.element::text, mark)
+              )
+              else identity_sync.set_aside_result(listed.element::text, mark)
+            end
+            order by listed.ordinal
+          ),
+          '[]'
+        ),
+        'tracks_contract_version',
+        case
+          when json_typeof(document) = 'object'
+          then identity_sync.jsonb_or_null((document -> 'tracks_contract_version')::text)
+        end
+      )
+    from json_array_elements(results) with ordinality as listed (element, ordinal)
+  );
+end;
+$$;
+
+revoke all on function identity_sync.salvage_identity_answer(text) from public;
+
+comment on function identity_sync.salvage_identity_answer(text) is
+  'Takes the text of an answer that jsonb refuses; returns an answer whose unreadable results are set aside as text, NULL where the text is no JSON or no answer.';
+--! EndIncluded functions/salvage_identity_answer.sql
+--! Included functions/set_aside_result.sql
+-- Wraps a result that jsonb does not take, so that it can be judged, refused and kept beside its neighbours: the text as
+-- it came, with its escapes unmasked, under the library_id that it names, and the path of the first string at fault.
+create or replace function identity_sync.set_aside_result(masked text, mark text)
+returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  id constant text := case json_typeof(masked::json) when 'object' then masked::json ->> 'library_id' end;
+  readable constant jsonb := identity_sync.jsonb_or_null(masked);
+  path text;
+begin
+  with recursive node as (
+    select ''::text as path, readable as value
+    union all
+    select node.path || child.step, child.value
+    from node
+    cross join lateral (
+      select '.' || member.key as step, member.value
+      from jsonb_each(case when jsonb_typeof(node.value) = 'object' then node.value else '{}' end) as member
+      union all
+      select format('[%s]', item.position - 1), item.value
+      from jsonb_array_elements(case when jsonb_typeof(node.value) = 'array' then node.value else '[]' end)
+        with ordinality as item (value, position)
+    ) as child
+  )
+  select ltrim(node.path, '.')
+  into path
+  from node
+  where position(mark in node.path) > 0
+    or (jsonb_typeof(node.value) = 'string' and position(mark in node.value #>> '{}') > 0)
+  limit 1;
+
+  return jsonb_build_object(
+    'library_id', case when id ~ '^-?[0-9]{1,10}(\.0+)?$' then id::numeric end,
+    'unreadable', regexp_replace(masked, mark || 'n(.{4})', '\\u\1', 'g'),
+    'path', regexp_replace(path, mark || 'n(.{4})', '\\u\1', 'g'),
+    'fault', case
+      when path is null then 'jsonb refuses it'
+      else 'the escape ' || (regexp_match(masked, mark || 'n(.{4})'))[1]
+    end
+  );
+end;
+$$;
+
+revoke all on function identity_sync.set_aside_result(text, text) from public;
+
+comment on function identity_sync.set_aside_result(text, text) is
+  'Takes a result''s text with its unreadable escapes masked, and the mark; returns {"library_id", "unreadable", "path", "fault"}.';
+--! EndIncluded functions/set_aside_result.sql
+--! Included functions/jsonb_or_null.sql
+-- Casts a text to jsonb, or gives NULL where that fails, whatever the reason.
+-- It is the one place where a failing cast is no error.
+create or replace function identity_sync.jsonb_or_null(value text)
+returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return value::jsonb;
+exception
+  when others then
+    return null;
+end;
+$$;
+
+revoke all on function identity_sync.jsonb_or_null(text) from public;
+
+comment on function identity_sync.jsonb_or_null(text) is
+  'Takes a text; returns it as jsonb, NULL where jsonb does not take it.';
+--! EndIncluded functions/jsonb_or_null.sql
+--! Included functions/identity_results.sql
+-- The results in an answer: its own array "results", or the answer itself where it is an array or a single result.
+-- NULL says that it is no answer of this shape.
+create or replace function identity_sync.identity_results(response jsonb)
+returns jsonb
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case jsonb_typeof(response)
+    when 'array' then response
+    when 'object' then
+      case
+        when response ? 'results' then
+          case jsonb_typeof(response -> 'results') when 'array' then response -> 'results' end
+        when response ? 'library_id' or response ? 'kind' then jsonb_build_array(response)
+      end
+  end;
+$$;
+
+revoke all on function identity_sync.identity_results(jsonb) from public;
+
+comment on function identity_sync.identity_results(jsonb) is
+  'Takes LML''s whole answer, an array of results, or one result; returns the array of results, NULL where it is none of these.';
+--! EndIncluded functions/identity_results.sql
+--! Included functions/apply_identity_verdicts.sql
+-- The only writer of identities, for the worker, the one-shot run, the operator and the dry run alike: judges every
+-- verdict on its own, writes the good ones, quarantines the bad ones, and returns the report. Each library is all or
+-- nothing, whatever is wrong with its neighbours. A second call with the same verdicts changes nothing.
+create or replace function identity_sync.apply_identity_verdicts(
+  response jsonb,
+  requested integer[] default null,
+  origin text default null,
+  verified_at timestamptz default clock_timestamp(),
+  strict_bands boolean default false
+)
+returns jsonb
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  stated_origin constant text := coalesce(origin, 'repair:' || session_user);
+  by_hand constant boolean := starts_with(stated_origin, 'repair:');
+  asked constant integer[] := (
+    select coalesce(array_agg(distinct named.id), case when requested is not null then '{}'::integer[] end)
+    from unnest(requested) as named (id)
+    where named.id is not null
+  );
+  results constant jsonb := identity_sync.identity_results(response);
+  this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
+  judged identity_sync.judged_verdict[];
+  resolvable identity_sync.judged_verdict[];
+  settled identity_sync.settled_verdicts;
+  outcomes identity_sync.verdict_outcome[];
+  report jsonb;
+begin
+  if not by_hand and stated_origin <> 'consumer:lml-bulk' then
+    raise exception using
+      errcode = 'LS001',
+      message = format('origin is %L', origin),
+      hint = 'Allowed: consumer:lml-bulk for the service, a text that begins with repair: for a repair by hand, NULL for repair: and your login.';
+  end if;
+  if verified_at is null then
+    raise exception using
+      errcode = 'LS001',
+      message = 'verified_at is NULL',
+      hint = 'Name the time at which LML gave the answer, or leave it out for now.';
+  end if;
+  if strict_bands is null then
+    raise exception using errcode = 'LS001', message = 'strict_bands is NULL', hint = 'Allowed: true, false.';
+  end if;
+  if results is null and asked is null then
+    raise exception using
+      errcode = 'LS003',
+      message = 'the response is no answer of LML',
+      detail = format('It is %s.', coalesce(left(response::text, 200), 'no JSON')),
+      hint = 'Allowed: LML''s whole answer ({"results": [...]}), an array of results, or one result.';
+  end if;
+
+  if results is not null then
+    judged := identity_sync.judge_identity_verdicts(results, asked, strict_bands);
+    perform identity_sync.lock_identities((select array_agg(verdict.library_id) from unnest(judged) as verdict));
+    select array_agg(verdict order by verdict.library_id)
+    into resolvable
+    from unnest(judged) as verdict
+    where verdict.outcome = 'resolved';
+  end if;
+
+  if resolvable is null then
+    settled := row('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 0, 0, 0, 0)::identity_sync.settled_verdicts;
+  else
+    settled := identity_sync.settle_or_bisect(resolvable, stated_origin, verified_at, this_settlement);
+  end if;
+
+  -- Every result, and every id without one, has exactly one outcome from here on.
+  select array_agg(row(concluded.ordinal, concluded.library_id, concluded.outcome)::identity_sync.verdict_outcome)
+  into outcomes
+  from (
+    select
+      verdict.ordinal,
+      verdict.library_id,
+      case
+        when verdict.outcome = 'resolved' then
+          case
+            when verdict.library_id = any (settled.manual_precedence) then 'manual_precedence'
+            when verdict.library_id = any (settled.stale_verdict) then 'stale_verdict'
+            when verdict.library_id = any (settled.library_gone) then 'library_gone'
+            when exists (
+              select from unnest(settled.refused) as refusal where refusal.library_id = verdict.library_id
+            )
+            then 'writer_error'
+            else 'resolved'
+          end
+        when verdict.outcome in ('unresolved', 'compilation')
+          and not by_hand
+          and exists (
+            select from wxyc_schema.library_identity as known
+            where known.library_id = verdict.library_id
+              and known.last_verified_at > apply_identity_verdicts.verified_at
+          )
+        then 'stale_verdict'
+        else verdict.outcome
+      end as outcome
+    from unnest(judged) as verdict
+    union all
+    select null, unanswered.id, 'lml_error'
+    from unnest(case when results is null then asked end) as unanswered (id)
+  ) as concluded;
+
+  perform identity_sync.mark_attempts(outcomes, verified_at, by_hand, this_settlement);
+
+  report := identity_sync.count_outcomes(outcomes, judged, settled);
+
+  insert into identity_sync.settlement (
+    settlement_id, origin, verified_at, asked, unasked, report, inserted_ids, history_ids
+  )
+  overriding system value
+  values (
+    this_settlement, stated_origin, verified_at,
+    coalesce(cardinality(asked), cardinality(outcomes), 0),
+    case when asked is null then 0 else coalesce(cardinality(outcomes), 0) - cardinality(asked) end,
+    report, settled.inserted, settled.history_ids
+  );
+
+  perform identity_sync.quarantine_verdicts(
+    outcomes, results, settled.refused, stated_origin, verified_at, strict_bands, this_settlement
+  );
+
+  return report;
+end;
+$$;
+
+revoke all on function identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) from public;
+
+comment on function identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) is
+  'Takes LML''s whole answer, an array of results or one result; the library ids that were asked (NULL: a repair by hand, which trusts every id in library); the origin kept in notes (consumer:lml-bulk, or repair: and more; NULL: repair: and the login); the time of the answer; and whether a confidence outside its method''s band refuses its verdict. Returns the report as jsonb. Raises LS001 for a bad argument, LS003 where response is no answer and nothing was requested, and passes on SQLSTATE classes 08, 40, 53, 55, 57 and 58.';
+--! EndIncluded functions/apply_identity_verdicts.sql
+--! Included functions/judge_identity_verdicts.sql
+-- Judges every result of an answer on its own, by the wire contract alone, and writes nothing.
+-- What is fine comes back typed and ready to be settled; what is not carries its outcome only, and explain_refusal finds
+-- the words, so that the many good verdicts pay for one cheap expression and only the few bad ones for a reason.
+create or replace function identity_sync.judge_identity_verdicts(results jsonb, requested integer[], strict_bands boolean)
+returns identity_sync.judged_verdict[]
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+begin
+  return (
+    -- Each "offset 0" is a fence: without it the planner repeats an expression wherever its column is used.
+    with result as (
+      select
+        listed.ordinal,
+        field.*,
+        -- 7.0 is the integer seven, 7.5 is none, and 1e400 must not reach the cast.
+        case
+          when field.library_id between '-2147483648' and '2147483647'
+            and trunc(field.library_id::numeric) = field.library_id::numeric
+          then field.library_id::integer
+        end as id,
+        case
+          when field.confidence between '0' and '1' then round(field.confidence::numeric, 12)::real
+        end as composed,
+        case when jsonb_typeof(field.provenance) = 'array' then field.provenance end as legs
+      from jsonb_array_elements(judge_identity_verdicts.results) with ordinality as listed (verdict, ordinal)
+      cross join lateral jsonb_to_record(
+        case when jsonb_typeof(listed.verdict) = 'object' then listed.verdict else '{}' end
+      ) as field (
+        library_id jsonb,
+        kind text,
+        main jsonb,
+        method text,
+        confidence jsonb,
+        provenance jsonb,
+        tracks_attempted jsonb,
+        tracks jsonb
+      )
+      offset 0
+    ),
+    leg as (
+      select
+        result.ordinal,
+        listed.position,
+        listed.entry ->> 'method' as method,
+        listed.entry ->> 'source' as source,
+        -- A bit a source: their sum differs from their union exactly where one source is named twice.
+        case listed.entry ->> 'source'
+          when 'discogs' then 1
+          when 'musicbrainz' then 2
+          when 'wikidata' then 4
+          when 'spotify' then 8
+          when 'apple_music' then 16
+          when 'bandcamp' then 32
+        end as source_bit,
+        nullif(listed.entry -> 'external_id', 'null') as external_id,
+        nullif(listed.entry -> 'confidence', 'null') as confidence,
+        case
+          when listed.entry -> 'confidence' between '0' and '1'
+          then round((listed.entry -> 'confidence')::numeric, 12)
+        end as share
+      from result
+      cross join lateral jsonb_array_elements(result.legs) with ordinality as listed (entry, position)
+      offset 0
+    ),
+    banded as (
+      select
+        leg.*,
+        -- The wire's bands, with a tolerance of 0.00001, since confidences are float4 on the other side.
+        case leg.method
+          when 'manual' then leg.share >= 0.99999
+          when 'cross_source_agreement' then true
+          when 'exact_match' then leg.share >= 0.99999
+          when 'name_variation' then leg.share between 0.89999 and 0.99001
+          when 'member_group' then leg.share between 0.79999 and 0.89001
+          when 'alias_match' then leg.share between 0.74999 and 0.84001
+          when 'trigram' then leg.share >= 0.69999
+          when 'llm' then leg.share between 0.59999 and 0.79001
+        end as in_band
+      from leg
+      offset 0
+    ),
+    provenance as (
+      select
+        banded.ordinal,
+        bool_and(coalesce(
+          banded.source_bit is not null
+          and case
+            when banded.confidence is null
+            then banded.external_id is null
+              and (
+                banded.method is null
+                or banded.method in (
+                  'manual', 'cross_source_agreement', 'exact_match', 'name_variation',
+                  'member_group', 'alias_match', 'trigram', 'llm'
+                )
+              )
+            else banded.in_band is not null
+              and banded.share is not null
+              and jsonb_typeof(banded.external_id) = 'string'
+              and char_length(banded.external_id #>> '{}') between 1 and 512
+          end,
+          false
+        )) as fine,
+        array_agg(
+          row(
+            banded.source, banded.external_id #>> '{}', banded.method, banded.share, not banded.in_band
+          )::identity_sync.judged_source
+          order by banded.position
+        ) filter (where banded.share is not null) as named,
+        sum(banded.source_bit) filter (where banded.share is not null)
+          <> bit_or(banded.source_bit) filter (where banded.share is not null) as has_duplicate,
+        count(*) filter (where banded.confidence is null) as null_confidence,
+        count(*) filter (where not banded.in_band) as out_of_band
+      from banded
+      group by banded.ordinal
+      offset 0
+    ),
+    deduplicated as (
+      select
+        provenance.ordinal,
+        provenance.fine,
+        provenance.null_confidence,
+        provenance.named,
+        provenance.out_of_band,
+        case
+          when provenance.fine and provenance.has_duplicate
+          then identity_sync.best_judged_sources(provenance.named)
+          else provenance.named
+        end as sources,
+        coalesce(provenance.fine and provenance.has_duplicate, false) as has_duplicate
+      from provenance
+      offset 0
+    ),
+    verdict as (
+      select
+        result.ordinal,
+        result.id,
+        result.kind,
+        result.composed,
+        result.method,
+        row_number() over (partition by result.id order by result.ordinal) > 1 as repeated,
+        provenance.sources,
+        coalesce(provenance.null_confidence, 0) as null_confidence,
+        case
+          when provenance.has_duplicate then cardinality(provenance.named) - cardinality(provenance.sources)
+          else 0
+        end as duplicate,
+        case
+          when provenance.has_duplicate
+          then (select count(*) from unnest(provenance.sources) as source where source.out_of_band)
+          else coalesce(provenance.out_of_band, 0)
+        end as out_of_band,
+        main.*,
+        coalesce(
+        result.legs is not null
+        and coalesce(provenance.fine, true)
+        and coalesce(jsonb_typeof(result.tracks_attempted) = 'boolean', true)
+        and coalesce(jsonb_typeof(result.tracks) = 'array', true)
+        and (result.confidence is null or result.composed is not null)
+        and case
+          when result.kind = 'single_artist'
+          then result.composed is not null
+            and result.method in (
+              'manual', 'cross_source_agreement', 'exact_match', 'name_variation',
+              'member_group', 'alias_match', 'trigram', 'llm'
+            )
+            and jsonb_typeof(result.main) = 'object'
+            and case
+              when main.discogs_artist_id is null then true
+              when main.discogs_artist_id between '1' and '2147483647'
+              then trunc(main.discogs_artist_id::numeric) = main.discogs_artist_id::numeric
+              else false
+            end
+            and coalesce(jsonb_typeof(main.musicbrainz_artist_id) = 'string', true)
+            and coalesce(jsonb_typeof(main.wikidata_qid) = 'string', true)
+            and coalesce(jsonb_typeof(main.spotify_artist_id) = 'string', true)
+            and coalesce(jsonb_typeof(main.apple_music_artist_id) = 'string', true)
+            and coalesce(jsonb_typeof(main.bandcamp_id) = 'string', true)
+            and coalesce(char_length(main.musicbrainz_artist_id #>> '{}') between 1 and 512, true)
+            and coalesce(char_length(main.wikidata_qid #>> '{}') between 1 and 512, true)
+            and coalesce(char_length(main.spotify_artist_id #>> '{}') between 1 and 512, true)
+            and coalesce(char_length(main.apple_music_artist_id #>> '{}') between 1 and 512, true)
+            and coalesce(char_length(main.bandcamp_id #>> '{}') between 1 and 512, true)
+            and not (judge_identity_verdicts.strict_bands and coalesce(provenance.out_of_band, 0) > 0)
+          when result.kind = 'compilation'
+          then result.main is null
+            and coalesce(
+              result.method in (
+                'manual', 'cross_source_agreement', 'exact_match', 'name_variation',
+                'member_group', 'alias_match', 'trigram', 'llm'
+              ),
+              true
+            )
+          when result.kind = 'unresolved' then result.main is null and result.method is null
+          else false
+        end,
+        false
+        ) as fine
+      from result
+      left join deduplicated as provenance on provenance.ordinal = result.ordinal
+      cross join lateral jsonb_to_record(
+        case when jsonb_typeof(result.main) = 'object' then result.main else '{}' end
+      ) as main (
+        discogs_artist_id jsonb,
+        musicbrainz_artist_id jsonb,
+        wikidata_qid jsonb,
+        spotify_artist_id jsonb,
+        apple_music_artist_id jsonb,
+        bandcamp_id jsonb
+      )
+      offset 0
+    ),
+    asked as (
+      select unnest(judge_identity_verdicts.requested) as id
+    )
+    select array_agg(judged.verdict)
+    from (
+      select
+        row(
+          verdict.ordinal,
+          verdict.id,
+          case
+            when verdict.id is null then 'invalid_verdict'
+            when verdict.repeated then 'lml_untrusted_library_id'
+            when judge_identity_verdicts.requested is not null and asked.id is null then 'lml_untrusted_library_id'
+            when library.id is null then 'library_gone'
+            when not verdict.fine then 'invalid_verdict'
+            when verdict.kind = 'single_artist' then 'resolved'
+            else verdict.kind
+          end,
+          case when verdict.fine then verdict.discogs_artist_id::integer end,
+          verdict.musicbrainz_artist_id #>> '{}',
+          verdict.wikidata_qid #>> '{}',
+          verdict.spotify_artist_id #>> '{}',
+          verdict.apple_music_artist_id #>> '{}',
+          verdict.bandcamp_id #>> '{}',
+          verdict.method,
+          verdict.composed,
+          verdict.sources,
+          verdict.null_confidence,
+          verdict.duplicate,
+          verdict.out_of_band
+        )::identity_sync.judged_verdict as verdict
+      from verdict
+      left join asked on asked.id = verdict.id
+      left join wxyc_schema.library on library.id = verdict.id
+      union all
+      select
+        row(
+          null,
+          asked.id,
+          case when library.id is null then 'library_gone' else 'lml_cardinality_mismatch' end,
+          null, null, null, null, null, null, null, null, null, 0, 0, 0
+        )::identity_sync.judged_verdict
+      from asked
+      left join wxyc_schema.library on library.id = asked.id
+      where not exists (select from verdict where verdict.id = asked.id)
+    ) as judged
+  );
+end;
+$$;
+
+revoke all on function identity_sync.judge_identity_verdicts(jsonb, integer[], boolean) from public;
+
+comment on function identity_sync.judge_identity_verdicts(jsonb, integer[], boolean) is
+  'Takes LML''s results as a JSON array, the distinct ids that were asked (NULL: trust every id) and whether a confidence outside its method''s band refuses its verdict; returns one judged verdict a result and one an id without a result, NULL where there is neither. The rules are the wire contract''s.';
+--! EndIncluded functions/judge_identity_verdicts.sql
+--! Included functions/best_judged_sources.sql
+-- Of several provenance entries that name one source, keeps the one of highest confidence, and of equals the first.
+-- Only a verdict that names a source twice comes here, so that the others need no sorting.
+create or replace function identity_sync.best_judged_sources(named identity_sync.judged_source[])
+returns identity_sync.judged_source[]
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select array_agg(best.entry order by best.position)
+  from (
+    select distinct on (listed.source)
+      row(
+        listed.source, listed.external_id, listed.method, listed.confidence, listed.out_of_band
+      )::identity_sync.judged_source as entry,
+      listed.position
+    from unnest(best_judged_sources.named) with ordinality
+      as listed (source, external_id, method, confidence, out_of_band, position)
+    order by listed.source, listed.confidence desc, listed.position
+  ) as best;
+$$;
+
+revoke all on function identity_sync.best_judged_sources(identity_sync.judged_source[]) from public;
+
+comment on function identity_sync.best_judged_sources(identity_sync.judged_source[]) is
+  'Takes the judged sources of one verdict; returns one a source, that of highest confidence.';
+--! EndIncluded functions/best_judged_sources.sql
+--! Included functions/lock_identities.sql
+-- Makes sessions that apply verdicts for the same libraries wait for one another, in id order, so that they neither
+-- deadlock nor lose a history row. The locks are advisory, end with the transaction, and cover blocks of 64 ids, since a
+-- repair of the whole catalogue would fill the lock table with one an id. A second call in the same transaction takes nothing new.
+create or replace function identity_sync.lock_identities(library_ids integer[])
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform pg_advisory_xact_lock(hashtext('identity_sync.lock_identities'), block.number)
+  from (
+    select distinct library_id >> 6 as number
+    from unnest(lock_identities.library_ids) as library_id
+    order by number
+  ) as block;
+end;
+$$;
+
+revoke all on function identity_sync.lock_identities(integer[]) from public;
+
+comment on function identity_sync.lock_identities(integer[]) is
+  'Takes library ids; holds them, until the transaction ends, against every other session that applies verdicts.';
+--! EndIncluded functions/lock_identities.sql
+--! Included functions/settle_or_bisect.sql
+-- Settles verdicts, and where the database refuses, settles their halves, down to the one that it refuses.
+-- The good path costs one exception block; a block a verdict would overflow the subtransaction cache.
+-- What is no verdict's fault (connection, deadlock, resources, lock timeout, shutdown, disk) is raised again as it came.
+create or replace function identity_sync.settle_or_bisect(
+  verdicts identity_sync.judged_verdict[],
+  origin text,
+  verified_at timestamptz,
+  settlement_id bigint
+)
+returns identity_sync.settled_verdicts
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  half constant integer := cardinality(verdicts) / 2;
+  earlier identity_sync.settled_verdicts;
+  later identity_sync.settled_verdicts;
+  refusal identity_sync.writer_refusal;
+  settled identity_sync.settled_verdicts;
+begin
+  for attempt in 1..2 loop
+    begin
+      return identity_sync.settle_identity_verdicts(verdicts, origin, verified_at, settlement_id);
+    exception
+      when others or assert_failure then
+        if left(sqlstate, 2) in ('08', '40', '53', '55', '57', '58') then
+          raise;
+        end if;
+        get stacked diagnostics
+          refusal.sqlstate = returned_sqlstate,
+          refusal.message = message_text,
+          refusal.constraint_name = constraint_name;
+    end;
+    -- Another writer may have inserted the same row meanwhile: the second look finds it there.
+    exit when half > 0 or refusal.sqlstate <> '23505';
+  end loop;
+
+  if half > 0 then
+    earlier := identity_sync.settle_or_bisect(verdicts[:half], origin, verified_at, settlement_id);
+    later := identity_sync.settle_or_bisect(verdicts[half + 1:], origin, verified_at, settlement_id);
+    settled.inserted := earlier.inserted || later.inserted;
+    settled.changed := earlier.changed || later.changed;
+    settled.unchanged := earlier.unchanged || later.unchanged;
+    settled.manual_precedence := earlier.manual_precedence || later.manual_precedence;
+    settled.stale_verdict := earlier.stale_verdict || later.stale_verdict;
+    settled.library_gone := earlier.library_gone || later.library_gone;
+    settled.refused := earlier.refused || later.refused;
+    settled.history_ids := earlier.history_ids || later.history_ids;
+    settled.source_inserted := earlier.source_inserted + later.source_inserted;
+    settled.source_changed := earlier.source_changed + later.source_changed;
+    settled.source_unchanged := earlier.source_unchanged + later.source_unchanged;
+    settled.source_removed := earlier.source_removed + later.source_removed;
+    return settled;
+  end if;
+
+  settled := row('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 0, 0, 0, 0)::identity_sync.settled_verdicts;
+  refusal.library_id := verdicts[1].library_id;
+  if exists (select from wxyc_schema.library where library.id = refusal.library_id) then
+    settled.refused := array[refusal];
+  else
+    settled.library_gone := array[refusal.library_id];
+  end if;
+  return settled;
+end;
+$$;
+
+revoke all on function identity_sync.settle_or_bisect(identity_sync.judged_verdict[], text, timestamptz, bigint) from public;
+
+comment on function identity_sync.settle_or_bisect(identity_sync.judged_verdict[], text, timestamptz, bigint) is
+  'Takes and returns what settle_identity_verdicts does; what the database refuses comes back with SQLSTATE, message and constraint instead of raising. Raises only SQLSTATE classes 08, 40, 53, 55, 57 and 58.';
+--! EndIncluded functions/settle_or_bisect.sql
+--! Included functions/settle_identity_verdicts.sql
+-- Writes judged verdicts: finds out what each would change, then issues one statement a kind of change, and none where
+-- nothing changes. Columns of other writers are never named; what is changed or removed is kept as it was, the main row
+-- in library_identity_history and a source row in superseded_source. It does all of it or raises, so its caller isolates
+-- a culprit; called again with the same verdicts it moves nothing but last_verified_at.
+create or replace function identity_sync.settle_identity_verdicts(
+  verdicts identity_sync.judged_verdict[],
+  origin text,
+  verified_at timestamptz,
+  settlement_id bigint
+)
+returns identity_sync.settled_verdicts
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+-- Plans must not be made for the empty tables of a first run: every access is by primary key, a few hundred at a time.
+set enable_seqscan = off
+as $$
+declare
+  by_hand constant boolean := starts_with(origin, 'repair:');
+  reason constant text := format('verdict of %s, settlement %s', origin, settlement_id);
+  settled identity_sync.settled_verdicts;
+  fresh identity_sync.judged_verdict[];
+  differing identity_sync.judged_verdict[];
+  differing_ids integer[];
+  written identity_sync.judged_verdict[];
+  changes identity_sync.source_change[];
+begin
+  -- Whoever else writes these rows takes no advisory lock. So what differs is locked and then looked at once more.
+  for look in 1..2 loop
+    select
+      array_agg(compared.verdict) filter (where compared.fate = 'insert'),
+      array_agg(compared.verdict) filter (where compared.fate = 'change'),
+      array_agg(compared.verdict) filter (where compared.fate in ('insert', 'change', 'confirm')),
+      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'insert'), '{}'),
+      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'change'), '{}'),
+      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'confirm'), '{}'),
+      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'hold'), '{}'),
+      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'overtaken'), '{}')
+    into
+      fresh, differing, written,
+      settled.inserted, differing_ids, settled.unchanged, settled.manual_precedence, settled.stale_verdict
+    from (
+      select
+        verdict,
+        verdict.library_id,
+        case
+          when known.library_id is null then 'insert'
+          when not by_hand
+            and (
+              starts_with(known.notes, 'repair:')
+              or (known.method = 'manual' and known.notes is distinct from 'consumer:lml-bulk')
+            )
+          then 'hold'
+          when not by_hand and known.last_verified_at > settle_identity_verdicts.verified_at then 'overtaken'
+          when known.discogs_artist_id is distinct from verdict.discogs_artist_id
+            or known.musicbrainz_artist_id is distinct from verdict.musicbrainz_artist_id
+            or known.wikidata_qid is distinct from verdict.wikidata_qid
+            or known.spotify_id is distinct from verdict.spotify_id
+            or known.apple_music_id is distinct from verdict.apple_music_id
+            or known.bandcamp_id is distinct from verdict.bandcamp_id
+            or known.method is distinct from verdict.method
+            or known.confidence is distinct from verdict.confidence
+          then 'change'
+          else 'confirm'
+        end as fate
+      from unnest(verdicts) as verdict
+      left join wxyc_schema.library_identity as known on known.library_id = verdict.library_id
+      offset 0
+    ) as compared;
+
+    exit when differing is null;
+
+    perform
+    from wxyc_schema.library_identity as known
+    where known.library_id = any (differing_ids)
+    order by known.library_id
+    for update;
+  end loop;
+
+  if fresh is not null then
+    insert into wxyc_schema.library_identity (
+      library_id, discogs_artist_id, musicbrainz_artist_id, wikidata_qid, spotify_id, apple_music_id, bandcamp_id,
+      method, confidence, last_verified_at, notes
+    )
+    select
+      verdict.library_id, verdict.discogs_artist_id, verdict.musicbrainz_artist_id, verdict.wikidata_qid,
+      verdict.spotify_id, verdict.apple_music_id, verdict.bandcamp_id,
+      verdict.method, verdict.confidence, settle_identity_verdicts.verified_at, settle_identity_verdicts.origin
+    from unnest(fresh) as verdict;
+  end if;
+
+  if differing is not null then
+    with superseded as (
+      insert into wxyc_schema.library_identity_history (
+        library_id, discogs_master_id, discogs_release_id, musicbrainz_release_group_mbid, musicbrainz_release_mbid,
+        musicbrainz_recording_mbid, wikidata_qid, spotify_id, apple_music_id, last_verified_at, method, confidence,
+        agreement_sources, notes, discogs_artist_id, musicbrainz_artist_id, bandcamp_id,
+        superseded_reason, reason_category
+      )
+      select
+        known.library_id, known.discogs_master_id, known.discogs_release_id, known.musicbrainz_release_group_mbid,
+        known.musicbrainz_release_mbid, known.musicbrainz_recording_mbid, known.wikidata_qid, known.spotify_id,
+        known.apple_music_id, known.last_verified_at, known.method, known.confidence,
+        known.agreement_sources, known.notes, known.discogs_artist_id, known.musicbrainz_artist_id, known.bandcamp_id,
+        reason, case when by_hand then 'repair' else 'verdict' end
+      from wxyc_schema.library_identity as known
+      where known.library_id = any (differing_ids)
+      order by known.library_id
+      returning history_id
+    )
+    select array_agg(superseded.history_id)
+    into settled.history_ids
+    from superseded;
+
+    update wxyc_schema.library_identity as known
+    set
+      discogs_artist_id = verdict.discogs_artist_id,
+      musicbrainz_artist_id = verdict.musicbrainz_artist_id,
+      wikidata_qid = verdict.wikidata_qid,
+      spotify_id = verdict.spotify_id,
+      apple_music_id = verdict.apple_music_id,
+      bandcamp_id = verdict.bandcamp_id,
+      method = verdict.method,
+      confidence = verdict.confidence,
+      last_verified_at = settle_identity_verdicts.verified_at,
+      notes = settle_identity_verdicts.origin
+    from unnest(differing) as verdict
+    where known.library_id = verdict.library_id;
+  end if;
+
+  if settled.unchanged <> '{}' then
+    update wxyc_schema.library_identity as known
+    set last_verified_at = settle_identity_verdicts.verified_at
+    where known.library_id = any (settled.unchanged)
+      and known.last_verified_at < settle_identity_verdicts.verified_at;
+  end if;
+
+  -- The source rows of everything written, beside what is there. A row of ours that the verdict no longer names goes;
+  -- another writer's stays.
+  select
+    array_agg(
+      row(
+        compared.library_id, compared.source, compared.external_id, compared.method, compared.confidence, compared.action
+      )::identity_sync.source_change
+    ) filter (where compared.action in ('inserted', 'changed', 'removed')),
+    count(*) filter (where compared.action = 'inserted'),
+    count(*) filter (where compared.action = 'changed'),
+    count(*) filter (where compared.action = 'unchanged'),
+    count(*) filter (where compared.action = 'removed')
+  into
+    changes,
+    settled.source_inserted, settled.source_changed, settled.source_unchanged, settled.source_removed
+  from (
+    select
+      coalesce(named.library_id, known.library_id) as library_id,
+      coalesce(named.source, known.source) as source,
+      named.external_id,
+      named.method,
+      named.confidence,
+      case
+        when known.library_id is null then 'inserted'
+        when named.library_id is null and (known.notes = 'consumer:lml-bulk' or starts_with(known.notes, 'repair:'))
+        then 'removed'
+        when named.library_id is null then 'kept'
+        when named.external_id is distinct from known.external_id
+          or named.method is distinct from known.method
+          or named.confidence is distinct from known.confidence
+        then 'changed'
+        else 'unchanged'
+      end as action
+    from (
+      select verdict.library_id, judged.source, judged.external_id, judged.method, judged.confidence
+      from unnest(written) as verdict
+      cross join lateral unnest(verdict.sources) as judged
+    ) as named
+    full join (
+      select existing.library_id, existing.source, existing.external_id, existing.method, existing.confidence, existing.notes
+      from wxyc_schema.library_identity_source as existing
+      where existing.library_id = any (settled.inserted || differing_ids || settled.unchanged)
+    ) as known on known.library_id = named.library_id and known.source = named.source
+    offset 0
+  ) as compared;
+
+  if settled.source_changed + settled.source_removed > 0 then
+    insert into identity_sync.superseded_source (
+      settlement_id, library_id, source, action,
+      external_id, method, confidence, last_verified_at, boost_sources, notes, superseded_reason
+    )
+    select
+      settle_identity_verdicts.settlement_id, known.library_id, known.source, change.action,
+      known.external_id, known.method, known.confidence, known.last_verified_at, known.boost_sources, known.notes, reason
+    from unnest(changes) as change
+    join wxyc_schema.library_identity_source as known
+      on known.library_id = change.library_id and known.source = change.source
+    where change.action in ('changed', 'removed')
+    order by known.library_id, known.source
+    for update of known;
+  end if;
+
+  if settled.source_removed > 0 then
+    delete from wxyc_schema.library_identity_source as known
+    using unnest(changes) as change
+    where change.action = 'removed' and known.library_id = change.library_id and known.source = change.source;
+  end if;
+
+  if settled.source_changed > 0 then
+    update wxyc_schema.library_identity_source as known
+    set
+      external_id = change.external_id,
+      method = change.method,
+      confidence = change.confidence,
+      last_verified_at = settle_identity_verdicts.verified_at,
+      notes = settle_identity_verdicts.origin
+    from unnest(changes) as change
+    where change.action = 'changed' and known.library_id = change.library_id and known.source = change.source;
+  end if;
+
+  if settled.source_inserted > 0 then
+    insert into wxyc_schema.library_identity_source (
+      library_id, source, external_id, method, confidence, last_verified_at, notes
+    )
+    select
+      change.library_id, change.source, change.external_id, change.method, change.confidence,
+      settle_identity_verdicts.verified_at, settle_identity_verdicts.origin
+    from unnest(changes) as change
+    where change.action = 'inserted';
+
+    -- Undoing must know what was added to an identity that was there; of a new identity everything was.
+    if cardinality(differing_ids) + cardinality(settled.unchanged) > 0 then
+      insert into identity_sync.superseded_source (settlement_id, library_id, source, action, superseded_reason)
+      select settle_identity_verdicts.settlement_id, change.library_id, change.source, change.action, reason
+      from unnest(changes) as change
+      where change.action = 'inserted'
+        and change.library_id = any (differing_ids || settled.unchanged);
+    end if;
+  end if;
+
+  -- A constraint that would speak only at the commit is heard here, where its culprit can still be found.
+  set constraints all immediate;
+
+  settled.changed := differing_ids;
+  settled.library_gone := '{}';
+  settled.history_ids := coalesce(settled.history_ids, '{}');
+  settled.refused := '{}';
+  return settled;
+end;
+$$;
+
+revoke all on function identity_sync.settle_identity_verdicts(identity_sync.judged_verdict[], text, timestamptz, bigint)
+from public;
+
+comment on function identity_sync.settle_identity_verdicts(identity_sync.judged_verdict[], text, timestamptz, bigint) is
+  'Takes judged single_artist verdicts, whose libraries the caller has locked, with their origin, time and settlement; writes them and returns the ids by what became of them. Raises whatever the database refuses.';
+--! EndIncluded functions/settle_identity_verdicts.sql
+--! Included functions/mark_attempts.sql
+-- Leaves the durable mark of every answer that left no fresh identity, and lifts the mark of every library that got one.
+-- A mark that is newer than this answer stays, whichever way round the two arrive.
+create or replace function identity_sync.mark_attempts(
+  outcomes identity_sync.verdict_outcome[],
+  verified_at timestamptz,
+  by_hand boolean,
+  settlement_id bigint
+)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  in_vain constant text[] := array[
+    'unresolved', 'compilation', 'invalid_verdict', 'writer_error', 'manual_precedence'
+  ];
+begin
+  if exists (select from unnest(outcomes) as reached where reached.outcome = any (in_vain)) then
+    insert into identity_sync.attempt as known (library_id, outcome, attempted_at, settlement_id)
+    select reached.library_id, reached.outcome, mark_attempts.verified_at, mark_attempts.settlement_id
+    from unnest(outcomes) as reached
+    where reached.outcome = any (in_vain) and reached.library_id is not null
+    order by reached.library_id
+    on conflict (library_id) do update
+    set
+      outcome = excluded.outcome,
+      attempted_at = excluded.attempted_at,
+      settlement_id = excluded.settlement_id
+    where known.attempted_at <= excluded.attempted_at or mark_attempts.by_hand;
+  end if;
+
+  delete from identity_sync.attempt as known
+  using unnest(outcomes) as reached
+  where reached.outcome = 'resolved'
+    and known.library_id = reached.library_id
+    and (known.attempted_at <= mark_attempts.verified_at or mark_attempts.by_hand);
+end;
+$$;
+
+revoke all on function identity_sync.mark_attempts(identity_sync.verdict_outcome[], timestamptz, boolean, bigint) from public;
+
+comment on function identity_sync.mark_attempts(identity_sync.verdict_outcome[], timestamptz, boolean, bigint) is
+  'Takes the outcomes of a settlement, the time of the answer, and whether a repair by hand overrides newer marks; writes and lifts attempts.';
+--! EndIncluded functions/mark_attempts.sql
+--! Included functions/count_outcomes.sql
+-- Makes the report of a settlement out of its outcomes, so that no counter can say what was not recorded.
+-- What was left out of a verdict's sources counts only where the verdict was written.
+create or replace function identity_sync.count_outcomes(
+  outcomes identity_sync.verdict_outcome[],
+  judged identity_sync.judged_verdict[],
+  settled identity_sync.settled_verdicts
+)
+returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  with reached as (
+    select
+      count(*) as scanned,
+      count(*) filter (where listed.outcome = 'resolved') as resolved,
+      count(*) filter (where listed.outcome = 'resolved_compilation') as resolved_compilation,
+      count(*) filter (where listed.outcome = 'unresolved') as unresolved
+    from unnest(outcomes) as listed
+  ),
+  skipped as (
+    select jsonb_object_agg(counted.outcome, counted.rows) as counts
+    from (
+      select listed.outcome, count(*) as rows
+      from unnest(outcomes) as listed
+      where listed.outcome not in ('resolved', 'resolved_compilation', 'unresolved')
+      group by listed.outcome
+    ) as counted
+  ),
+  left_out as (
+    select
+      coalesce(sum(verdict.null_confidence), 0) as null_confidence,
+      coalesce(sum(verdict.duplicate), 0) as duplicate,
+      coalesce(sum(verdict.out_of_band), 0) as out_of_band
+    from unnest(judged) as verdict
+    where verdict.outcome = 'resolved'
+      and verdict.library_id = any (settled.inserted || settled.changed || settled.unchanged)
+  )
+  select
+    identity_sync.empty_report()
+    || jsonb_build_object(
+      'scanned', reached.scanned,
+      'rows_resolved', reached.resolved,
+      'rows_resolved_compilation', reached.resolved_compilation,
+      'rows_unresolved', reached.unresolved,
+      'rows_skipped', (identity_sync.empty_report() -> 'rows_skipped') || coalesce(skipped.counts, '{}'),
+      'source_rows_skipped_null_confidence', left_out.null_confidence,
+      'source_rows_skipped_duplicate', left_out.duplicate,
+      'source_rows_out_of_band', left_out.out_of_band,
+      'identity', jsonb_build_object(
+        'inserted', cardinality(settled.inserted),
+        'changed', cardinality(settled.changed),
+        'unchanged', cardinality(settled.unchanged)
+      ),
+      'source', jsonb_build_object(
+        'inserted', settled.source_inserted,
+        'changed', settled.source_changed,
+        'unchanged', settled.source_unchanged,
+        'removed', settled.source_removed
+      )
+    )
+  from reached, skipped, left_out;
+$$;
+
+revoke all on function identity_sync.count_outcomes(
+  identity_sync.verdict_outcome[], identity_sync.judged_verdict[], identity_sync.settled_verdicts
+) from public;
+
+comment on function identity_sync.count_outcomes(
+  identity_sync.verdict_outcome[], identity_sync.judged_verdict[], identity_sync.settled_verdicts
+) is
+  'Takes the outcomes of a settlement, its judged verdicts and what was written; returns the report.';
+--! EndIncluded functions/count_outcomes.sql
+--! Included functions/quarantine_verdicts.sql
+-- Sets aside what was refused, as it came and with the reason in words, and closes the entries of libraries that have
+-- been settled since. A library has one open entry, its latest refusal; one that LML named without being asked never
+-- pushes out a refusal that can be replayed. Where nothing was refused or open, nothing is written.
+create or replace function identity_sync.quarantine_verdicts(
+  outcomes identity_sync.verdict_outcome[],
+  results jsonb,
+  refused identity_sync.writer_refusal[],
+  origin text,
+  verified_at timestamptz,
+  strict_bands boolean,
+  settlement_id bigint
+)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  refusal record;
+begin
+  update identity_sync.quarantined_verdict as entry
+  set
+    closed_at = clock_timestamp(),
+    closed_reason = format('%s by settlement %s', reached.outcome, quarantine_verdicts.settlement_id)
+  from unnest(outcomes) as reached
+  where reached.outcome in ('resolved', 'resolved_compilation', 'unresolved', 'compilation', 'library_gone')
+    and entry.library_id = reached.library_id
+    and entry.closed_at is null
+    and (entry.verified_at <= quarantine_verdicts.verified_at or starts_with(quarantine_verdicts.origin, 'repair:'));
+
+  for refusal in
+    select
+      reached.library_id,
+      reached.outcome,
+      listed.verdict,
+      fault.path,
+      fault.value,
+      fault.reason,
+      by_database.sqlstate,
+      by_database.message,
+      by_database.constraint_name,
+      exists (
+        select from identity_sync.quarantined_verdict as entry
+        where entry.library_id = reached.library_id
+          and entry.closed_at is null
+          and entry.outcome <> 'lml_untrusted_library_id'
+          and reached.outcome = 'lml_untrusted_library_id'
+      ) as is_outranked
+    from unnest(outcomes) as reached
+    cross join lateral (select results -> (reached.ordinal - 1) as verdict) as listed
+    left join unnest(refused) as by_database
+      on by_database.library_id = reached.library_id and reached.outcome = 'writer_error'
+    cross join lateral (
+      select
+        case reached.outcome
+          when 'invalid_verdict' then identity_sync.explain_refusal(listed.verdict, strict_bands)
+          when 'lml_untrusted_library_id' then row(
+            'library_id',
+            to_jsonb(reached.library_id),
+            format('library_id %s was not asked, or is named for the second time', reached.library_id)
+          )::identity_sync.refusal
+          when 'writer_error' then row(
+            null, null, format('the database refused it: %s', by_database.message)
+          )::identity_sync.refusal
+        end as found
+    ) as explained
+    cross join lateral (
+      select (explained.found).path, (explained.found).value, (explained.found).reason
+    ) as fault
+    where reached.outcome in ('invalid_verdict', 'writer_error', 'lml_untrusted_library_id')
+    order by reached.outcome <> 'lml_untrusted_library_id', reached.ordinal
+  loop
+    if not refusal.is_outranked then
+      update identity_sync.quarantined_verdict as entry
+      set
+        closed_at = clock_timestamp(),
+        closed_reason = format('a later refusal, settlement %s', quarantine_verdicts.settlement_id)
+      where entry.library_id = refusal.library_id and entry.closed_at is null;
+    end if;
+
+    insert into identity_sync.quarantined_verdict (
+      settlement_id, library_id, outcome, reason, path, value, sqlstate, message, constraint_name,
+      verdict, verdict_text, origin, verified_at, strict_bands, closed_at, closed_reason
+    )
+    values (
+      quarantine_verdicts.settlement_id, refusal.library_id, refusal.outcome,
+      coalesce(refusal.reason, 'the verdict breaks the wire contract'),
+      refusal.path, refusal.value, refusal.sqlstate, refusal.message, nullif(refusal.constraint_name, ''),
+      case when refusal.verdict ? 'unreadable' and not refusal.verdict ? 'kind' then null else refusal.verdict end,
+      case when refusal.verdict ? 'unreadable' and not refusal.verdict ? 'kind' then refusal.verdict ->> 'unreadable' end,
+      quarantine_verdicts.origin, quarantine_verdicts.verified_at, quarantine_verdicts.strict_bands,
+      case when refusal.is_outranked then clock_timestamp() end,
+      case when refusal.is_outranked then 'nobody asked for it, and a refusal that can be replayed is open' end
+    );
+  end loop;
+end;
+$$;
+
+revoke all on function identity_sync.quarantine_verdicts(
+  identity_sync.verdict_outcome[], jsonb, identity_sync.writer_refusal[], text, timestamptz, boolean, bigint
+) from public;
+
+comment on function identity_sync.quarantine_verdicts(
+  identity_sync.verdict_outcome[], jsonb, identity_sync.writer_refusal[], text, timestamptz, boolean, bigint
+) is
+  'Takes the outcomes of a settlement, LML''s results, what the database refused, and the settlement''s origin, time and strictness; writes and closes quarantine entries.';
+--! EndIncluded functions/quarantine_verdicts.sql
+--! Included functions/explain_refusal.sql
+-- Finds the words for a verdict that judge_identity_verdicts refused: the path of the first offending field, its value,
+-- and what is allowed there. It asks the same questions as the judge, one by one and in reading order, which is slow and
+-- is done for refused verdicts only. A verdict that has no fault gives NULL.
+create or replace function identity_sync.explain_refusal(verdict jsonb, strict_bands boolean)
+returns identity_sync.refusal
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  methods constant text[] := array[
+    'manual', 'cross_source_agreement', 'exact_match', 'name_variation',
+    'member_group', 'alias_match', 'trigram', 'llm'
+  ];
+  method_list constant text := array_to_string(methods, ', ');
+  kind constant text := verdict ->> 'kind';
+  fault record;
+begin
+  if verdict ? 'unreadable' and not verdict ? 'kind' then
+    return row(
+      verdict ->> 'path',
+      null,
+      coalesce(verdict ->> 'path', 'the verdict') || ' holds text that PostgreSQL cannot store: '
+        || coalesce(verdict ->> 'fault', 'it is not readable as jsonb')
+    )::identity_sync.refusal;
+  end if;
+  if coalesce(jsonb_typeof(verdict), 'null') <> 'object' then
+    return identity_sync.refuse('', verdict, 'an object');
+  end if;
+
+  select checked.*
+  into fault
+  from (
+    values
+      (
+        'library_id', verdict -> 'library_id', 'an integer',
+        identity_sync.is_integer(verdict -> 'library_id', -2147483648)
+      ),
+      (
+        'kind', verdict -> 'kind', 'single_artist, compilation, unresolved',
+        coalesce(kind in ('single_artist', 'compilation', 'unresolved'), false)
+      ),
+      (
+        'main', verdict -> 'main', case kind when 'single_artist' then 'an object' else 'null, with kind ' || kind end,
+        case kind
+          when 'single_artist' then coalesce(jsonb_typeof(verdict -> 'main') = 'object', false)
+          else coalesce(verdict -> 'main', 'null') = 'null'
+        end
+      ),
+      (
+        'main.discogs_artist_id', verdict #> '{main,discogs_artist_id}', 'a positive integer or null',
+        coalesce(verdict #> '{main,discogs_artist_id}', 'null') = 'null'
+          or identity_sync.is_integer(verdict #> '{main,discogs_artist_id}', 1)
+      ),
+      (
+        'main.musicbrainz_artist_id', verdict #> '{main,musicbrainz_artist_id}', 'a string of 1 to 512 characters or null',
+        identity_sync.is_identifier_or_null(verdict #> '{main,musicbrainz_artist_id}')
+      ),
+      (
+        'main.wikidata_qid', verdict #> '{main,wikidata_qid}', 'a string of 1 to 512 characters or null',
+        identity_sync.is_identifier_or_null(verdict #> '{main,wikidata_qid}')
+      ),
+      (
+        'main.spotify_artist_id', verdict #> '{main,spotify_artist_id}', 'a string of 1 to 512 characters or null',
+        identity_sync.is_identifier_or_null(verdict #> '{main,spotify_artist_id}')
+      ),
+      (
+        'main.apple_music_artist_id', verdict #> '{main,apple_music_artist_id}', 'a string of 1 to 512 characters or null',
+        identity_sync.is_identifier_or_null(verdict #> '{main,apple_music_artist_id}')
+      ),
+      (
+        'main.bandcamp_id', verdict #> '{main,bandcamp_id}', 'a string of 1 to 512 characters or null',
+        identity_sync.is_identifier_or_null(verdict #> '{main,bandcamp_id}')
+      ),
+      (
+        'method', verdict -> 'method',
+        case kind when 'unresolved' then 'null, with kind unresolved' else method_list end,
+        case
+          when coalesce(verdict -> 'method', 'null') = 'null' then kind is distinct from 'single_artist'
+          when kind = 'unresolved' then false
+          else coalesce(verdict ->> 'method' = any (methods), false)
+        end
+      ),
+      (
+        'confidence', verdict -> 'confidence',
+        case kind when 'single_artist' then 'a number from 0 to 1' else 'a number from 0 to 1 or null' end,
+        case
+          when coalesce(verdict -> 'confidence', 'null') = 'null' then kind is distinct from 'single_artist'
+          else verdict -> 'confidence' between '0' and '1'
+        end
+      ),
+      (
+        'provenance', verdict -> 'provenance', 'an array',
+        coalesce(jsonb_typeof(verdict -> 'provenance') = 'array', false)
+      ),
+      (
+        'tracks_attempted', verdict -> 'tracks_attempted', 'true, false or null',
+        coalesce(jsonb_typeof(verdict -> 'tracks_attempted'), 'null') in ('boolean', 'null')
+      ),
+      (
+        'tracks', verdict -> 'tracks', 'an array or null',
+        coalesce(jsonb_typeof(verdict -> 'tracks'), 'null') in ('array', 'null')
+      )
+  ) as checked (path, value, allowed, fine)
+  where not checked.fine
+  limit 1;
+
+  if found then
+    return identity_sync.refuse(fault.path, fault.value, fault.allowed);
+  end if;
+
+  select format('provenance[%s]%s', listed.position - 1, checked.path) as path, checked.value, checked.allowed
+  into fault
+  from jsonb_array_elements(verdict -> 'provenance') with ordinality as listed (entry, position)
+  cross join lateral (
+    values
+      (1, '', listed.entry, 'an object', jsonb_typeof(listed.entry) = 'object'),
+      (
+        2, '.source', listed.entry -> 'source', 'discogs, musicbrainz, wikidata, spotify, apple_music, bandcamp',
+        coalesce(
+          listed.entry ->> 'source' in ('discogs', 'musicbrainz', 'wikidata', 'spotify', 'apple_music', 'bandcamp'),
+          false
+        )
+      ),
+      (
+        3, '.method', listed.entry -> 'method', method_list,
+        coalesce(
+          listed.entry ->> 'method' = any (methods),
+          coalesce(listed.entry -> 'confidence', 'null') = 'null'
+        )
+      ),
+      (
+        4, '.confidence', listed.entry -> 'confidence', 'a number from 0 to 1, or null where external_id is null',
+        case
+          when coalesce(listed.entry -> 'confidence', 'null') = 'null'
+          then coalesce(listed.entry -> 'external_id', 'null') = 'null'
+          else listed.entry -> 'confidence' between '0' and '1'
+        end
+      ),
+      (
+        5, '.external_id', listed.entry -> 'external_id',
+        'a string of 1 to 512 characters, or null where confidence is null',
+        case
+          when coalesce(listed.entry -> 'external_id', 'null') = 'null'
+          then coalesce(listed.entry -> 'confidence', 'null') = 'null'
+          else identity_sync.is_identifier_or_null(listed.entry -> 'external_id')
+        end
+      )
+  ) as checked (rank, path, value, allowed, fine)
+  where not checked.fine
+  order by listed.position, checked.rank
+  limit 1;
+
+  if found then
+    return identity_sync.refuse(fault.path, fault.value, fault.allowed);
+  end if;
+
+  if strict_bands and kind = 'single_artist' then
+    select
+      format('provenance[%s].confidence', listed.position - 1) as path,
+      listed.entry -> 'confidence' as value,
+      format('%s to %s for method %s (strict bands)', band.low, band.high, band.method) as allowed
+    into fault
+    from jsonb_array_elements(verdict -> 'provenance') with ordinality as listed (entry, position)
+    join (
+      values
+        ('manual', 1.00, 1.00),
+        ('exact_match', 1.00, 1.00),
+        ('name_variation', 0.90, 0.99),
+        ('member_group', 0.80, 0.89),
+        ('alias_match', 0.75, 0.84),
+        ('trigram', 0.70, 1.00),
+        ('llm', 0.60, 0.79)
+    ) as band (method, low, high) on band.method = listed.entry ->> 'method'
+    where listed.entry -> 'confidence' between '0' and '1'
+      and (listed.entry -> 'confidence')::numeric not between band.low - 0.00001 and band.high + 0.00001
+    order by listed.position
+    limit 1;
+    if found then
+      return identity_sync.refuse(fault.path, fault.value, fault.allowed);
+    end if;
+  end if;
+
+  return null;
+end;
+$$;
+
+revoke all on function identity_sync.explain_refusal(jsonb, boolean) from public;
+
+comment on function identity_sync.explain_refusal(jsonb, boolean) is
+  'Takes a verdict as LML sent it, and whether bands are strict; returns the path, the value and the reason of its first breach of the wire contract, NULL where there is none.';
+--! EndIncluded functions/explain_refusal.sql
+--! Included functions/refuse.sql
+-- Words a refusal: which field, what it holds (shortened), what is allowed.
+-- A field that is missing is said to be missing.
+create or replace function identity_sync.refuse(path text, value jsonb, allowed text)
+returns identity_sync.refusal
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select row(
+    refuse.path,
+    case
+      when char_length(refuse.value::text) > 200 then to_jsonb(left(refuse.value::text, 200) || '…')
+      else refuse.value
+    end,
+    format(
+      '%s is %s; allowed: %s',
+      coalesce(nullif(refuse.path, ''), 'the verdict'),
+      case
+        when refuse.value is null then 'missing'
+        when char_length(refuse.value::text) > 200 then left(refuse.value::text, 200) || '…'
+        else refuse.value::text
+      end,
+      refuse.allowed
+    )
+  )::identity_sync.refusal;
+$$;
+
+revoke all on function identity_sync.refuse(text, jsonb, text) from public;
+
+comment on function identity_sync.refuse(text, jsonb, text) is
+  'Takes a field''s path, its value (NULL: missing) and what is allowed; returns the refusal in words, the value cut to 200 characters.';
+--! EndIncluded functions/refuse.sql
+--! Included functions/is_integer.sql
+-- Whether a JSON value is an integer that fits PostgreSQL's: 7 and 7.0 are, 7.5, "7" and 1e400 are not.
+-- A value that is missing is none.
+create or replace function identity_sync.is_integer(value jsonb, minimum integer)
+returns boolean
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select case
+    when is_integer.value between to_jsonb(is_integer.minimum) and '2147483647'
+    then trunc(is_integer.value::numeric) = is_integer.value::numeric
+    else false
+  end;
+$$;
+
+revoke all on function identity_sync.is_integer(jsonb, integer) from public;
+
+comment on function identity_sync.is_integer(jsonb, integer) is
+  'Takes a JSON value and the least integer allowed; returns whether it is an integer from there to 2147483647.';
+--! EndIncluded functions/is_integer.sql
+--! Included functions/is_identifier_or_null.sql
+-- Whether a JSON value is an identifier: a string of 1 to 512 characters; null and missing pass too.
+-- No catalogue has longer ones, and an empty one identifies nobody.
+create or replace function identity_sync.is_identifier_or_null(value jsonb)
+returns boolean
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select case coalesce(jsonb_typeof(is_identifier_or_null.value), 'null')
+    when 'null' then true
+    when 'string' then char_length(is_identifier_or_null.value #>> '{}') between 1 and 512
+    else false
+  end;
+$$;
+
+revoke all on function identity_sync.is_identifier_or_null(jsonb) from public;
+
+comment on function identity_sync.is_identifier_or_null(jsonb) is
+  'Takes a JSON value or NULL; returns whether it is null or a string of 1 to 512 characters.';
+--! EndIncluded functions/is_identifier_or_null.sql
+
+--! Included views/quarantine.sql
+-- What was refused and is still open, for an operator who asks why: one entry a library, the latest refusal.
+create or replace view identity_sync.quarantine as
+select
+  entry.library_id,
+  settlement.run_id,
+  entry.outcome,
+  entry.reason,
+  entry.path,
+  entry.value,
+  entry.sqlstate,
+  entry.message,
+  entry.constraint_name,
+  coalesce(entry.verdict::text, entry.verdict_text) as verdict,
+  entry.origin,
+  entry.verified_at,
+  entry.quarantined_at
+from identity_sync.quarantined_verdict as entry
+left join identity_sync.settlement on settlement.settlement_id = entry.settlement_id
+where entry.closed_at is null;
+
+comment on view identity_sync.quarantine is
+  'Verdicts that were refused and are still open: which library where known, the run, why, the path and value at fault, SQLSTATE and message, and the verdict as it came.';
+--! EndIncluded views/quarantine.sql
+--! Included views/run_progress.sql
+-- How far each run is, for a person or a dashboard: a row a run, the latest first.
+create or replace view identity_sync.run_progress as
+select
+  run.run_id,
+  run.scope,
+  run.dry_run,
+  run.planned,
+  coalesce(progress.asked, 0) as asked,
+  progress.batches,
+  progress.batches_in_flight,
+  progress.batches_failed,
+  progress.batches - progress.batches_closed as batches_left,
+  run.started_at,
+  run.finished_at,
+  coalesce(run.finished_at, clock_timestamp()) - run.started_at as took,
+  run.outcome,
+  run.outcome_reason,
+  run.opened_by
+from identity_sync.run
+cross join lateral (
+  select
+    sum(cardinality(batch.library_ids)) filter (where batch.state in ('settled', 'failed')) as asked,
+    count(*) as batches,
+    count(*) filter (where batch.closed_at is not null) as batches_closed,
+    count(*) filter (where batch.state in ('asked', 'answered')) as batches_in_flight,
+    count(*) filter (where batch.state = 'failed') as batches_failed
+  from identity_sync.batch
+  where batch.run_id = run.run_id
+) as progress
+order by run.run_id desc;
+
+comment on view identity_sync.run_progress is
+  'A row a run, the latest first: rows planned and asked so far, batches by state, when it began and ended, and how.';
+--! EndIncluded views/run_progress.sql

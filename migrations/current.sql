@@ -1,0 +1,1 @@
+-- The next migration begins here.

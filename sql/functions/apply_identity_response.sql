@@ -1,0 +1,25 @@
+-- apply_identity_verdicts for the text of an answer as it came off the wire.
+-- Results that jsonb cannot hold are quarantined as text and the others applied. Where the text is no answer at all,
+-- nothing is written and every requested id counts as lml_error.
+create or replace function identity_sync.apply_identity_response(
+  body text,
+  requested integer[],
+  origin text default null,
+  verified_at timestamptz default clock_timestamp(),
+  strict_bands boolean default false
+)
+returns jsonb
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return identity_sync.apply_identity_verdicts(
+    identity_sync.read_identity_answer(body), requested, origin, verified_at, strict_bands
+  );
+end;
+$$;
+
+revoke all on function identity_sync.apply_identity_response(text, integer[], text, timestamptz, boolean) from public;
+
+comment on function identity_sync.apply_identity_response(text, integer[], text, timestamptz, boolean) is
+  'Takes the text of LML''s answer and what apply_identity_verdicts takes besides; returns its report. Raises LS003 where the text is no answer and no id was requested.';

@@ -1,0 +1,130 @@
+-- The only writer of identities, for the worker, the one-shot run, the operator and the dry run alike: judges every
+-- verdict on its own, writes the good ones, quarantines the bad ones, and returns the report. Each library is all or
+-- nothing, whatever is wrong with its neighbours. A second call with the same verdicts changes nothing.
+create or replace function identity_sync.apply_identity_verdicts(
+  response jsonb,
+  requested integer[] default null,
+  origin text default null,
+  verified_at timestamptz default clock_timestamp(),
+  strict_bands boolean default false
+)
+returns jsonb
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  stated_origin constant text := coalesce(origin, 'repair:' || session_user);
+  by_hand constant boolean := starts_with(stated_origin, 'repair:');
+  asked constant integer[] := (
+    select coalesce(array_agg(distinct named.id), case when requested is not null then '{}'::integer[] end)
+    from unnest(requested) as named (id)
+    where named.id is not null
+  );
+  results constant jsonb := identity_sync.identity_results(response);
+  this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
+  judged identity_sync.judged_verdict[];
+  resolvable identity_sync.judged_verdict[];
+  settled identity_sync.settled_verdicts;
+  outcomes identity_sync.verdict_outcome[];
+  report jsonb;
+begin
+  if not by_hand and stated_origin <> 'consumer:lml-bulk' then
+    raise exception using
+      errcode = 'LS001',
+      message = format('origin is %L', origin),
+      hint = 'Allowed: consumer:lml-bulk for the service, a text that begins with repair: for a repair by hand, NULL for repair: and your login.';
+  end if;
+  if verified_at is null then
+    raise exception using
+      errcode = 'LS001',
+      message = 'verified_at is NULL',
+      hint = 'Name the time at which LML gave the answer, or leave it out for now.';
+  end if;
+  if strict_bands is null then
+    raise exception using errcode = 'LS001', message = 'strict_bands is NULL', hint = 'Allowed: true, false.';
+  end if;
+  if results is null and asked is null then
+    raise exception using
+      errcode = 'LS003',
+      message = 'the response is no answer of LML',
+      detail = format('It is %s.', coalesce(left(response::text, 200), 'no JSON')),
+      hint = 'Allowed: LML''s whole answer ({"results": [...]}), an array of results, or one result.';
+  end if;
+
+  if results is not null then
+    judged := identity_sync.judge_identity_verdicts(results, asked, strict_bands);
+    perform identity_sync.lock_identities((select array_agg(verdict.library_id) from unnest(judged) as verdict));
+    select array_agg(verdict order by verdict.library_id)
+    into resolvable
+    from unnest(judged) as verdict
+    where verdict.outcome = 'resolved';
+  end if;
+
+  if resolvable is null then
+    settled := row('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 0, 0, 0, 0)::identity_sync.settled_verdicts;
+  else
+    settled := identity_sync.settle_or_bisect(resolvable, stated_origin, verified_at, this_settlement);
+  end if;
+
+  -- Every result, and every id without one, has exactly one outcome from here on.
+  select array_agg(row(concluded.ordinal, concluded.library_id, concluded.outcome)::identity_sync.verdict_outcome)
+  into outcomes
+  from (
+    select
+      verdict.ordinal,
+      verdict.library_id,
+      case
+        when verdict.outcome = 'resolved' then
+          case
+            when verdict.library_id = any (settled.manual_precedence) then 'manual_precedence'
+            when verdict.library_id = any (settled.stale_verdict) then 'stale_verdict'
+            when verdict.library_id = any (settled.library_gone) then 'library_gone'
+            when exists (
+              select from unnest(settled.refused) as refusal where refusal.library_id = verdict.library_id
+            )
+            then 'writer_error'
+            else 'resolved'
+          end
+        when verdict.outcome in ('unresolved', 'compilation')
+          and not by_hand
+          and exists (
+            select from wxyc_schema.library_identity as known
+            where known.library_id = verdict.library_id
+              and known.last_verified_at > apply_identity_verdicts.verified_at
+          )
+        then 'stale_verdict'
+        else verdict.outcome
+      end as outcome
+    from unnest(judged) as verdict
+    union all
+    select null, unanswered.id, 'lml_error'
+    from unnest(case when results is null then asked end) as unanswered (id)
+  ) as concluded;
+
+  perform identity_sync.mark_attempts(outcomes, verified_at, by_hand, this_settlement);
+
+  report := identity_sync.count_outcomes(outcomes, judged, settled);
+
+  insert into identity_sync.settlement (
+    settlement_id, origin, verified_at, asked, unasked, report, inserted_ids, history_ids
+  )
+  overriding system value
+  values (
+    this_settlement, stated_origin, verified_at,
+    coalesce(cardinality(asked), cardinality(outcomes), 0),
+    case when asked is null then 0 else coalesce(cardinality(outcomes), 0) - cardinality(asked) end,
+    report, settled.inserted, settled.history_ids
+  );
+
+  perform identity_sync.quarantine_verdicts(
+    outcomes, results, settled.refused, stated_origin, verified_at, strict_bands, this_settlement
+  );
+
+  return report;
+end;
+$$;
+
+revoke all on function identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) from public;
+
+comment on function identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) is
+  'Takes LML''s whole answer, an array of results or one result; the library ids that were asked (NULL: a repair by hand, which trusts every id in library); the origin kept in notes (consumer:lml-bulk, or repair: and more; NULL: repair: and the login); the time of the answer; and whether a confidence outside its method''s band refuses its verdict. Returns the report as jsonb. Raises LS001 for a bad argument, LS003 where response is no answer and nothing was requested, and passes on SQLSTATE classes 08, 40, 53, 55, 57 and 58.';

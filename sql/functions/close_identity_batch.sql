@@ -1,0 +1,54 @@
+-- Settles a batch with the answer that came for it: applied in a real run, rehearsed in a dry one, whose answer is kept
+-- so that exactly it can be applied later. The settlement is then known to belong to this batch and its run.
+create or replace function identity_sync.close_identity_batch(batch_id bigint, answer jsonb, body text default null)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  came_at constant timestamptz := clock_timestamp();
+  service constant text := 'consumer:lml-bulk';
+  asked record;
+  report jsonb;
+begin
+  select batch.library_ids, batch.run_id, run.dry_run, run.strict_bands
+  into strict asked
+  from identity_sync.batch
+  join identity_sync.run on run.run_id = batch.run_id
+  where batch.batch_id = close_identity_batch.batch_id;
+
+  if asked.dry_run then
+    report := identity_sync.rehearse_identity_verdicts(
+      answer, asked.library_ids, service, came_at, asked.strict_bands
+    );
+    insert into identity_sync.settlement (rehearsal, origin, verified_at, asked, unasked, report)
+    values (
+      true, service, came_at, cardinality(asked.library_ids),
+      (report ->> 'scanned')::integer - cardinality(asked.library_ids), report
+    );
+  else
+    perform identity_sync.apply_identity_verdicts(
+      answer, asked.library_ids, service, came_at, asked.strict_bands
+    );
+  end if;
+
+  update identity_sync.settlement
+  set run_id = asked.run_id, batch_id = close_identity_batch.batch_id
+  where settlement.settlement_id = currval('identity_sync.settlement_settlement_id_seq');
+
+  update identity_sync.batch
+  set
+    state = 'settled',
+    holder = null,
+    leased_until = null,
+    answer = case when asked.dry_run then body end,
+    answered_at = came_at,
+    closed_at = clock_timestamp()
+  where batch.batch_id = close_identity_batch.batch_id;
+end;
+$$;
+
+revoke all on function identity_sync.close_identity_batch(bigint, jsonb, text) from public;
+
+comment on function identity_sync.close_identity_batch(bigint, jsonb, text) is
+  'Takes a batch, LML''s answer for it and the answer''s text (kept for a dry run); applies or rehearses it and closes the batch.';

@@ -1,0 +1,18 @@
+-- Gives a claimed batch back unasked, or with its call cut off, so that somebody else claims it at once instead of after
+-- the lease. A batch that the holder no longer holds is left alone.
+create or replace function identity_sync.give_back_identity_batch(batch_id bigint, holder text)
+returns void
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  update identity_sync.batch
+  set state = 'open', holder = null, leased_until = null
+  where batch.batch_id = give_back_identity_batch.batch_id
+    and batch.holder = give_back_identity_batch.holder
+    and batch.closed_at is null;
+$$;
+
+revoke all on function identity_sync.give_back_identity_batch(bigint, text) from public;
+
+comment on function identity_sync.give_back_identity_batch(bigint, text) is
+  'Takes a batch and its holder; makes it claimable again.';

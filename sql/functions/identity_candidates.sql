@@ -1,0 +1,105 @@
+-- The rows that a run would ask LML for, with the cohort that decides the size of their batch.
+-- A row whose artist name is NULL or blank is never one, since LML would refuse its whole batch; a released row always is.
+-- It writes nothing, and after a run the rows which that run settled are no candidates of the scope due.
+create or replace function identity_sync.identity_candidates(
+  scope text default 'due',
+  stale_days integer default 7,
+  unresolved_retry_days integer default 30,
+  include_null_canonical boolean default false,
+  partition_index integer default 0,
+  partition_count integer default 1,
+  ids integer[] default null
+)
+returns table (library_id integer, cohort text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  stale_before constant timestamptz := clock_timestamp() - make_interval(days => stale_days);
+  retry_before constant timestamptz := clock_timestamp() - make_interval(days => unresolved_retry_days);
+begin
+  if scope is null or scope not in ('due', 'refresh', 'recheck', 'ids') then
+    raise exception using
+      errcode = 'LS001',
+      message = format('scope is %s', coalesce(quote_literal(scope), 'NULL')),
+      hint = 'Allowed: due, refresh, recheck, ids.';
+  end if;
+  if scope = 'ids' and ids is null then
+    raise exception using
+      errcode = 'LS001',
+      message = 'scope is ids, and ids is NULL',
+      hint = 'Name the library ids: ids => array[1, 2, 3].';
+  end if;
+  if stale_days is null or stale_days < 0 then
+    raise exception using
+      errcode = 'LS001',
+      message = format('stale_days is %s', coalesce(stale_days::text, 'NULL')),
+      hint = 'Allowed: 0 days and more.';
+  end if;
+  if unresolved_retry_days is null or unresolved_retry_days < 0 then
+    raise exception using
+      errcode = 'LS001',
+      message = format('unresolved_retry_days is %s', coalesce(unresolved_retry_days::text, 'NULL')),
+      hint = 'Allowed: 0 days and more.';
+  end if;
+  if partition_count is null or partition_count not between 1 and 1024
+    or partition_index is null or partition_index not between 0 and partition_count - 1
+  then
+    raise exception using
+      errcode = 'LS001',
+      message = format(
+        'partition is %s/%s', coalesce(partition_index::text, 'NULL'), coalesce(partition_count::text, 'NULL')
+      ),
+      hint = 'Allowed: 0 <= partition_index < partition_count <= 1024.';
+  end if;
+
+  return query
+  select candidate.id, candidate.cohort
+  from (
+    select
+      library.id,
+      case
+        when coalesce(library.code_volume_letters, '') like 'Z%'
+          or exists (
+            select from wxyc_schema.compilation_track_artist as credit where credit.library_id = library.id
+          )
+        then 'va'
+        else 'non_va'
+      end as cohort,
+      library.canonical_entity_id is not null as is_canonical,
+      identity.last_verified_at,
+      attempt.outcome as attempted,
+      attempt.attempted_at
+    from wxyc_schema.library
+    left join wxyc_schema.library_identity as identity on identity.library_id = library.id
+    left join identity_sync.attempt on attempt.library_id = library.id
+    where library.id % partition_count = partition_index
+      and (identity_candidates.ids is null or library.id = any (identity_candidates.ids))
+      and library.artist_name !~ '^\s*$'
+  ) as candidate
+  where case scope
+    when 'ids' then true
+    when 'refresh' then candidate.is_canonical or candidate.last_verified_at <= stale_before
+    when 'recheck' then candidate.cohort = 'va' and candidate.attempted not in ('manual_precedence', 'released')
+    when 'due' then
+      candidate.attempted is not distinct from 'released'
+      or (
+        (candidate.is_canonical or candidate.last_verified_at is not null or include_null_canonical)
+        and coalesce(candidate.last_verified_at <= stale_before, true)
+        and coalesce(
+          candidate.attempted_at <= case candidate.attempted
+            when 'manual_precedence' then stale_before
+            else retry_before
+          end,
+          true
+        )
+      )
+  end;
+end;
+$$;
+
+revoke all on function identity_sync.identity_candidates(text, integer, integer, boolean, integer, integer, integer[])
+from public;
+
+comment on function identity_sync.identity_candidates(text, integer, integer, boolean, integer, integer, integer[]) is
+  'Takes a scope (due, refresh, recheck, ids), the days after which an identity is stale and an answer in vain is asked again, whether rows without a canonical entity count, a partition (id % count = index) and ids to narrow it to; returns the rows a run would ask for and their cohort (va: compilation-shaped, non_va). Raises LS001 for a value out of range.';

@@ -1,0 +1,18 @@
+-- Whether a JSON value is an integer that fits PostgreSQL's: 7 and 7.0 are, 7.5, "7" and 1e400 are not.
+-- A value that is missing is none.
+create or replace function identity_sync.is_integer(value jsonb, minimum integer)
+returns boolean
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select case
+    when is_integer.value between to_jsonb(is_integer.minimum) and '2147483647'
+    then trunc(is_integer.value::numeric) = is_integer.value::numeric
+    else false
+  end;
+$$;
+
+revoke all on function identity_sync.is_integer(jsonb, integer) from public;
+
+comment on function identity_sync.is_integer(jsonb, integer) is
+  'Takes a JSON value and the least integer allowed; returns whether it is an integer from there to 2147483647.';

@@ -1,0 +1,44 @@
+-- Leaves the durable mark of every answer that left no fresh identity, and lifts the mark of every library that got one.
+-- A mark that is newer than this answer stays, whichever way round the two arrive.
+create or replace function identity_sync.mark_attempts(
+  outcomes identity_sync.verdict_outcome[],
+  verified_at timestamptz,
+  by_hand boolean,
+  settlement_id bigint
+)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  in_vain constant text[] := array[
+    'unresolved', 'compilation', 'invalid_verdict', 'writer_error', 'manual_precedence'
+  ];
+begin
+  if exists (select from unnest(outcomes) as reached where reached.outcome = any (in_vain)) then
+    insert into identity_sync.attempt as known (library_id, outcome, attempted_at, settlement_id)
+    select reached.library_id, reached.outcome, mark_attempts.verified_at, mark_attempts.settlement_id
+    from unnest(outcomes) as reached
+    where reached.outcome = any (in_vain) and reached.library_id is not null
+    order by reached.library_id
+    on conflict (library_id) do update
+    set
+      outcome = excluded.outcome,
+      attempted_at = excluded.attempted_at,
+      settlement_id = excluded.settlement_id
+    where known.attempted_at <= excluded.attempted_at or mark_attempts.by_hand;
+  end if;
+
+  delete from identity_sync.attempt as known
+  using unnest(outcomes) as reached
+  where reached.outcome = 'resolved'
+    and known.library_id = reached.library_id
+    and (known.attempted_at <= mark_attempts.verified_at or mark_attempts.by_hand);
+end;
+$$;
+
+revoke all on function identity_sync.mark_attempts(identity_sync.verdict_outcome[], timestamptz, boolean, bigint) from public;
+
+comment on function identity_sync.mark_attempts(identity_sync.verdict_outcome[], timestamptz, boolean, bigint) is
+  'Takes the outcomes of a settlement, the time of the answer, and whether a repair by hand overrides newer marks; writes and lifts attempts.';

@@ -1,0 +1,252 @@
+-- Writes judged verdicts: finds out what each would change, then issues one statement a kind of change, and none where
+-- nothing changes. Columns of other writers are never named; what is changed or removed is kept as it was, the main row
+-- in library_identity_history and a source row in superseded_source. It does all of it or raises, so its caller isolates
+-- a culprit; called again with the same verdicts it moves nothing but last_verified_at.
+create or replace function identity_sync.settle_identity_verdicts(
+  verdicts identity_sync.judged_verdict[],
+  origin text,
+  verified_at timestamptz,
+  settlement_id bigint
+)
+returns identity_sync.settled_verdicts
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+-- Plans must not be made for the empty tables of a first run: every access is by primary key, a few hundred at a time.
+set enable_seqscan = off
+as $$
+declare
+  by_hand constant boolean := starts_with(origin, 'repair:');
+  reason constant text := format('verdict of %s, settlement %s', origin, settlement_id);
+  settled identity_sync.settled_verdicts;
+  fresh identity_sync.judged_verdict[];
+  differing identity_sync.judged_verdict[];
+  differing_ids integer[];
+  written identity_sync.judged_verdict[];
+  changes identity_sync.source_change[];
+begin
+  -- Whoever else writes these rows takes no advisory lock. So what differs is locked and then looked at once more.
+  for look in 1..2 loop
+    select
+      array_agg(compared.verdict) filter (where compared.fate = 'insert'),
+      array_agg(compared.verdict) filter (where compared.fate = 'change'),
+      array_agg(compared.verdict) filter (where compared.fate in ('insert', 'change', 'confirm')),
+      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'insert'), '{}'),
+      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'change'), '{}'),
+      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'confirm'), '{}'),
+      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'hold'), '{}'),
+      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'overtaken'), '{}')
+    into
+      fresh, differing, written,
+      settled.inserted, differing_ids, settled.unchanged, settled.manual_precedence, settled.stale_verdict
+    from (
+      select
+        verdict,
+        verdict.library_id,
+        case
+          when known.library_id is null then 'insert'
+          when not by_hand
+            and (
+              starts_with(known.notes, 'repair:')
+              or (known.method = 'manual' and known.notes is distinct from 'consumer:lml-bulk')
+            )
+          then 'hold'
+          when not by_hand and known.last_verified_at > settle_identity_verdicts.verified_at then 'overtaken'
+          when known.discogs_artist_id is distinct from verdict.discogs_artist_id
+            or known.musicbrainz_artist_id is distinct from verdict.musicbrainz_artist_id
+            or known.wikidata_qid is distinct from verdict.wikidata_qid
+            or known.spotify_id is distinct from verdict.spotify_id
+            or known.apple_music_id is distinct from verdict.apple_music_id
+            or known.bandcamp_id is distinct from verdict.bandcamp_id
+            or known.method is distinct from verdict.method
+            or known.confidence is distinct from verdict.confidence
+          then 'change'
+          else 'confirm'
+        end as fate
+      from unnest(verdicts) as verdict
+      left join wxyc_schema.library_identity as known on known.library_id = verdict.library_id
+      offset 0
+    ) as compared;
+
+    exit when differing is null;
+
+    perform
+    from wxyc_schema.library_identity as known
+    where known.library_id = any (differing_ids)
+    order by known.library_id
+    for update;
+  end loop;
+
+  if fresh is not null then
+    insert into wxyc_schema.library_identity (
+      library_id, discogs_artist_id, musicbrainz_artist_id, wikidata_qid, spotify_id, apple_music_id, bandcamp_id,
+      method, confidence, last_verified_at, notes
+    )
+    select
+      verdict.library_id, verdict.discogs_artist_id, verdict.musicbrainz_artist_id, verdict.wikidata_qid,
+      verdict.spotify_id, verdict.apple_music_id, verdict.bandcamp_id,
+      verdict.method, verdict.confidence, settle_identity_verdicts.verified_at, settle_identity_verdicts.origin
+    from unnest(fresh) as verdict;
+  end if;
+
+  if differing is not null then
+    with superseded as (
+      insert into wxyc_schema.library_identity_history (
+        library_id, discogs_master_id, discogs_release_id, musicbrainz_release_group_mbid, musicbrainz_release_mbid,
+        musicbrainz_recording_mbid, wikidata_qid, spotify_id, apple_music_id, last_verified_at, method, confidence,
+        agreement_sources, notes, discogs_artist_id, musicbrainz_artist_id, bandcamp_id,
+        superseded_reason, reason_category
+      )
+      select
+        known.library_id, known.discogs_master_id, known.discogs_release_id, known.musicbrainz_release_group_mbid,
+        known.musicbrainz_release_mbid, known.musicbrainz_recording_mbid, known.wikidata_qid, known.spotify_id,
+        known.apple_music_id, known.last_verified_at, known.method, known.confidence,
+        known.agreement_sources, known.notes, known.discogs_artist_id, known.musicbrainz_artist_id, known.bandcamp_id,
+        reason, case when by_hand then 'repair' else 'verdict' end
+      from wxyc_schema.library_identity as known
+      where known.library_id = any (differing_ids)
+      order by known.library_id
+      returning history_id
+    )
+    select array_agg(superseded.history_id)
+    into settled.history_ids
+    from superseded;
+
+    update wxyc_schema.library_identity as known
+    set
+      discogs_artist_id = verdict.discogs_artist_id,
+      musicbrainz_artist_id = verdict.musicbrainz_artist_id,
+      wikidata_qid = verdict.wikidata_qid,
+      spotify_id = verdict.spotify_id,
+      apple_music_id = verdict.apple_music_id,
+      bandcamp_id = verdict.bandcamp_id,
+      method = verdict.method,
+      confidence = verdict.confidence,
+      last_verified_at = settle_identity_verdicts.verified_at,
+      notes = settle_identity_verdicts.origin
+    from unnest(differing) as verdict
+    where known.library_id = verdict.library_id;
+  end if;
+
+  if settled.unchanged <> '{}' then
+    update wxyc_schema.library_identity as known
+    set last_verified_at = settle_identity_verdicts.verified_at
+    where known.library_id = any (settled.unchanged)
+      and known.last_verified_at < settle_identity_verdicts.verified_at;
+  end if;
+
+  -- The source rows of everything written, beside what is there. A row of ours that the verdict no longer names goes;
+  -- another writer's stays.
+  select
+    array_agg(
+      row(
+        compared.library_id, compared.source, compared.external_id, compared.method, compared.confidence, compared.action
+      )::identity_sync.source_change
+    ) filter (where compared.action in ('inserted', 'changed', 'removed')),
+    count(*) filter (where compared.action = 'inserted'),
+    count(*) filter (where compared.action = 'changed'),
+    count(*) filter (where compared.action = 'unchanged'),
+    count(*) filter (where compared.action = 'removed')
+  into
+    changes,
+    settled.source_inserted, settled.source_changed, settled.source_unchanged, settled.source_removed
+  from (
+    select
+      coalesce(named.library_id, known.library_id) as library_id,
+      coalesce(named.source, known.source) as source,
+      named.external_id,
+      named.method,
+      named.confidence,
+      case
+        when known.library_id is null then 'inserted'
+        when named.library_id is null and (known.notes = 'consumer:lml-bulk' or starts_with(known.notes, 'repair:'))
+        then 'removed'
+        when named.library_id is null then 'kept'
+        when named.external_id is distinct from known.external_id
+          or named.method is distinct from known.method
+          or named.confidence is distinct from known.confidence
+        then 'changed'
+        else 'unchanged'
+      end as action
+    from (
+      select verdict.library_id, judged.source, judged.external_id, judged.method, judged.confidence
+      from unnest(written) as verdict
+      cross join lateral unnest(verdict.sources) as judged
+    ) as named
+    full join (
+      select existing.library_id, existing.source, existing.external_id, existing.method, existing.confidence, existing.notes
+      from wxyc_schema.library_identity_source as existing
+      where existing.library_id = any (settled.inserted || differing_ids || settled.unchanged)
+    ) as known on known.library_id = named.library_id and known.source = named.source
+    offset 0
+  ) as compared;
+
+  if settled.source_changed + settled.source_removed > 0 then
+    insert into identity_sync.superseded_source (
+      settlement_id, library_id, source, action,
+      external_id, method, confidence, last_verified_at, boost_sources, notes, superseded_reason
+    )
+    select
+      settle_identity_verdicts.settlement_id, known.library_id, known.source, change.action,
+      known.external_id, known.method, known.confidence, known.last_verified_at, known.boost_sources, known.notes, reason
+    from unnest(changes) as change
+    join wxyc_schema.library_identity_source as known
+      on known.library_id = change.library_id and known.source = change.source
+    where change.action in ('changed', 'removed')
+    order by known.library_id, known.source
+    for update of known;
+  end if;
+
+  if settled.source_removed > 0 then
+    delete from wxyc_schema.library_identity_source as known
+    using unnest(changes) as change
+    where change.action = 'removed' and known.library_id = change.library_id and known.source = change.source;
+  end if;
+
+  if settled.source_changed > 0 then
+    update wxyc_schema.library_identity_source as known
+    set
+      external_id = change.external_id,
+      method = change.method,
+      confidence = change.confidence,
+      last_verified_at = settle_identity_verdicts.verified_at,
+      notes = settle_identity_verdicts.origin
+    from unnest(changes) as change
+    where change.action = 'changed' and known.library_id = change.library_id and known.source = change.source;
+  end if;
+
+  if settled.source_inserted > 0 then
+    insert into wxyc_schema.library_identity_source (
+      library_id, source, external_id, method, confidence, last_verified_at, notes
+    )
+    select
+      change.library_id, change.source, change.external_id, change.method, change.confidence,
+      settle_identity_verdicts.verified_at, settle_identity_verdicts.origin
+    from unnest(changes) as change
+    where change.action = 'inserted';
+
+    -- Undoing must know what was added to an identity that was there; of a new identity everything was.
+    if cardinality(differing_ids) + cardinality(settled.unchanged) > 0 then
+      insert into identity_sync.superseded_source (settlement_id, library_id, source, action, superseded_reason)
+      select settle_identity_verdicts.settlement_id, change.library_id, change.source, change.action, reason
+      from unnest(changes) as change
+      where change.action = 'inserted'
+        and change.library_id = any (differing_ids || settled.unchanged);
+    end if;
+  end if;
+
+  -- A constraint that would speak only at the commit is heard here, where its culprit can still be found.
+  set constraints all immediate;
+
+  settled.changed := differing_ids;
+  settled.library_gone := '{}';
+  settled.history_ids := coalesce(settled.history_ids, '{}');
+  settled.refused := '{}';
+  return settled;
+end;
+$$;
+
+revoke all on function identity_sync.settle_identity_verdicts(identity_sync.judged_verdict[], text, timestamptz, bigint)
+from public;
+
+comment on function identity_sync.settle_identity_verdicts(identity_sync.judged_verdict[], text, timestamptz, bigint) is
+  'Takes judged single_artist verdicts, whose libraries the caller has locked, with their origin, time and settlement; writes them and returns the ids by what became of them. Raises whatever the database refuses.';

@@ -1,0 +1,33 @@
+-- How far each run is, for a person or a dashboard: a row a run, the latest first.
+create or replace view identity_sync.run_progress as
+select
+  run.run_id,
+  run.scope,
+  run.dry_run,
+  run.planned,
+  coalesce(progress.asked, 0) as asked,
+  progress.batches,
+  progress.batches_in_flight,
+  progress.batches_failed,
+  progress.batches - progress.batches_closed as batches_left,
+  run.started_at,
+  run.finished_at,
+  coalesce(run.finished_at, clock_timestamp()) - run.started_at as took,
+  run.outcome,
+  run.outcome_reason,
+  run.opened_by
+from identity_sync.run
+cross join lateral (
+  select
+    sum(cardinality(batch.library_ids)) filter (where batch.state in ('settled', 'failed')) as asked,
+    count(*) as batches,
+    count(*) filter (where batch.closed_at is not null) as batches_closed,
+    count(*) filter (where batch.state in ('asked', 'answered')) as batches_in_flight,
+    count(*) filter (where batch.state = 'failed') as batches_failed
+  from identity_sync.batch
+  where batch.run_id = run.run_id
+) as progress
+order by run.run_id desc;
+
+comment on view identity_sync.run_progress is
+  'A row a run, the latest first: rows planned and asked so far, batches by state, when it began and ended, and how.';
