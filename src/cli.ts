@@ -1,0 +1,144 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from 'commander';
+import { readSettings, UsageError } from './config.js';
+import { describeFailure, log } from './log.js';
+import type { RunReport } from './run.js';
+
+const OK = 0;
+const FAILED = 1;
+const WRONG_USAGE = 2;
+
+const program = new Command('identity-sync')
+  .description("Keeps the station's library identity tables in step with LML.")
+  .exitOverride()
+  .configureHelp({ showGlobalOptions: true });
+
+program
+  .command('migrate')
+  .description('bring the database up to date')
+  .action(async () => {
+    const { DATABASE_URL } = readSettings(['DATABASE_URL'], {}, process.env);
+    const { migrate } = await import('./migrate.js');
+    await migrate(DATABASE_URL);
+    log.info({ step: 'migrate' }, 'the database is up to date');
+  });
+
+program
+  .command('run')
+  .description('one run in the foreground: plan, ask, apply, report')
+  .option('--scope <scope>', 'which rows: due, refresh, recheck, ids')
+  .option('--ids <ids>', 'library ids, as in 1,2,3; implies the scope ids')
+  .option('--dry-run', 'write nothing, and report what would be written')
+  .option('--partition <index/count>', 'a share of the catalogue, as in 0/4')
+  .option('--batch-size <rows>', 'rows a call (BATCH_SIZE)')
+  .option('--va-batch-size <rows>', 'compilation-shaped rows a call (VA_BATCH_SIZE)')
+  .option('--concurrency <calls>', 'calls in flight, over all processes (LML_CONCURRENCY)')
+  .option('--timeout-ms <ms>', 'bound of a call (LML_TIMEOUT_MS)')
+  .option('--throttle-ms <ms>', 'pause after each call (THROTTLE_MS)')
+  .option('--stale-days <days>', 'age at which an identity is due again (STALE_THRESHOLD_DAYS)')
+  .option('--unresolved-retry-days <days>', 'age at which an answer in vain is (UNRESOLVED_RETRY_DAYS)')
+  .option('--include-null-canonical', 'also rows without a canonical entity (INCLUDE_NULL_CANONICAL)')
+  .option('--strict-bands', "refuse a confidence outside its method's band (STRICT_BANDS)")
+  .action(async (options: Record<string, string | true | undefined>) => {
+    const { RUN_SETTINGS, runOnce } = await import('./run.js');
+    const settings = readSettings(RUN_SETTINGS, flagsOf(options), process.env);
+    const which = scopeOf(options, settings.RECHECK);
+    const { stop, strictlyStop } = stopOnSignals();
+    const { report, result } = await runOnce(settings, which, stop, strictlyStop);
+    process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
+    process.exitCode = conclude(report);
+  });
+
+program
+  .command('demo')
+  .description('the whole product on an embedded PostgreSQL, a real catalogue and a stand-in for LML')
+  .option('--keep', 'leave the server up until Ctrl-C')
+  .action(async (options: { keep?: true }) => {
+    const { demo } = await import('./demo/demo.js');
+    await demo({ keep: options.keep === true });
+  });
+
+const FLAGS = {
+  dryRun: 'DRY_RUN',
+  batchSize: 'BATCH_SIZE',
+  vaBatchSize: 'VA_BATCH_SIZE',
+  concurrency: 'LML_CONCURRENCY',
+  timeoutMs: 'LML_TIMEOUT_MS',
+  throttleMs: 'THROTTLE_MS',
+  staleDays: 'STALE_THRESHOLD_DAYS',
+  unresolvedRetryDays: 'UNRESOLVED_RETRY_DAYS',
+  includeNullCanonical: 'INCLUDE_NULL_CANONICAL',
+  strictBands: 'STRICT_BANDS',
+} as const;
+
+/** Names the flags that were given as the settings they stand for. */
+function flagsOf(options: Record<string, string | true | undefined>): Record<string, string> {
+  const flags: Record<string, string> = {};
+  for (const [option, setting] of Object.entries(FLAGS)) {
+    if (options[option] !== undefined) flags[setting] = String(options[option]);
+  }
+  if (typeof options.partition === 'string') {
+    const partition = /^(\d{1,4})\/(\d{1,4})$/.exec(options.partition);
+    if (!partition)
+      throw new UsageError(`--partition is "${options.partition}"; allowed: index/count, as in 0/4`);
+    [, flags.PARTITION_INDEX, flags.PARTITION_COUNT] = partition as unknown as [string, string, string];
+  }
+  return flags;
+}
+
+/** Which rows a run asks for: the ids named, or those of a scope. */
+function scopeOf(options: Record<string, string | true | undefined>, recheck: boolean) {
+  const { ids, scope } = options;
+  if (typeof ids === 'string') {
+    if (scope !== undefined && scope !== 'ids')
+      throw new UsageError('--ids implies --scope ids; leave --scope out');
+    if (!/^\d{1,9}(,\d{1,9})*$/.test(ids))
+      throw new UsageError(`--ids is "${ids}"; allowed: library ids, as in 1,2,3`);
+    return { scope: 'ids', ids: ids.split(',').map(Number) };
+  }
+  if (scope === 'ids') throw new UsageError('--scope ids needs --ids 1,2,3');
+  if (scope !== undefined && !['due', 'refresh', 'recheck'].includes(String(scope))) {
+    throw new UsageError(`--scope is "${scope}"; allowed: due, refresh, recheck, ids`);
+  }
+  return { scope: String(scope ?? (recheck ? 'recheck' : 'due')), ids: null };
+}
+
+/** The first Ctrl-C lets calls in flight finish, the second cuts them off. */
+function stopOnSignals() {
+  const [gently, strictly] = [new AbortController(), new AbortController()];
+  const onSignal = (signal: string) => {
+    log.info({ step: 'stop' }, `${signal}: finishing the batches in flight; once more to cut them off`);
+    (gently.signal.aborted ? strictly : gently).abort();
+  };
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+  return { stop: gently.signal, strictlyStop: strictly.signal };
+}
+
+/** Says on standard error what an operator should know of a run's end, and finds its exit status. */
+function conclude(report: RunReport): number {
+  const { run_id, dry_run, outcome, outcome_reason, left, quarantined } = report;
+  if (quarantined > 0) {
+    log.warn(
+      { step: 'report', run_id },
+      `${quarantined} rows are in quarantine: select * from identity_sync.quarantine`,
+    );
+  }
+  const summary = `${dry_run ? 'dry run' : 'run'} ${run_id} ${outcome}${outcome_reason ? `: ${outcome_reason}` : ''}`;
+  if (outcome === 'completed') log.info({ step: 'report', run_id }, summary);
+  else log.error({ step: 'report', run_id, left }, summary);
+  return outcome === 'completed' ? OK : FAILED;
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? OK : WRONG_USAGE;
+  } else if (error instanceof UsageError) {
+    process.stderr.write(`identity-sync: ${error.message}\n`);
+    process.exitCode = WRONG_USAGE;
+  } else {
+    log.error({ step: 'end', ...describeFailure(error) }, 'identity-sync could not go on');
+    process.exitCode = FAILED;
+  }
+}

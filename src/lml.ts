@@ -1,0 +1,86 @@
+// LML, as far as a socket reaches: one text is POSTed, one text comes back, and neither is looked into.
+import { Agent, request } from 'undici';
+
+const PATH = '/api/v1/identity/bulk-resolve-libraries';
+
+// 1,000 compilations are about 11 MB; whatever is many times larger is no answer.
+const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
+
+/** What came of a call: a status and a body, or the reason why there is none. */
+export interface Answer {
+  status: number | null;
+  body: string | null;
+  failure: string | null;
+  latencyMs: number;
+}
+
+export interface Lml {
+  ask(body: string, signal: AbortSignal): Promise<Answer>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens the way to LML. The base URL may end in `/`, in `/api/v1` or in `/api/v1/`; `timeoutMs` bounds the whole call,
+ * so that an answer that drips is cut off too. A call never rejects: what went wrong is in the answer.
+ */
+export function connectLml(
+  baseUrl: string,
+  options: { apiKey?: string | undefined; timeoutMs: number },
+): Lml {
+  const endpoint = new URL(baseUrl);
+  endpoint.pathname = endpoint.pathname.replace(/\/+$/, '').replace(/\/api\/v1$/, '') + PATH;
+  const agent = new Agent({
+    maxResponseSize: MAX_ANSWER_BYTES,
+    headersTimeout: options.timeoutMs,
+    bodyTimeout: options.timeoutMs,
+    connect: { timeout: options.timeoutMs },
+  });
+  const headers = {
+    'content-type': 'application/json',
+    accept: 'application/json',
+    ...(options.apiKey && { authorization: `Bearer ${options.apiKey}` }),
+  };
+
+  return {
+    async ask(body, signal) {
+      const started = performance.now();
+      const latencyMs = () => Math.round(performance.now() - started);
+      let status: number | null = null;
+      try {
+        const response = await request(endpoint, {
+          method: 'POST',
+          headers,
+          body,
+          dispatcher: agent,
+          signal: AbortSignal.any([signal, AbortSignal.timeout(options.timeoutMs)]),
+        });
+        status = response.statusCode;
+        const text = decode(await response.body.arrayBuffer());
+        if (text === null)
+          return { status, body: null, failure: 'the answer is no UTF-8 text', latencyMs: latencyMs() };
+        return { status, body: text, failure: null, latencyMs: latencyMs() };
+      } catch (error) {
+        return { status, body: null, failure: failureOf(error, options.timeoutMs), latencyMs: latencyMs() };
+      }
+    },
+    close: () => agent.close(),
+  };
+}
+
+/** PostgreSQL's text holds neither broken UTF-8 nor a NUL, so a body with either cannot be handed over. */
+function decode(bytes: ArrayBuffer): string | null {
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return text.includes('\0') ? null : text;
+  } catch {
+    return null;
+  }
+}
+
+/** Names a failure by its code, since messages of sockets hold addresses. */
+function failureOf(error: unknown, timeoutMs: number): string {
+  const { name, code } = error as { name?: string; code?: unknown };
+  if (name === 'TimeoutError') return `no whole answer within ${timeoutMs} ms`;
+  if (name === 'AbortError') return 'cut off by the end of this process';
+  return `the call failed: ${typeof code === 'string' ? code : name}`;
+}
