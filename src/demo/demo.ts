@@ -1,0 +1,282 @@
+// The demo: the product's main job on real input, told step by step, so that a newcomer understands it from the output.
+import { setTimeout as sleep } from 'node:timers/promises';
+import Table from 'cli-table3';
+import colors from 'picocolors';
+import postgres from 'postgres';
+import { readSettings } from '../config.js';
+import { log } from '../log.js';
+import { migrate } from '../migrate.js';
+import { RUN_SETTINGS, type RunReport, runOnce } from '../run.js';
+import { guardLibrary, loadCatalogue } from './catalogue.js';
+import { startEmbeddedPostgres } from './embedded-postgres.js';
+import { type Identities, loadIdentities, type StandIn, startStandIn } from './stand-in.js';
+
+// "Description of a Fool" by A Tribe Called Quest: three catalogues know the artist.
+const TRIBE = 5;
+// "Mama's Gun" by Erykah Badu.
+const BADU = 128;
+
+/** Runs the demo and leaves nothing behind; with `keep`, database and stand-in stay up until Ctrl-C. */
+export async function demo(options: { keep: boolean }): Promise<void> {
+  log.level = 'error';
+  const started = performance.now();
+  const interrupted = new AbortController();
+  process.once('SIGINT', () => interrupted.abort()).once('SIGTERM', () => interrupted.abort());
+
+  const server = await startEmbeddedPostgres({ version: 18 });
+  const sql = postgres(server.url, { max: 2, onnotice: () => {} });
+  const identities = loadIdentities();
+  const lml = await startStandIn({ identities });
+  try {
+    await tell({ sql, lml, identities, databaseUrl: server.url, signal: interrupted.signal });
+    heading('How to look for yourself');
+    say(`psql "${server.url}"`);
+    say('  select * from identity_sync.run_progress;');
+    say('  select * from identity_sync.quarantine;');
+    say(`  select * from wxyc_schema.library_identity where library_id = ${TRIBE};`);
+    say(
+      options.keep
+        ? `The database and the stand-in (LIBRARY_METADATA_URL=${lml.url}) stay up until Ctrl-C.`
+        : 'The database goes down now; `npm run demo -- --keep` leaves it up.',
+    );
+    const seconds = ((performance.now() - started) / 1000).toFixed(1);
+    const megabytes = Math.round(process.resourceUsage().maxRSS / 1024);
+    say(
+      colors.dim(`${seconds} s in all; this process, with the stand-in in it, took ${megabytes} MB at most.`),
+    );
+    if (options.keep) await sleep(2 ** 31 - 1, undefined, { signal: interrupted.signal }).catch(() => {});
+  } finally {
+    await lml.close();
+    await sql.end();
+    await server.stop();
+  }
+}
+
+interface Stage {
+  sql: postgres.Sql;
+  lml: StandIn;
+  identities: Identities;
+  databaseUrl: string;
+  signal: AbortSignal;
+}
+
+async function tell(stage: Stage): Promise<void> {
+  const { sql, lml, identities, databaseUrl } = stage;
+
+  await chapter("The station's catalogue", async () => {
+    await loadCatalogue(sql);
+    await guardLibrary(sql);
+    const [{ rows }] = await sql<
+      [{ rows: number }]
+    >`select count(*)::integer as rows from wxyc_schema.library`;
+    const [{ version }] = await sql<
+      [{ version: string }]
+    >`select current_setting('server_version') as version`;
+    say(
+      `PostgreSQL ${version}, embedded, with the ${rows.toLocaleString('en')} records of WXYC's own catalogue`,
+    );
+    say('(a dump of 2023) in wxyc_schema.library. A trigger raises on whatever would write to that table.');
+    say(
+      'The dump lacks two columns, set here by a rule: an artist with a name has a canonical entity, and what LML',
+    );
+    say("calls a compilation by its name has code_volume_letters = 'Z'.");
+    say(
+      'LML is private, so a stand-in plays it on a socket. It knows the real ids of 3,828 of the artists; its methods',
+    );
+    say('and confidences are made up, from a hash of the name; it knows nothing of the others (unresolved).');
+  });
+
+  await chapter('identity-sync migrate', async () => {
+    await migrate(databaseUrl);
+    const [{ functions }] = await sql<[{ functions: number }]>`
+      select count(*)::integer as functions from pg_proc where pronamespace = 'identity_sync'::regnamespace`;
+    say(
+      `The identity tables, and the schema identity_sync with ${functions} functions: they decide and write.`,
+    );
+  });
+
+  const first = await chapter('identity-sync run', async () => {
+    const report = await run(stage, 'due', null);
+    showReport(report);
+    say(
+      `LML was called ${lml.calls.length} times. Each answer went through as text: SQL judged it and wrote it.`,
+    );
+    return report;
+  });
+
+  await chapter('What a verdict became', async () => {
+    await showLibrary(sql, TRIBE);
+    say(
+      'One main row, and beside it a row for each catalogue that LML named, with its method and confidence.',
+    );
+  });
+
+  await chapter('identity-sync run, once more', async () => {
+    const before = lml.calls.length;
+    const report = await run(stage, 'due', null);
+    say(`${report.planned} rows were due; LML was called ${lml.calls.length - before} times.`);
+    say(
+      'Every answer left a mark with its own time to live: an identity for 7 days, an unresolved row for 30.',
+    );
+  });
+
+  await chapter('A verdict changes', async () => {
+    say('LML now knows another Spotify id for A Tribe Called Quest, and no MusicBrainz id any more.');
+    const tribe = identities.get('A Tribe Called Quest');
+    lml.respondWith(({ inputs }) => ({
+      body: answerOf(
+        inputs.map((input) => input.library_id),
+        {
+          main: { discogs_artist_id: tribe?.discogs_artist_id, spotify_artist_id: '4AMvtewfWhXhXIZfiXFcdI' },
+          method: 'cross_source_agreement',
+          confidence: 0.97,
+          provenance: [
+            {
+              source: 'discogs',
+              method: 'exact_match',
+              confidence: 1,
+              external_id: String(tribe?.discogs_artist_id),
+            },
+            {
+              source: 'spotify',
+              method: 'name_variation',
+              confidence: 0.97,
+              external_id: '4AMvtewfWhXhXIZfiXFcdI',
+            },
+          ],
+        },
+      ),
+    }));
+    showReport(await run(stage, 'ids', [TRIBE]));
+    await showLibrary(sql, TRIBE);
+    say(
+      'What was replaced is kept: the main row in library_identity_history, the source rows in superseded_source.',
+    );
+    showUpright(
+      await sql`
+        select history_id, spotify_id, musicbrainz_artist_id, method, confidence, superseded_reason
+        from wxyc_schema.library_identity_history where library_id = ${TRIBE}`,
+    );
+    show(
+      await sql`
+        select source, action, external_id, method, confidence
+        from identity_sync.superseded_source where library_id = ${TRIBE} order by source`,
+    );
+  });
+
+  await chapter('A verdict is refused', async () => {
+    say('LML answers a confidence of 1.5 for one record, and properly for its neighbour.');
+    lml.respondWith(({ inputs, defaultBody }) => ({
+      body: inputs.some((input) => input.library_id === BADU)
+        ? defaultBody().replace(/("library_id":128,.*?"confidence":)[\d.]+/, '$11.5')
+        : defaultBody(),
+    }));
+    showReport(await run(stage, 'ids', [BADU, TRIBE]));
+    show(await sql`select library_id, path, value, reason from identity_sync.quarantine`);
+    say('The neighbour was written. The refused verdict is kept as it came, and can be replayed.');
+    lml.respondWith(null);
+  });
+
+  const due = await sql`select from identity_sync.identity_candidates()`;
+  say('');
+  say(`After it all ${due.length} of the ${first.planned.toLocaleString('en')} rows are due.`);
+}
+
+/** One run as the command line does it, in this process. */
+async function run(stage: Stage, scope: string, ids: number[] | null): Promise<RunReport> {
+  const settings = readSettings(
+    RUN_SETTINGS,
+    {},
+    { DATABASE_URL: stage.databaseUrl, LIBRARY_METADATA_URL: stage.lml.url, THROTTLE_MS: '0' },
+  );
+  const { report } = await runOnce(settings, { scope, ids }, stage.signal, stage.signal);
+  if (stage.signal.aborted) throw new Error('interrupted');
+  return report;
+}
+
+const answerOf = (ids: number[], verdict: object) =>
+  JSON.stringify({
+    results: ids.map((library_id) => ({
+      kind: 'single_artist',
+      library_id,
+      ...verdict,
+      tracks_attempted: false,
+      tracks: [],
+    })),
+    cache_stats: null,
+    tracks_contract_version: null,
+  });
+
+async function chapter<Result>(title: string, work: () => Promise<Result>): Promise<Result> {
+  heading(title);
+  const started = performance.now();
+  const result = await work();
+  say(colors.dim(`${((performance.now() - started) / 1000).toFixed(2)} s`));
+  return result;
+}
+
+function heading(title: string): void {
+  say(`\n${colors.bold(colors.cyan(`▌ ${title}`))}`);
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+async function showLibrary(sql: postgres.Sql, id: number): Promise<void> {
+  showUpright(
+    await sql`
+      select
+        library.id as library_id, library.artist_name, identity.discogs_artist_id, identity.musicbrainz_artist_id,
+        identity.spotify_id, identity.method, identity.confidence
+      from wxyc_schema.library
+      join wxyc_schema.library_identity as identity on identity.library_id = library.id
+      where library.id = ${id}`,
+  );
+  show(
+    await sql`
+      select source, external_id, method, confidence, notes
+      from wxyc_schema.library_identity_source where library_id = ${id} order by source`,
+  );
+}
+
+function showReport(report: RunReport): void {
+  const { scanned, rows_resolved, rows_unresolved, rows_skipped, identity, source } = report;
+  const skipped = Object.entries(rows_skipped).filter(([, count]) => count > 0);
+  show([
+    {
+      scanned,
+      resolved: rows_resolved,
+      unresolved: rows_unresolved,
+      skipped: skipped.map(([reason, count]) => `${count} ${reason}`).join(', ') || 0,
+      identities: written(identity),
+      'source rows': written(source),
+    },
+  ]);
+}
+
+const written = (counts: Record<string, number>) =>
+  Object.entries(counts)
+    .filter(([, count]) => count > 0)
+    .map(([what, count]) => `${count} ${what}`)
+    .join(', ') || 'none';
+
+function show(rows: readonly Record<string, unknown>[]): void {
+  const names = Object.keys(rows[0] ?? {});
+  const table = new Table({
+    head: names.map((name) => colors.bold(name)),
+    style: { head: [], border: ['dim'], compact: true },
+  });
+  for (const row of rows) table.push(names.map((name) => cell(row[name])));
+  say(table.toString());
+}
+
+/** One row, a line a column: a main row is too wide to lie down. */
+function showUpright([row = {}]: readonly Record<string, unknown>[]): void {
+  show(Object.entries(row).map(([column, value]) => ({ column, value })));
+}
+
+function cell(value: unknown): string {
+  if (value === null || value === undefined) return colors.dim('null');
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+}

@@ -1,0 +1,408 @@
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { buffer } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { gunzipSync } from 'node:zlib';
+import { z } from 'zod';
+
+const PATH = '/api/v1/identity/bulk-resolve-libraries';
+const INPUT_CAP = 1000;
+const AGREEMENT_FLOOR = 0.95;
+
+const SOURCES = [
+  ['discogs', 'discogs_artist_id'],
+  ['musicbrainz', 'musicbrainz_artist_id'],
+  ['wikidata', 'wikidata_qid'],
+  ['spotify', 'spotify_artist_id'],
+  ['apple_music', 'apple_music_artist_id'],
+  ['bandcamp', 'bandcamp_id'],
+] as const;
+
+// What a leg may be, how often of sixteen, and its confidence in hundredths. LML drops what is below 0.70.
+const LEGS = [
+  { method: 'exact_match', share: 8, low: 100, high: 100 },
+  { method: 'name_variation', share: 3, low: 90, high: 99 },
+  { method: 'member_group', share: 1, low: 80, high: 89 },
+  { method: 'alias_match', share: 2, low: 75, high: 84 },
+  { method: 'trigram', share: 1, low: 70, high: 99 },
+  { method: 'llm', share: 1, low: 70, high: 79 },
+];
+const WHEEL = LEGS.flatMap((leg) => Array<typeof leg>(leg.share).fill(leg));
+
+// The oddities of production, and how often of 256: a leg inherited from an older store is labelled exact
+// whatever its confidence, and a search that found nothing may be named all the same.
+const INHERITED = { method: 'exact_match', share: 8, low: 70, high: 99 };
+const FRUITLESS_SHARE = 3;
+
+// By its artist's name alone LML knows a compilation.
+const COMPILATION_NAME =
+  /^(?:(?:various|soundtrack|compilation)$|(?:various artists|v\/a|v\.a|soundtracks)(?![\p{L}\p{N}]))/iu;
+
+interface TextIds {
+  musicbrainz_artist_id: string | null;
+  wikidata_qid: string | null;
+  spotify_artist_id: string | null;
+  apple_music_artist_id: string | null;
+  bandcamp_id: string | null;
+}
+
+/** What LML has stored of an artist. Ids are text there, and a Discogs id that is no number makes LML fail. */
+export interface ArtistIdentity extends TextIds {
+  artist_name: string;
+  discogs_artist_id: number | string | null;
+}
+
+export type Identities = ReadonlyMap<string, ArtistIdentity>;
+
+const requestSchema = z.object({
+  inputs: z
+    .array(
+      z.object({
+        library_id: z.int(),
+        artist_name: z.string().regex(/\S/, 'must not be blank'),
+        album_title: z.string(),
+        legacy_release_id: z.int().nullish(),
+      }),
+    )
+    .min(1),
+  include_tracks: z.boolean().default(false),
+});
+
+export type Input = z.infer<typeof requestSchema>['inputs'][number];
+
+export interface Provenance {
+  source: (typeof SOURCES)[number][0];
+  method: string;
+  confidence: number | null;
+  external_id: string | null;
+}
+
+export interface Result {
+  kind: 'single_artist' | 'compilation' | 'unresolved';
+  library_id: number;
+  main: (TextIds & { discogs_artist_id: number | null }) | null;
+  method: string | null;
+  confidence: number | null;
+  provenance: Provenance[];
+  tracks_attempted: boolean | null;
+  tracks: [] | null;
+}
+
+/** A call that has passed LML's checks and awaits its answer. */
+export interface Call {
+  index: number;
+  inputs: Input[];
+  /** The answer that the stand-in would give. */
+  defaultBody: () => string;
+}
+
+/** An answer to be given in place of the default one; what it leaves out is as in the default. */
+export interface Reply {
+  status?: number;
+  headers?: OutgoingHttpHeaders;
+  body?: string | Buffer;
+  delayMs?: number;
+  /** Cuts the connection in the middle of the body. */
+  destroy?: boolean;
+  /** Sends the headers, then nothing more. */
+  stall?: boolean;
+  /** Sends the body in small pieces. */
+  drip?: { bytes: number; everyMs: number };
+}
+
+export type Answer = (call: Call) => Reply | undefined | Promise<Reply | undefined>;
+
+export interface CallLog {
+  at: Date;
+  path: string;
+  headers: IncomingHttpHeaders;
+  ids: number[];
+  /** Null while there is no answer, and for good where the client gave up before it. */
+  status: number | null;
+  /** Calls in flight when this one came, itself included. */
+  inFlight: number;
+}
+
+export interface StandInOptions {
+  identities: Identities;
+  latencyMs?: number;
+  apiKey?: string;
+  tracksContractVersion?: number;
+  answer?: Answer;
+}
+
+export interface StandIn {
+  readonly url: string;
+  readonly calls: readonly CallLog[];
+  readonly maxInFlight: number;
+  readonly connections: number;
+  /** How often each library was asked for, whatever the answer. */
+  askedIds(): Map<number, number>;
+  respondWith(answer: Answer | null): void;
+  close(): Promise<void>;
+}
+
+/** Reads the real artists of the demo's data, by their name as the catalogue spells it. */
+export function loadIdentities(): Map<string, ArtistIdentity> {
+  // The compiled program reads the source tree's file too: the compiler carries TypeScript only.
+  const file = readFileSync(new URL('../../src/demo/data/identities.json.gz', import.meta.url));
+  const artists: ArtistIdentity[] = JSON.parse(gunzipSync(file).toString());
+  return new Map(artists.map((artist) => [artist.artist_name, artist]));
+}
+
+/**
+ * The verdict on one input. The ids are those of the store; method and confidence are drawn from a hash of
+ * the artist's name, so that the same artist gets the same verdict in every run.
+ */
+export function identityVerdict(input: Input, identities: Identities, includeTracks = false): Result {
+  const { library_id } = input;
+  const nothing = { main: null, method: null, confidence: null, provenance: [] };
+  // No matcher of tracks has ever visited a row: where they were asked for, the answer is "not yet".
+  const tracks = includeTracks ? { tracks_attempted: false, tracks: [] as [] } : noTracks;
+
+  if (COMPILATION_NAME.test(input.artist_name)) {
+    return { kind: 'compilation', library_id, ...nothing, ...tracks };
+  }
+
+  const identity = identities.get(input.artist_name);
+  const composed = identity && compose(identity);
+  if (!composed) return { kind: 'unresolved', library_id, ...nothing, ...noTracks };
+
+  return { kind: 'single_artist', library_id, ...composed, ...tracks };
+}
+
+const noTracks = { tracks_attempted: null, tracks: null };
+
+/**
+ * Composes an artist's legs as LML does: one alone speaks for itself, two or more agree, and agreement lifts
+ * the weakest confidence to 0.95 at least. Without any leg there is no identity.
+ */
+function compose(identity: ArtistIdentity) {
+  const { artist_name, discogs_artist_id, ...textIds } = identity;
+  const draws = createHash('sha256').update(artist_name).digest();
+  const provenance = SOURCES.flatMap(([source, column], index) =>
+    drawProvenance(source, identity[column], draws.subarray(index * 3)),
+  );
+  const confidences = provenance.flatMap((entry) => entry.confidence ?? []);
+  if (confidences.length === 0) return null;
+
+  const weakest = Math.min(...confidences);
+  const agreed = confidences.length > 1;
+  return {
+    main: { discogs_artist_id: storedInteger(discogs_artist_id), ...textIds },
+    method: agreed
+      ? 'cross_source_agreement'
+      : provenance.find((entry) => entry.confidence === weakest)!.method,
+    confidence: agreed ? Math.max(AGREEMENT_FLOOR, weakest) : weakest,
+    provenance,
+  };
+}
+
+/** One source's entry, drawn from its own three bytes: a leg where there is an id, else usually nothing. */
+function drawProvenance(
+  source: Provenance['source'],
+  id: number | string | null,
+  draws: Buffer,
+): Provenance[] {
+  const [kind = 0, height = 0, oddity = 0] = draws;
+  const drawn = WHEEL[kind % WHEEL.length]!;
+  if (id === null) {
+    const fruitless = { source, method: drawn.method, confidence: null, external_id: null };
+    return oddity < FRUITLESS_SHARE ? [fruitless] : [];
+  }
+  const { method, low, high } = oddity < INHERITED.share ? INHERITED : drawn;
+  // LML keeps confidences as float4, which shows: 0.9 comes as 0.8999999761581421.
+  const confidence = Math.fround((low + (height % (high - low + 1))) / 100);
+  return [{ source, method, confidence, external_id: String(id) }];
+}
+
+/** Fails, as LML does, where what is stored is no number. */
+function storedInteger(id: number | string | null): number | null {
+  if (id === null) return null;
+  const integer = Number(id);
+  if (!Number.isInteger(integer)) throw new TypeError(`stored Discogs id is no number: ${id}`);
+  return integer;
+}
+
+/**
+ * Starts an HTTP server on the loopback that plays LML, down to the order of its checks. A test may take over
+ * the answers with `answer` or `respondWith`, to break any part of one over the real socket.
+ */
+export async function startStandIn(options: StandInOptions): Promise<StandIn> {
+  const { identities, latencyMs = 0, apiKey, tracksContractVersion = null } = options;
+  const calls: CallLog[] = [];
+  let answer = options.answer ?? null;
+  let inFlight = 0;
+  let maxInFlight = 0;
+  let connections = 0;
+
+  /** LML's checks in LML's order, then the answer. */
+  async function decide(request: IncomingMessage, call: CallLog): Promise<Reply> {
+    const bytes = await buffer(request);
+    if (request.url !== PATH) return refusal(404, 'Not Found');
+    if (request.method !== 'POST') {
+      return { ...refusal(405, 'Method Not Allowed'), headers: { allow: 'POST' } };
+    }
+
+    const { authorization } = request.headers;
+    if (apiKey && !authorization) return refusal(401, 'Missing API key');
+    if (apiKey && authorization !== `Bearer ${apiKey}`) return refusal(403, 'Invalid API key');
+
+    const body = parseJson(bytes);
+    if (body === undefined) return refusal(400, 'Malformed JSON body');
+    if (!isObject(body)) return refusal(400, 'Request body must be a JSON object');
+
+    const asked: unknown[] = Array.isArray(body.inputs) ? body.inputs : [];
+    call.ids = asked
+      .flatMap((input) => (isObject(input) ? (input.library_id as number) : []))
+      .filter(Number.isInteger);
+    if (asked.length > INPUT_CAP) {
+      return refusal(413, `Batch exceeded the ${INPUT_CAP}-input cap (received ${asked.length})`);
+    }
+    const valid = requestSchema.safeParse(body);
+    if (!valid.success) return refusal(422, 'Validation failed', valid.error.issues);
+
+    const { inputs, include_tracks } = valid.data;
+    const defaultBody = () =>
+      JSON.stringify({
+        results: inputs.map((input) => identityVerdict(input, identities, include_tracks)),
+        cache_stats: null,
+        tracks_contract_version: tracksContractVersion,
+      });
+
+    const injected = await answer?.({ index: calls.indexOf(call), inputs, defaultBody });
+    if (injected) {
+      return { delayMs: latencyMs, ...injected, body: injected.body ?? bodyFor(injected, defaultBody) };
+    }
+    if (inputs.some(isPoison)) return refusal(503, 'Entity store is not available');
+    return { body: defaultBody(), delayMs: latencyMs };
+  }
+
+  const server = createServer(async (request, response) => {
+    inFlight += 1;
+    maxInFlight = Math.max(maxInFlight, inFlight);
+    const call: CallLog = {
+      at: new Date(),
+      path: request.url ?? '',
+      headers: request.headers,
+      ids: [],
+      status: null,
+      inFlight,
+    };
+    calls.push(call);
+    const gone = new AbortController();
+    response.once('close', () => {
+      inFlight -= 1;
+      gone.abort();
+    });
+
+    const reply = await decide(request, call).catch(() => unexpected);
+    await send(response, reply, call, gone.signal).catch((error) => {
+      if (!gone.signal.aborted) throw error;
+    });
+  });
+  server.on('connection', () => {
+    connections += 1;
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    calls,
+    get maxInFlight() {
+      return maxInFlight;
+    },
+    get connections() {
+      return connections;
+    },
+    askedIds() {
+      const times = new Map<number, number>();
+      for (const id of calls.flatMap((call) => call.ids)) times.set(id, (times.get(id) ?? 0) + 1);
+      return times;
+    },
+    respondWith(next) {
+      answer = next;
+    },
+    async close() {
+      await new Promise((closed) => {
+        server.close(closed);
+        server.closeAllConnections();
+      });
+    },
+  };
+}
+
+/** Puts a reply on the wire, with whatever fault it asks for, and stops as soon as the client has gone. */
+async function send(response: ServerResponse, reply: Reply, call: CallLog, gone: AbortSignal): Promise<void> {
+  const { status = 200, headers, delayMs = 0, destroy, stall, drip } = reply;
+  const body = Buffer.from(reply.body ?? '');
+  if (delayMs > 0) await sleep(delayMs, undefined, { signal: gone });
+  gone.throwIfAborted();
+
+  call.status = status;
+  response.writeHead(status, {
+    'content-type': 'application/json',
+    'content-length': body.length,
+    ...headers,
+  });
+  if (stall) {
+    response.flushHeaders();
+  } else if (destroy) {
+    response.write(body.subarray(0, body.length / 2), () => response.destroy());
+  } else if (drip) {
+    for (let from = 0; from < body.length; from += drip.bytes) {
+      response.write(body.subarray(from, from + drip.bytes));
+      await sleep(drip.everyMs, undefined, { signal: gone });
+    }
+    response.end();
+  } else {
+    response.end(body);
+  }
+}
+
+const unexpected: Reply = {
+  status: 500,
+  headers: { 'content-type': 'text/plain' },
+  body: 'Internal Server Error',
+};
+
+/** LML's own shape of an error. */
+function refusal(status: number, message: string, details?: unknown): Reply {
+  return { status, body: JSON.stringify({ message, details }) };
+}
+
+/** An injected status without a body of its own gets LML's usual words for it. */
+function bodyFor({ status = 200 }: Reply, defaultBody: () => string): string {
+  return status < 400 ? defaultBody() : JSON.stringify({ message: STATUS_CODES[status] ?? 'Error' });
+}
+
+/** LML's database takes neither a NUL nor a lone surrogate; a compilation's name never gets that far. */
+function isPoison({ artist_name }: Input): boolean {
+  return (
+    !COMPILATION_NAME.test(artist_name) && (artist_name.includes('\0') || /\p{Surrogate}/u.test(artist_name))
+  );
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Undefined where the bytes are no JSON, or no UTF-8. */
+function parseJson(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch {
+    return undefined;
+  }
+}
