@@ -1,4 +1,6 @@
 #!/usr/bin/env node
+import { readFile } from 'node:fs/promises';
+import { text } from 'node:stream/consumers';
 import { Command, CommanderError } from 'commander';
 import { readSettings, UsageError } from './config.js';
 import { describeFailure, log } from './log.js';
@@ -45,8 +47,67 @@ program
     const which = scopeOf(options, settings.RECHECK);
     const { stop, strictlyStop } = stopOnSignals();
     const { report, result } = await runOnce(settings, which, stop, strictlyStop);
-    process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
+    print(result);
     process.exitCode = conclude(report);
+  });
+
+program
+  .command('apply')
+  .description('apply a file of verdicts, or what a dry run previewed')
+  .argument('[file]', "LML's answer, an array of results or one result; - for standard input")
+  .option('--run <id>', 'instead of a file: the answers that this dry run kept')
+  .option('--dry-run', 'write nothing, and report what would be written')
+  .option('--strict-bands', "refuse a confidence outside its method's band (STRICT_BANDS)")
+  .action(async (file: string | undefined, options: { run?: string; dryRun?: true; strictBands?: true }) => {
+    if ((file === undefined) === (options.run === undefined))
+      throw new UsageError('apply takes a FILE or --run N');
+    const settings = readSettings(
+      ['DATABASE_URL', 'STRICT_BANDS', 'DRY_RUN'],
+      flagsOf({ ...options }),
+      process.env,
+    );
+    const { applyPreview, applyText } = await import('./operate.js');
+    const report =
+      file === undefined
+        ? await applyPreview(settings.DATABASE_URL, idOf('--run', options.run), settings.DRY_RUN)
+        : await applyText(
+            settings.DATABASE_URL,
+            await readText(file),
+            settings.STRICT_BANDS,
+            settings.DRY_RUN,
+          );
+    print(report);
+    process.exitCode = refusedMoreThanSettled(report) ? FAILED : OK;
+  });
+
+program
+  .command('replay')
+  .description('judge and apply again what is in quarantine')
+  .option('--run <id>', 'only what this run refused')
+  .option('--dry-run', 'write nothing, and report what would be written')
+  .action(async (options: { run?: string; dryRun?: true }) => {
+    const settings = readSettings(['DATABASE_URL', 'DRY_RUN'], flagsOf({ ...options }), process.env);
+    const { replay } = await import('./operate.js');
+    const runId = options.run === undefined ? null : idOf('--run', options.run);
+    const report = await replay(settings.DATABASE_URL, runId, settings.DRY_RUN);
+    print(report);
+    process.exitCode = refusedMoreThanSettled(report) ? FAILED : OK;
+  });
+
+program
+  .command('release')
+  .description("let go of a library's identity, or of the hold on it; it is due again")
+  .argument('<id>', 'the library')
+  .requiredOption('--reason <text>', 'why: it is kept in the history')
+  .option('--dry-run', 'write nothing, and report what would become of it')
+  .action(async (id: string, options: { reason: string; dryRun?: true }) => {
+    const { DATABASE_URL, DRY_RUN } = readSettings(
+      ['DATABASE_URL', 'DRY_RUN'],
+      flagsOf({ ...options }),
+      process.env,
+    );
+    const { release } = await import('./operate.js');
+    print(await release(DATABASE_URL, idOf('ID', id), options.reason, DRY_RUN));
   });
 
 program
@@ -112,6 +173,30 @@ function stopOnSignals() {
   };
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
   return { stop: gently.signal, strictlyStop: strictly.signal };
+}
+
+function print(result: unknown): void {
+  process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
+}
+
+function idOf(name: string, value: string | undefined): string {
+  if (!/^\d{1,18}$/.test(value ?? '')) throw new UsageError(`${name} is "${value}"; allowed: a number`);
+  return value as string;
+}
+
+async function readText(file: string): Promise<string> {
+  try {
+    return file === '-' ? await text(process.stdin) : await readFile(file, 'utf8');
+  } catch (error) {
+    throw new UsageError(`FILE is "${file}", and cannot be read: ${describeFailure(error).message}`);
+  }
+}
+
+/** Whether an operation went wrong on the whole: its exit status says so, and each refusal is in quarantine. */
+function refusedMoreThanSettled(report: Record<string, unknown>): boolean {
+  const skipped = (report.rows_skipped ?? report.would_skip) as Record<string, number>;
+  const refused = skipped.invalid_verdict! + skipped.writer_error! + skipped.lml_untrusted_library_id!;
+  return refused > (report.scanned as number) - refused;
 }
 
 /** Says on standard error what an operator should know of a run's end, and finds its exit status. */

@@ -9,12 +9,19 @@ export const log = pino(
   pino.destination({ dest: 2, sync: true }),
 );
 
-/** What may be said of a failure: its message and, from PostgreSQL, its code; never a query's parameters or a URL. */
-export function describeFailure(error: unknown): { message: string; code?: string } {
-  const { message, code } = error as { message?: unknown; code?: unknown };
-  const text = typeof message === 'string' && message !== '' ? message : String(code ?? error);
-  return {
-    message: text.replaceAll(/\b([a-z+]+:\/\/)[^\s@/]+@/g, '$1'),
-    ...(typeof code === 'string' && { code }),
-  };
+/** What may be said of a failure: its words and, from PostgreSQL, its code; never a query's parameters or a URL's login. */
+export function describeFailure(error: unknown): {
+  message: string;
+  code?: string;
+  detail?: string;
+  hint?: string;
+} {
+  const { message, code, detail, hint } = error as Record<string, unknown>;
+  const said = { message: message || String(code ?? error), code, detail, hint };
+  const words = Object.entries(said).filter(
+    (entry): entry is [string, string] => typeof entry[1] === 'string',
+  );
+  return Object.fromEntries(words.map(([name, word]) => [name, withoutLogin(word)])) as { message: string };
 }
+
+const withoutLogin = (text: string) => text.replaceAll(/\b([a-z+]+:\/\/)[^\s/]*@/g, '$1');

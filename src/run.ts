@@ -35,6 +35,11 @@ export interface RunReport {
   dry_run: boolean;
   planned: number;
   scanned: number;
+  rows_resolved: number;
+  rows_unresolved: number;
+  rows_skipped: Record<string, number>;
+  identity: Record<string, number>;
+  source: Record<string, number>;
   left: number;
   batches: number;
   failed_batches: number;

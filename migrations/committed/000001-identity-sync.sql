@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:5f9f8b5de77652d3e44aa3b9537173789bc3a44f
+--! Hash: sha1:373b8c69d1a1c3e7d1376a5e5773a3ffc03a1b31
 --! Message: identity sync
 
 -- The station's identity tables: production has them, with rows in them; everywhere else they are made here.
@@ -1427,7 +1427,7 @@ begin
     'path', regexp_replace(path, mark || 'n(.{4})', '\\u\1', 'g'),
     'fault', case
       when path is null then 'jsonb refuses it'
-      else 'the escape ' || (regexp_match(masked, mark || 'n(.{4})'))[1]
+      else 'the escape \u' || (regexp_match(masked, mark || 'n(.{4})'))[1]
     end
   );
 end;
@@ -2099,27 +2099,9 @@ begin
   end if;
 
   if differing is not null then
-    with superseded as (
-      insert into wxyc_schema.library_identity_history (
-        library_id, discogs_master_id, discogs_release_id, musicbrainz_release_group_mbid, musicbrainz_release_mbid,
-        musicbrainz_recording_mbid, wikidata_qid, spotify_id, apple_music_id, last_verified_at, method, confidence,
-        agreement_sources, notes, discogs_artist_id, musicbrainz_artist_id, bandcamp_id,
-        superseded_reason, reason_category
-      )
-      select
-        known.library_id, known.discogs_master_id, known.discogs_release_id, known.musicbrainz_release_group_mbid,
-        known.musicbrainz_release_mbid, known.musicbrainz_recording_mbid, known.wikidata_qid, known.spotify_id,
-        known.apple_music_id, known.last_verified_at, known.method, known.confidence,
-        known.agreement_sources, known.notes, known.discogs_artist_id, known.musicbrainz_artist_id, known.bandcamp_id,
-        reason, case when by_hand then 'repair' else 'verdict' end
-      from wxyc_schema.library_identity as known
-      where known.library_id = any (differing_ids)
-      order by known.library_id
-      returning history_id
-    )
-    select array_agg(superseded.history_id)
-    into settled.history_ids
-    from superseded;
+    settled.history_ids := identity_sync.keep_identity_history(
+      differing_ids, reason, case when by_hand then 'repair' else 'verdict' end
+    );
 
     update wxyc_schema.library_identity as known
     set
@@ -2261,6 +2243,42 @@ from public;
 comment on function identity_sync.settle_identity_verdicts(identity_sync.judged_verdict[], text, timestamptz, bigint) is
   'Takes judged single_artist verdicts, whose libraries the caller has locked, with their origin, time and settlement; writes them and returns the ids by what became of them. Raises whatever the database refuses.';
 --! EndIncluded functions/settle_identity_verdicts.sql
+--! Included functions/keep_identity_history.sql
+-- Copies main rows, as they are, into library_identity_history, in id order, before somebody changes them.
+-- A library without a main row leaves none.
+create or replace function identity_sync.keep_identity_history(library_ids integer[], reason text, category text)
+returns integer[]
+language sql volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+  with superseded as (
+    insert into wxyc_schema.library_identity_history (
+      library_id, discogs_master_id, discogs_release_id, musicbrainz_release_group_mbid, musicbrainz_release_mbid,
+      musicbrainz_recording_mbid, wikidata_qid, spotify_id, apple_music_id, last_verified_at, method, confidence,
+      agreement_sources, notes, discogs_artist_id, musicbrainz_artist_id, bandcamp_id,
+      superseded_reason, reason_category
+    )
+    select
+      known.library_id, known.discogs_master_id, known.discogs_release_id, known.musicbrainz_release_group_mbid,
+      known.musicbrainz_release_mbid, known.musicbrainz_recording_mbid, known.wikidata_qid, known.spotify_id,
+      known.apple_music_id, known.last_verified_at, known.method, known.confidence,
+      known.agreement_sources, known.notes, known.discogs_artist_id, known.musicbrainz_artist_id, known.bandcamp_id,
+      keep_identity_history.reason, keep_identity_history.category
+    from wxyc_schema.library_identity as known
+    where known.library_id = any (keep_identity_history.library_ids)
+    order by known.library_id
+    returning history_id
+  )
+  select coalesce(array_agg(superseded.history_id), '{}')
+  from superseded;
+$$;
+
+revoke all on function identity_sync.keep_identity_history(integer[], text, text) from public;
+
+comment on function identity_sync.keep_identity_history(integer[], text, text) is
+  'Takes library ids, why their main rows are about to change, and a category (verdict, repair, release, undo); returns the history rows written.';
+--! EndIncluded functions/keep_identity_history.sql
 --! Included functions/mark_attempts.sql
 -- Leaves the durable mark of every answer that left no fresh identity, and lifts the mark of every library that got one.
 -- A mark that is newer than this answer stays, whichever way round the two arrive.
@@ -2751,6 +2769,344 @@ revoke all on function identity_sync.is_identifier_or_null(jsonb) from public;
 comment on function identity_sync.is_identifier_or_null(jsonb) is
   'Takes a JSON value or NULL; returns whether it is null or a string of 1 to 512 characters.';
 --! EndIncluded functions/is_identifier_or_null.sql
+
+-- For the operator.
+
+--! Included functions/replay_quarantined_verdicts.sql
+-- Judges and applies again what is in quarantine, each entry with its own origin, time and strictness: after a rule or a
+-- constraint has changed. What is refused again goes back in; a poison input becomes due instead, since there is no
+-- verdict to replay; an entry that nobody had asked for is never replayed.
+create or replace function identity_sync.replay_quarantined_verdicts(run_id bigint default null)
+returns jsonb
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  entry record;
+  report jsonb := identity_sync.empty_report();
+  replayed integer := 0;
+  made_due integer := 0;
+  left_alone integer := 0;
+begin
+  for entry in
+    select refused.*
+    from identity_sync.quarantined_verdict as refused
+    left join identity_sync.settlement on settlement.settlement_id = refused.settlement_id
+    where refused.closed_at is null
+      and (replay_quarantined_verdicts.run_id is null or settlement.run_id = replay_quarantined_verdicts.run_id)
+    order by refused.library_id, refused.quarantine_id
+  loop
+    if entry.outcome = 'lml_untrusted_library_id' then
+      left_alone := left_alone + 1;
+      continue;
+    end if;
+
+    if entry.outcome = 'poison_input' then
+      insert into identity_sync.attempt as known (library_id, outcome, attempted_at)
+      values (entry.library_id, 'released', clock_timestamp())
+      on conflict (library_id) do update
+      set outcome = excluded.outcome, attempted_at = excluded.attempted_at;
+      made_due := made_due + 1;
+      continue;
+    end if;
+
+    update identity_sync.quarantined_verdict
+    set closed_at = clock_timestamp(), closed_reason = 'replayed'
+    where quarantined_verdict.quarantine_id = entry.quarantine_id;
+
+    report := identity_sync.add_reports(
+      report,
+      identity_sync.apply_identity_response(
+        body => coalesce(entry.verdict_text, jsonb_build_array(entry.verdict)::text),
+        requested => case when entry.library_id is not null then array[entry.library_id] end,
+        origin => entry.origin,
+        verified_at => entry.verified_at,
+        strict_bands => entry.strict_bands
+      )
+    );
+    replayed := replayed + 1;
+  end loop;
+
+  return report
+    || jsonb_build_object('replayed', replayed, 'made_due', made_due, 'never_replayed', left_alone);
+end;
+$$;
+
+revoke all on function identity_sync.replay_quarantined_verdicts(bigint) from public;
+
+comment on function identity_sync.replay_quarantined_verdicts(bigint) is
+  'Takes a run (NULL: all); replays its open quarantine and returns the report of that, with the entries replayed, made due, and never replayed (untrusted).';
+--! EndIncluded functions/replay_quarantined_verdicts.sql
+--! Included functions/release_identity.sql
+-- Lets go of a library's identity, or of the hold that a hand has on it: what LML composes goes, with a history row, and
+-- the library is due whatever else holds. The main row itself goes where no other writer's column is filled; otherwise
+-- its ids of ours are emptied and its confidence is 0, so that nobody takes it for resolved.
+create or replace function identity_sync.release_identity(library_id integer, reason text)
+returns jsonb
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
+  released_at constant timestamptz := clock_timestamp();
+  is_shared boolean;
+  kept_history_ids integer[];
+  removed_sources integer;
+begin
+  if btrim(coalesce(reason, '')) = '' then
+    raise exception using
+      errcode = 'LS001',
+      message = format('reason is %s', coalesce(quote_literal(reason), 'NULL')),
+      hint = 'Say why: it is kept in the history.';
+  end if;
+  if not exists (select from wxyc_schema.library where library.id = release_identity.library_id) then
+    raise exception using
+      errcode = 'LS002',
+      message = format('there is no library %s', coalesce(library_id::text, 'NULL'));
+  end if;
+
+  perform identity_sync.lock_identities(array[library_id]);
+
+  select
+    num_nonnulls(
+      known.discogs_master_id, known.discogs_release_id, known.musicbrainz_release_group_mbid,
+      known.musicbrainz_release_mbid, known.musicbrainz_recording_mbid, known.agreement_sources
+    ) > 0
+  into is_shared
+  from wxyc_schema.library_identity as known
+  where known.library_id = release_identity.library_id
+  for update;
+
+  kept_history_ids := identity_sync.keep_identity_history(array[library_id], reason, 'release');
+
+  if is_shared then
+    update wxyc_schema.library_identity as known
+    set
+      discogs_artist_id = null,
+      musicbrainz_artist_id = null,
+      wikidata_qid = null,
+      spotify_id = null,
+      apple_music_id = null,
+      bandcamp_id = null,
+      confidence = 0,
+      notes = 'consumer:lml-bulk'
+    where known.library_id = release_identity.library_id;
+  else
+    delete from wxyc_schema.library_identity as known where known.library_id = release_identity.library_id;
+  end if;
+
+  with removed as (
+    delete from wxyc_schema.library_identity_source as known
+    where known.library_id = release_identity.library_id
+      and (known.notes = 'consumer:lml-bulk' or starts_with(known.notes, 'repair:'))
+    returning known.*
+  ),
+  kept as (
+    insert into identity_sync.superseded_source (
+      settlement_id, library_id, source, action,
+      external_id, method, confidence, last_verified_at, boost_sources, notes, superseded_reason
+    )
+    select
+      this_settlement, removed.library_id, removed.source, 'removed',
+      removed.external_id, removed.method, removed.confidence, removed.last_verified_at, removed.boost_sources,
+      removed.notes, reason
+    from removed
+    returning superseded_source.source
+  )
+  select count(*)
+  into removed_sources
+  from kept;
+
+  insert into identity_sync.attempt as known (library_id, outcome, attempted_at, settlement_id)
+  values (release_identity.library_id, 'released', released_at, this_settlement)
+  on conflict on constraint attempt_pkey do update
+  set outcome = excluded.outcome, attempted_at = excluded.attempted_at, settlement_id = excluded.settlement_id;
+
+  insert into identity_sync.settlement (
+    settlement_id, origin, verified_at, asked, unasked, report, history_ids
+  )
+  overriding system value
+  values (
+    this_settlement, 'repair:' || session_user, released_at, 0, 0, identity_sync.empty_report(),
+    kept_history_ids
+  );
+
+  return jsonb_build_object(
+    'library_id', library_id,
+    'identity', case when is_shared is null then 'none' when is_shared then 'emptied' else 'removed' end,
+    'sources_removed', removed_sources
+  );
+end;
+$$;
+
+revoke all on function identity_sync.release_identity(integer, text) from public;
+
+comment on function identity_sync.release_identity(integer, text) is
+  'Takes a library and why it is let go of; returns what became of its identity (none, emptied, removed) and how many source rows went. Raises LS001 for an empty reason, LS002 for an unknown library.';
+--! EndIncluded functions/release_identity.sql
+--! Included functions/apply_identity_preview.sql
+-- Writes what a dry run previewed: its very answers, as they were kept, without a second call to LML.
+-- Each is as old as it was then, so a verdict that a newer one has overtaken since is a stale_verdict.
+-- Applied twice, it changes nothing the second time.
+create or replace function identity_sync.apply_identity_preview(run_id bigint)
+returns jsonb
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  previewed record;
+  report jsonb := identity_sync.empty_report();
+begin
+  select run.dry_run, run.finished_at, run.strict_bands
+  into previewed
+  from identity_sync.run
+  where run.run_id = apply_identity_preview.run_id;
+
+  if not found then
+    raise exception using errcode = 'LS002', message = format('there is no run %s', coalesce(run_id::text, 'NULL'));
+  end if;
+  if not previewed.dry_run then
+    raise exception using
+      errcode = 'LS004',
+      message = format('run %s was no dry run', run_id),
+      hint = 'What it answered is written already. Name a run made with --dry-run.';
+  end if;
+  if previewed.finished_at is null then
+    raise exception using
+      errcode = 'LS004',
+      message = format('dry run %s is not over', run_id),
+      hint = 'Wait for it, or look at identity_sync.run_progress.';
+  end if;
+  if exists (
+    select from identity_sync.batch
+    where batch.run_id = apply_identity_preview.run_id and batch.state = 'settled' and batch.answered_at is null
+  )
+  then
+    raise exception using
+      errcode = 'LS004',
+      message = format('the answers of dry run %s are gone', run_id),
+      hint = 'Answers are kept for KEEP_DAYS. Make a new dry run.';
+  end if;
+
+  for previewed in
+    select batch.batch_id, batch.library_ids, batch.answer, batch.answered_at, run.strict_bands
+    from identity_sync.batch
+    join identity_sync.run on run.run_id = batch.run_id
+    where batch.run_id = apply_identity_preview.run_id and batch.state = 'settled'
+    order by batch.batch_id
+  loop
+    report := identity_sync.add_reports(
+      report,
+      identity_sync.apply_identity_response(
+        body => coalesce(previewed.answer, '[]'),
+        requested => previewed.library_ids,
+        origin => 'consumer:lml-bulk',
+        verified_at => previewed.answered_at,
+        strict_bands => previewed.strict_bands
+      )
+    );
+    update identity_sync.settlement
+    set run_id = apply_identity_preview.run_id, batch_id = previewed.batch_id
+    where settlement.settlement_id = currval('identity_sync.settlement_settlement_id_seq');
+  end loop;
+
+  return report;
+end;
+$$;
+
+revoke all on function identity_sync.apply_identity_preview(bigint) from public;
+
+comment on function identity_sync.apply_identity_preview(bigint) is
+  'Takes a dry run that is over; applies its kept answers and returns the report. Raises LS002 for an unknown run, LS004 where it was no dry run, is not over, or its answers are gone.';
+--! EndIncluded functions/apply_identity_preview.sql
+--! Included functions/identity_state.sql
+-- What is stored for the libraries that an answer names, for comparing before with after: the main row and every source
+-- row as jsonb, under a name for each. The time of verification is left out, since every confirmation moves it.
+create or replace function identity_sync.identity_state(response jsonb)
+returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  with named as (
+    select distinct (listed.verdict -> 'library_id')::numeric::integer as library_id
+    from jsonb_array_elements(coalesce(identity_sync.identity_results(response), '[]')) as listed (verdict)
+    where case
+      when jsonb_typeof(listed.verdict) = 'object'
+      then identity_sync.is_integer(listed.verdict -> 'library_id', -2147483648)
+    end
+  ),
+  stored as (
+    select known.library_id, 'identity' as name, to_jsonb(known) - 'last_verified_at' as content
+    from wxyc_schema.library_identity as known
+    join named on named.library_id = known.library_id
+    union all
+    select known.library_id, 'source ' || known.source, to_jsonb(known) - 'last_verified_at' - 'source'
+    from wxyc_schema.library_identity_source as known
+    join named on named.library_id = known.library_id
+  )
+  select
+    coalesce(
+      jsonb_object_agg(
+        named.library_id::text,
+        coalesce(
+          (
+            select jsonb_object_agg(stored.name, stored.content - 'library_id')
+            from stored
+            where stored.library_id = named.library_id
+          ),
+          '{}'
+        )
+      ),
+      '{}'
+    )
+  from named;
+$$;
+
+revoke all on function identity_sync.identity_state(jsonb) from public;
+
+comment on function identity_sync.identity_state(jsonb) is
+  'Takes an answer of LML; returns what is stored for the libraries it names, as {library_id: {row: content}}.';
+--! EndIncluded functions/identity_state.sql
+--! Included functions/identity_changes.sql
+-- Two states of identity_state side by side: every column that differs, old beside new, in reading order.
+-- A row that came has no old values, a row that went no new ones.
+create or replace function identity_sync.identity_changes(before jsonb, after jsonb)
+returns table (library_id integer, stored_row text, column_name text, old_value text, new_value text)
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  with cell as (
+    select
+      'before' as side, library.key::integer as library_id, stored.key as stored_row, field.key as column_name, field.value
+    from jsonb_each(before) as library
+    cross join lateral jsonb_each(library.value) as stored
+    cross join lateral jsonb_each_text(stored.value) as field
+    where field.value is not null
+    union all
+    select 'after', library.key::integer, stored.key, field.key, field.value
+    from jsonb_each(after) as library
+    cross join lateral jsonb_each(library.value) as stored
+    cross join lateral jsonb_each_text(stored.value) as field
+    where field.value is not null
+  )
+  select
+    cell.library_id,
+    cell.stored_row,
+    cell.column_name,
+    min(cell.value) filter (where cell.side = 'before'),
+    min(cell.value) filter (where cell.side = 'after')
+  from cell
+  group by cell.library_id, cell.stored_row, cell.column_name
+  having min(cell.value) filter (where cell.side = 'before')
+    is distinct from min(cell.value) filter (where cell.side = 'after')
+  order by cell.library_id, cell.stored_row, cell.column_name;
+$$;
+
+revoke all on function identity_sync.identity_changes(jsonb, jsonb) from public;
+
+comment on function identity_sync.identity_changes(jsonb, jsonb) is
+  'Takes two states of identity_state; returns a row for each column that differs, its old value beside the new one.';
+--! EndIncluded functions/identity_changes.sql
 
 --! Included views/quarantine.sql
 -- What was refused and is still open, for an operator who asks why: one entry a library, the latest refusal.

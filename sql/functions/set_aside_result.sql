@@ -37,7 +37,7 @@ begin
     'path', regexp_replace(path, mark || 'n(.{4})', '\\u\1', 'g'),
     'fault', case
       when path is null then 'jsonb refuses it'
-      else 'the escape ' || (regexp_match(masked, mark || 'n(.{4})'))[1]
+      else 'the escape \u' || (regexp_match(masked, mark || 'n(.{4})'))[1]
     end
   );
 end;

@@ -89,27 +89,9 @@ begin
   end if;
 
   if differing is not null then
-    with superseded as (
-      insert into wxyc_schema.library_identity_history (
-        library_id, discogs_master_id, discogs_release_id, musicbrainz_release_group_mbid, musicbrainz_release_mbid,
-        musicbrainz_recording_mbid, wikidata_qid, spotify_id, apple_music_id, last_verified_at, method, confidence,
-        agreement_sources, notes, discogs_artist_id, musicbrainz_artist_id, bandcamp_id,
-        superseded_reason, reason_category
-      )
-      select
-        known.library_id, known.discogs_master_id, known.discogs_release_id, known.musicbrainz_release_group_mbid,
-        known.musicbrainz_release_mbid, known.musicbrainz_recording_mbid, known.wikidata_qid, known.spotify_id,
-        known.apple_music_id, known.last_verified_at, known.method, known.confidence,
-        known.agreement_sources, known.notes, known.discogs_artist_id, known.musicbrainz_artist_id, known.bandcamp_id,
-        reason, case when by_hand then 'repair' else 'verdict' end
-      from wxyc_schema.library_identity as known
-      where known.library_id = any (differing_ids)
-      order by known.library_id
-      returning history_id
-    )
-    select array_agg(superseded.history_id)
-    into settled.history_ids
-    from superseded;
+    settled.history_ids := identity_sync.keep_identity_history(
+      differing_ids, reason, case when by_hand then 'repair' else 'verdict' end
+    );
 
     update wxyc_schema.library_identity as known
     set

@@ -1,0 +1,21 @@
+-- What sql/dry-run.sql and sql/repair.sql have in common: applies the file :verdicts within the caller's transaction and
+-- shows what came of it.
+
+set local search_path = identity_sync, pg_catalog;
+\set body `cat :'verdicts'`
+
+select identity_state(read_identity_answer(:'body')) as before \gset
+
+\echo 'Report'
+select jsonb_pretty(apply_identity_response(:'body', null)) as report;
+
+set constraints all immediate;
+
+\echo 'Rows that change'
+select library_id, stored_row as row, column_name as column, old_value as old, new_value as new
+from identity_changes(:'before', identity_state(read_identity_answer(:'body')));
+
+\echo 'Refused'
+select library_id, path, value, reason
+from quarantine
+where quarantined_at >= transaction_timestamp();
