@@ -1,45 +1,77 @@
+import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Logger as MigrateLogger, migrate as runCommittedMigrations } from 'graphile-migrate';
 import { runMigrations as installWorkerSchema, Logger as WorkerLogger } from 'graphile-worker';
+import { connectDatabase } from './database.js';
 import { log } from './log.js';
 
-const MIGRATIONS = fileURLToPath(new URL('../migrations', import.meta.url));
+const MIGRATIONS = new URL('../migrations/', import.meta.url);
+const PREFLIGHT = fileURLToPath(new URL('../sql/preflight.sql', import.meta.url));
+
+// An exclusive lock that is not to be had at once must not queue the station's own queries behind it.
+const LOCK_TIMEOUT = '3s';
+const PATIENCE_MS = 5 * 60_000;
 
 /**
- * Brings a database up to date: the committed migrations, then graphile-worker's own schema, which the functions of the
- * first only use when they run. A second deployer waits for the first; a database that is up to date is left as it is.
+ * Brings a database up to date: looks first whether it can be (and raises LS005 with all that is missing, having changed
+ * nothing), then the committed migrations, then graphile-worker's own schema, which our functions use only when they
+ * run. A second deployer waits for the first, and both wait in short tries for whoever reads the identity tables for long.
  */
 export async function migrate(databaseUrl: string): Promise<void> {
-  await whileAnotherDeploys(() =>
+  await checkBeforeMigrating(databaseUrl);
+  await patiently(() =>
     runCommittedMigrations({
       connectionString: databaseUrl,
-      migrationsFolder: MIGRATIONS,
-      logger: new MigrateLogger(() => (level, message) => logQuietly(level, message)),
+      migrationsFolder: fileURLToPath(MIGRATIONS),
+      pgSettings: { lock_timeout: LOCK_TIMEOUT },
+      logger: new MigrateLogger(() => (_level, message) => log.debug({ step: 'migrate' }, message)),
     }),
   );
   await installWorkerSchema({
     connectionString: databaseUrl,
-    logger: new WorkerLogger(() => (level, message) => logQuietly(level, message)),
+    logger: new WorkerLogger(() => (_level, message) => log.debug({ step: 'migrate' }, message)),
   });
 }
 
-async function whileAnotherDeploys(work: () => Promise<void>): Promise<void> {
-  for (let waited = 0; ; waited++) {
+async function checkBeforeMigrating(databaseUrl: string): Promise<void> {
+  const sql = connectDatabase(databaseUrl, 1);
+  try {
+    await sql.file(PREFLIGHT);
+    await sql`select from pg_temp.check_before_migrating(known_migrations => ${await knownMigrations()})`;
+  } finally {
+    await sql.end();
+  }
+}
+
+/** The hashes of the migrations that this program brings, from their headers. */
+async function knownMigrations(): Promise<string[]> {
+  const folder = new URL('committed/', MIGRATIONS);
+  const files = (await readdir(folder)).filter((name) => name.endsWith('.sql'));
+  const texts = await Promise.all(files.map((name) => readFile(new URL(name, folder), 'utf8')));
+  return texts.map((text) => /^--! Hash: (.*)$/m.exec(text)?.[1] ?? '');
+}
+
+/** Tries again while another process migrates or somebody holds a lock that is needed, and says so once. */
+async function patiently(work: () => Promise<void>): Promise<void> {
+  const started = performance.now();
+  for (let tries = 1; ; tries++) {
     try {
       return await work();
     } catch (error) {
-      const busy = error instanceof Error && error.message === 'Failed to get exclusive lock';
-      if (!busy || waited === 120) throw error;
-      if (waited === 0)
-        log.info({ step: 'migrate' }, 'another process is migrating this database: waiting for it');
+      const reason = reasonToWait(error);
+      if (!reason || performance.now() - started > PATIENCE_MS) throw error;
+      if (tries === 1)
+        log.warn({ step: 'migrate' }, `${reason}; trying again for ${PATIENCE_MS / 60_000} minutes`);
       await sleep(1000);
     }
   }
 }
 
-/** Both libraries say little that an operator needs; what they call an error he needs. */
-function logQuietly(level: string, message: string): void {
-  if (level === 'error') log.error({ step: 'migrate' }, message);
-  else log.debug({ step: 'migrate' }, message);
+function reasonToWait(error: unknown): string | null {
+  const { message, code } = error as { message?: string; code?: string };
+  if (message === 'Failed to get exclusive lock') return 'another process is migrating this database';
+  if (code === '55P03')
+    return 'somebody holds a lock on the identity tables (see pg_stat_activity), nothing was changed';
+  return null;
 }

@@ -1,71 +1,82 @@
 --! Previous: -
---! Hash: sha1:373b8c69d1a1c3e7d1376a5e5773a3ffc03a1b31
+--! Hash: sha1:908e97ee02f1252909025d9c6f7076965ace085a
 --! Message: identity sync
 
--- The station's identity tables: production has them, with rows in them; everywhere else they are made here.
+-- The station's identity tables: production has them, with rows in them, and they are left as they are; everywhere else
+-- they are made here, indexes included.
 
-create table if not exists wxyc_schema.library_identity (
-  library_id integer primary key references wxyc_schema.library (id),
-  discogs_master_id integer,
-  discogs_release_id integer,
-  musicbrainz_release_group_mbid uuid,
-  musicbrainz_release_mbid uuid,
-  musicbrainz_recording_mbid uuid,
-  wikidata_qid text,
-  spotify_id text,
-  apple_music_id text,
-  last_verified_at timestamptz not null,
-  method text not null,
-  confidence real not null check (confidence between 0 and 1),
-  agreement_sources text,
-  notes text,
-  distinct_unresolved_sources integer generated always as (
-    num_nulls(
-      discogs_master_id, discogs_release_id,
-      musicbrainz_release_group_mbid, musicbrainz_release_mbid, musicbrainz_recording_mbid,
-      wikidata_qid, spotify_id, apple_music_id
-    )
-  ) stored
-);
+do $$
+begin
+  if to_regclass('wxyc_schema.library_identity') is null then
+    create table wxyc_schema.library_identity (
+      library_id integer primary key references wxyc_schema.library (id),
+      discogs_master_id integer,
+      discogs_release_id integer,
+      musicbrainz_release_group_mbid uuid,
+      musicbrainz_release_mbid uuid,
+      musicbrainz_recording_mbid uuid,
+      wikidata_qid text,
+      spotify_id text,
+      apple_music_id text,
+      last_verified_at timestamptz not null,
+      method text not null,
+      confidence real not null check (confidence between 0 and 1),
+      agreement_sources text,
+      notes text,
+      distinct_unresolved_sources integer generated always as (
+        num_nulls(
+          discogs_master_id, discogs_release_id,
+          musicbrainz_release_group_mbid, musicbrainz_release_mbid, musicbrainz_recording_mbid,
+          wikidata_qid, spotify_id, apple_music_id
+        )
+      ) stored
+    );
+    create index library_identity_confidence_unresolved_idx
+      on wxyc_schema.library_identity (confidence, distinct_unresolved_sources desc);
+  end if;
 
-create index if not exists library_identity_confidence_unresolved_idx
-  on wxyc_schema.library_identity (confidence, distinct_unresolved_sources desc);
+  if to_regclass('wxyc_schema.library_identity_source') is null then
+    create table wxyc_schema.library_identity_source (
+      library_id integer not null references wxyc_schema.library (id),
+      source text not null,
+      external_id text not null,
+      method text not null,
+      confidence real not null check (confidence between 0 and 1),
+      last_verified_at timestamptz not null,
+      boost_sources text,
+      notes text,
+      primary key (library_id, source)
+    );
+  end if;
 
-create table if not exists wxyc_schema.library_identity_source (
-  library_id integer not null references wxyc_schema.library (id),
-  source text not null,
-  external_id text not null,
-  method text not null,
-  confidence real not null check (confidence between 0 and 1),
-  last_verified_at timestamptz not null,
-  boost_sources text,
-  notes text,
-  primary key (library_id, source)
-);
+  if to_regclass('wxyc_schema.library_identity_history') is null then
+    create table wxyc_schema.library_identity_history (
+      history_id serial primary key,
+      library_id integer not null,
+      discogs_master_id integer,
+      discogs_release_id integer,
+      musicbrainz_release_group_mbid uuid,
+      musicbrainz_release_mbid uuid,
+      musicbrainz_recording_mbid uuid,
+      wikidata_qid text,
+      spotify_id text,
+      apple_music_id text,
+      last_verified_at timestamptz,
+      method text,
+      confidence real,
+      agreement_sources text,
+      notes text,
+      superseded_at timestamptz not null default now(),
+      superseded_reason text not null,
+      reason_category text,
+      archived_at timestamptz
+    );
+  end if;
+end;
+$$;
 
-create table if not exists wxyc_schema.library_identity_history (
-  history_id serial primary key,
-  library_id integer not null,
-  discogs_master_id integer,
-  discogs_release_id integer,
-  musicbrainz_release_group_mbid uuid,
-  musicbrainz_release_mbid uuid,
-  musicbrainz_recording_mbid uuid,
-  wikidata_qid text,
-  spotify_id text,
-  apple_music_id text,
-  last_verified_at timestamptz,
-  method text,
-  confidence real,
-  agreement_sources text,
-  notes text,
-  superseded_at timestamptz not null default now(),
-  superseded_reason text not null,
-  reason_category text,
-  archived_at timestamptz
-);
-
--- The artist-level ids that LML composes and that had no column yet.
+-- The artist-level ids that LML composes and that had no column yet. Nullable and without a default: no row is rewritten,
+-- and the exclusive lock is held for an instant. They are filled by the next migration, which locks rows only.
 
 alter table wxyc_schema.library_identity
   add column if not exists discogs_artist_id integer,
@@ -77,7 +88,7 @@ alter table wxyc_schema.library_identity_history
   add column if not exists musicbrainz_artist_id text,
   add column if not exists bandcamp_id text;
 
--- Every confirmation updates last_verified_at, the one column in no index: half-filled pages keep those updates HOT.
+-- Every confirmation updates last_verified_at, which is in no index: half-filled pages keep those updates HOT.
 alter table wxyc_schema.library_identity set (fillfactor = 50);
 
 create schema identity_sync;
@@ -265,6 +276,8 @@ create aggregate identity_sync.sum_reports(jsonb) (
   stype = jsonb,
   parallel = safe
 );
+
+revoke all on function identity_sync.sum_reports(jsonb) from public;
 
 comment on aggregate identity_sync.sum_reports(jsonb) is
   'Takes reports of one shape; returns the report whose every number is the sum over them, NULL over none.';
@@ -557,7 +570,7 @@ create or replace function identity_sync.plan_identity_run(
   opened_by text default session_user
 )
 returns bigint
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -681,7 +694,7 @@ comment on function identity_sync.plan_identity_run(
 -- has nothing unfinished, gets none.
 create or replace function identity_sync.enlist_lanes(run_id bigint, lanes integer)
 returns void
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -761,7 +774,7 @@ create or replace function identity_sync.claim_identity_batch(
   answered bigint default null
 )
 returns table (batch_id bigint, request text, wait_ms integer)
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -851,7 +864,7 @@ create or replace function identity_sync.settle_identity_batch(
   latency_ms integer
 )
 returns text
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -917,7 +930,7 @@ comment on function identity_sync.settle_identity_batch(bigint, text, integer, t
 -- the lease. A batch that the holder no longer holds is left alone.
 create or replace function identity_sync.give_back_identity_batch(batch_id bigint, holder text)
 returns void
-language sql volatile
+language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
   update identity_sync.batch
@@ -993,7 +1006,7 @@ comment on function identity_sync.close_identity_batch(bigint, jsonb, text) is
 -- They are counted all the same, as lml_error where LML failed, or as writer_error where the database could not.
 create or replace function identity_sync.fail_identity_batch(batch_id bigint, failure text, counted_as text default 'lml_error')
 returns void
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -1100,7 +1113,7 @@ comment on function identity_sync.close_identity_run(bigint) is
 -- With opened_by given, a run that somebody else opened goes on as it was.
 create or replace function identity_sync.stop_identity_run(run_id bigint, reason text, opened_by text default null)
 returns void
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -1273,7 +1286,7 @@ create or replace function identity_sync.apply_identity_response(
   strict_bands boolean default false
 )
 returns jsonb
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -1495,7 +1508,7 @@ create or replace function identity_sync.apply_identity_verdicts(
   strict_bands boolean default false
 )
 returns jsonb
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -2778,7 +2791,7 @@ comment on function identity_sync.is_identifier_or_null(jsonb) is
 -- verdict to replay; an entry that nobody had asked for is never replayed.
 create or replace function identity_sync.replay_quarantined_verdicts(run_id bigint default null)
 returns jsonb
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -2843,7 +2856,7 @@ comment on function identity_sync.replay_quarantined_verdicts(bigint) is
 -- its ids of ours are emptied and its confidence is 0, so that nobody takes it for resolved.
 create or replace function identity_sync.release_identity(library_id integer, reason text)
 returns jsonb
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -2950,7 +2963,7 @@ comment on function identity_sync.release_identity(integer, text) is
 -- Applied twice, it changes nothing the second time.
 create or replace function identity_sync.apply_identity_preview(run_id bigint)
 returns jsonb
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -3167,3 +3180,68 @@ order by run.run_id desc;
 comment on view identity_sync.run_progress is
   'A row a run, the latest first: rows planned and asked so far, batches by state, when it began and ended, and how.';
 --! EndIncluded views/run_progress.sql
+--! Included views/coverage.sql
+-- How much of the catalogue is identified, and how well: library rows by cohort, source, method and band of confidence.
+-- The source "composed" is the main row, the others are its source rows.
+create or replace view identity_sync.coverage as
+select
+  stored.source,
+  stored.method,
+  case
+    when stored.confidence >= 1 then '1.00'
+    when stored.confidence >= 0.95::real then '0.95 - 0.99'
+    when stored.confidence >= 0.90::real then '0.90 - 0.94'
+    when stored.confidence >= 0.80::real then '0.80 - 0.89'
+    when stored.confidence >= 0.70::real then '0.70 - 0.79'
+    else 'below 0.70'
+  end as confidence_band,
+  case
+    when coalesce(library.code_volume_letters, '') like 'Z%'
+      or exists (
+        select from wxyc_schema.compilation_track_artist as credit where credit.library_id = library.id
+      )
+    then 'va'
+    else 'non_va'
+  end as cohort,
+  count(*) as libraries
+from (
+  select known.library_id, 'composed' as source, known.method, known.confidence
+  from wxyc_schema.library_identity as known
+  union all
+  select known.library_id, known.source, known.method, known.confidence
+  from wxyc_schema.library_identity_source as known
+) as stored
+join wxyc_schema.library on library.id = stored.library_id
+group by 1, 2, 3, 4
+order by 1, 2, 3, 4;
+
+comment on view identity_sync.coverage is
+  'Library rows with an identity (source composed) and with each source, by method, band of confidence and cohort.';
+--! EndIncluded views/coverage.sql
+--! Included views/gate.sql
+-- Whether the backfill is complete, as the station counts it: fewer than 1,000 library rows truly unresolved, that is of
+-- confidence below 0.70 or without an identity, where no other row of the same artist has 0.70 or more by a method other
+-- than inherited. One row, always.
+create or replace view identity_sync.gate as
+select
+  count(*) filter (where not counted.is_resolved and not counted.artist_is_resolved) as truly_unresolved,
+  1000 as allowed,
+  count(*) filter (where not counted.is_resolved and not counted.artist_is_resolved) < 1000 as is_complete,
+  count(*) as libraries,
+  count(*) filter (where counted.is_resolved) as resolved,
+  count(*) filter (where not counted.is_resolved and counted.artist_is_resolved) as resolved_by_artist
+from (
+  select
+    -- 0.70 as the column's type: as a double it is larger than the same confidence stored.
+    coalesce(known.confidence >= 0.70::real, false) as is_resolved,
+    coalesce(
+      bool_or(known.confidence >= 0.70::real and known.method <> 'inherited') over (partition by library.artist_id),
+      false
+    ) as artist_is_resolved
+  from wxyc_schema.library
+  left join wxyc_schema.library_identity as known on known.library_id = library.id
+) as counted;
+
+comment on view identity_sync.gate is
+  'One row: the library rows truly unresolved, how many the station allows, whether the backfill is complete, and the rest by how it is resolved.';
+--! EndIncluded views/gate.sql

@@ -3,7 +3,7 @@
 -- Applied twice, it changes nothing the second time.
 create or replace function identity_sync.apply_identity_preview(run_id bigint)
 returns jsonb
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare

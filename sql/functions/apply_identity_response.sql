@@ -9,7 +9,7 @@ create or replace function identity_sync.apply_identity_response(
   strict_bands boolean default false
 )
 returns jsonb
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin

@@ -10,7 +10,7 @@ create or replace function identity_sync.claim_identity_batch(
   answered bigint default null
 )
 returns table (batch_id bigint, request text, wait_ms integer)
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare

@@ -3,7 +3,7 @@
 -- has nothing unfinished, gets none.
 create or replace function identity_sync.enlist_lanes(run_id bigint, lanes integer)
 returns void
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin

@@ -2,7 +2,7 @@
 -- They are counted all the same, as lml_error where LML failed, or as writer_error where the database could not.
 create or replace function identity_sync.fail_identity_batch(batch_id bigint, failure text, counted_as text default 'lml_error')
 returns void
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare

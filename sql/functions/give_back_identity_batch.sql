@@ -2,7 +2,7 @@
 -- the lease. A batch that the holder no longer holds is left alone.
 create or replace function identity_sync.give_back_identity_batch(batch_id bigint, holder text)
 returns void
-language sql volatile
+language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
   update identity_sync.batch

@@ -18,7 +18,7 @@ create or replace function identity_sync.plan_identity_run(
   opened_by text default session_user
 )
 returns bigint
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare

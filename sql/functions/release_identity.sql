@@ -3,7 +3,7 @@
 -- its ids of ours are emptied and its confidence is 0, so that nobody takes it for resolved.
 create or replace function identity_sync.release_identity(library_id integer, reason text)
 returns jsonb
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare

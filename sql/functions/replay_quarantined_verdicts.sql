@@ -3,7 +3,7 @@
 -- verdict to replay; an entry that nobody had asked for is never replayed.
 create or replace function identity_sync.replay_quarantined_verdicts(run_id bigint default null)
 returns jsonb
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare

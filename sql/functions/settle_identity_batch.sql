@@ -10,7 +10,7 @@ create or replace function identity_sync.settle_identity_batch(
   latency_ms integer
 )
 returns text
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare

@@ -2,7 +2,7 @@
 -- With opened_by given, a run that somebody else opened goes on as it was.
 create or replace function identity_sync.stop_identity_run(run_id bigint, reason text, opened_by text default null)
 returns void
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin

@@ -1,0 +1,145 @@
+-- What `identity-sync migrate` looks at before it changes anything: a function of the session, so that it leaves nothing
+-- behind. It raises LS005 with everything that is missing at once, each with what to do.
+create function pg_temp.check_before_migrating(known_migrations text[])
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  missing text[] := '{}';
+  newer text[];
+begin
+  if current_setting('server_version_num')::integer < 140000 then
+    missing := missing || format('PostgreSQL 14 or newer: this is %s', current_setting('server_version'));
+  end if;
+  if current_setting('server_encoding') <> 'UTF8' then
+    missing := missing || format('a database in UTF8: this one is in %s', current_setting('server_encoding'));
+  end if;
+
+  if to_regclass('graphile_migrate.migrations') is not null then
+    execute 'select array_agg(filename order by filename) from graphile_migrate.migrations where hash <> all ($1)'
+      into newer
+      using known_migrations;
+    if newer is not null then
+      raise exception using
+        errcode = 'LS005',
+        message = format('this database is newer than this program: it has %s', array_to_string(newer, ', ')),
+        hint = 'Deploy the version of identity-sync that made these migrations, or a newer one. Nothing was changed.';
+    end if;
+  end if;
+
+  -- What the backend must bring, and what an adopted identity table must have.
+  missing := missing || array(
+    select
+      case
+        when to_regclass(needed.relation) is null then format('table %s: is this the station''s database?', needed.relation)
+        else format('column %s of %s, of type %s%s', needed.name, needed.relation, array_to_string(needed.types, ' or '),
+          coalesce(': it is ' || format_type(found.atttypid, null), ''))
+      end
+    from (
+      values
+        ('wxyc_schema.library', 'id', '{integer}'::text[]),
+        ('wxyc_schema.library', 'artist_id', '{integer}'),
+        ('wxyc_schema.library', 'artist_name', '{character varying,text}'),
+        ('wxyc_schema.library', 'album_title', '{character varying,text}'),
+        ('wxyc_schema.library', 'legacy_release_id', '{integer}'),
+        ('wxyc_schema.library', 'code_volume_letters', '{character varying,text,character}'),
+        ('wxyc_schema.library', 'canonical_entity_id', '{text,character varying}'),
+        ('wxyc_schema.artists', 'id', '{integer}'),
+        ('wxyc_schema.artists', 'artist_name', '{character varying,text}'),
+        ('wxyc_schema.compilation_track_artist', 'id', '{integer}'),
+        ('wxyc_schema.compilation_track_artist', 'library_id', '{integer}'),
+        ('wxyc_schema.compilation_track_artist', 'artist_name', '{character varying,text}'),
+        ('wxyc_schema.compilation_track_artist', 'track_title', '{character varying,text}'),
+        ('wxyc_schema.compilation_track_artist', 'track_position', '{character varying,text}'),
+        ('wxyc_schema.compilation_track_artist', 'track_artist_id', '{integer}'),
+        ('wxyc_schema.compilation_track_artist', 'track_artist_link_confidence', '{real}'),
+        ('wxyc_schema.compilation_track_artist', 'track_artist_link_method', '{text,character varying}'),
+        ('wxyc_schema.library_identity', 'library_id', '{integer}'),
+        ('wxyc_schema.library_identity', 'discogs_master_id', '{integer}'),
+        ('wxyc_schema.library_identity', 'discogs_release_id', '{integer}'),
+        ('wxyc_schema.library_identity', 'musicbrainz_release_group_mbid', '{uuid}'),
+        ('wxyc_schema.library_identity', 'musicbrainz_release_mbid', '{uuid}'),
+        ('wxyc_schema.library_identity', 'musicbrainz_recording_mbid', '{uuid}'),
+        ('wxyc_schema.library_identity', 'wikidata_qid', '{text}'),
+        ('wxyc_schema.library_identity', 'spotify_id', '{text}'),
+        ('wxyc_schema.library_identity', 'apple_music_id', '{text}'),
+        ('wxyc_schema.library_identity', 'last_verified_at', '{timestamp with time zone}'),
+        ('wxyc_schema.library_identity', 'method', '{text}'),
+        ('wxyc_schema.library_identity', 'confidence', '{real}'),
+        ('wxyc_schema.library_identity', 'agreement_sources', '{text}'),
+        ('wxyc_schema.library_identity', 'notes', '{text}'),
+        ('wxyc_schema.library_identity_source', 'library_id', '{integer}'),
+        ('wxyc_schema.library_identity_source', 'source', '{text}'),
+        ('wxyc_schema.library_identity_source', 'external_id', '{text}'),
+        ('wxyc_schema.library_identity_source', 'method', '{text}'),
+        ('wxyc_schema.library_identity_source', 'confidence', '{real}'),
+        ('wxyc_schema.library_identity_source', 'last_verified_at', '{timestamp with time zone}'),
+        ('wxyc_schema.library_identity_source', 'boost_sources', '{text}'),
+        ('wxyc_schema.library_identity_source', 'notes', '{text}'),
+        ('wxyc_schema.library_identity_history', 'history_id', '{integer}'),
+        ('wxyc_schema.library_identity_history', 'library_id', '{integer}'),
+        ('wxyc_schema.library_identity_history', 'superseded_reason', '{text}'),
+        ('wxyc_schema.library_identity_history', 'reason_category', '{text}')
+    ) as needed (relation, name, types)
+    left join pg_attribute as found
+      on found.attrelid = to_regclass(needed.relation) and found.attname = needed.name and not found.attisdropped
+    where case
+      -- The identity tables are made where they are missing.
+      when to_regclass(needed.relation) is null then needed.name = 'id'
+      else found.attname is null or format_type(found.atttypid, null) <> all (needed.types)
+    end
+  );
+
+  if to_regprocedure('wxyc_schema.fold_artist_name(text)') is null then
+    missing := missing || 'function wxyc_schema.fold_artist_name(text), which the backend''s own migrations make'::text;
+  end if;
+
+  -- What this login must be allowed to do.
+  missing := missing || array(
+    select format('ownership of %s: it belongs to %I, and this is %I; migrate as its owner, or grant %I to %I',
+      owned.relation, pg_get_userbyid(pg_class.relowner), current_user, pg_get_userbyid(pg_class.relowner), current_user)
+    from (
+      values ('wxyc_schema.library_identity'), ('wxyc_schema.library_identity_source'), ('wxyc_schema.library_identity_history')
+    ) as owned (relation)
+    join pg_class on pg_class.oid = to_regclass(owned.relation)
+    where not pg_has_role(pg_class.relowner, 'USAGE')
+  );
+
+  if to_regclass('wxyc_schema.library') is not null then
+    if not has_table_privilege('wxyc_schema.library', 'SELECT') then
+      missing := missing || format('SELECT on wxyc_schema.library: grant it to %I', current_user);
+    end if;
+    if to_regclass('wxyc_schema.library_identity') is null and not has_table_privilege('wxyc_schema.library', 'REFERENCES') then
+      missing := missing || format('REFERENCES on wxyc_schema.library: grant it to %I', current_user);
+    end if;
+    if to_regclass('wxyc_schema.library_identity') is null and not has_schema_privilege('wxyc_schema', 'CREATE') then
+      missing := missing || format('CREATE on schema wxyc_schema: grant it to %I', current_user);
+    end if;
+  end if;
+  if to_regclass('wxyc_schema.artists') is not null and not has_table_privilege('wxyc_schema.artists', 'SELECT') then
+    missing := missing || format('SELECT on wxyc_schema.artists: grant it to %I', current_user);
+  end if;
+  if to_regclass('wxyc_schema.compilation_track_artist') is not null
+    and not (
+      has_table_privilege('wxyc_schema.compilation_track_artist', 'SELECT')
+      and has_any_column_privilege('wxyc_schema.compilation_track_artist', 'UPDATE')
+    )
+  then
+    missing := missing
+      || format('SELECT and UPDATE on wxyc_schema.compilation_track_artist: grant them to %I', current_user);
+  end if;
+  if exists (select from unnest(array['identity_sync', 'graphile_worker', 'graphile_migrate']) as own where to_regnamespace(own) is null)
+    and not has_database_privilege(current_database(), 'CREATE')
+  then
+    missing := missing || format('CREATE on database %I: grant it to %I', current_database(), current_user);
+  end if;
+
+  if missing <> '{}' then
+    raise exception using
+      errcode = 'LS005',
+      message = format('this database is not ready, it lacks: %s', array_to_string(missing, '; ')),
+      hint = 'Nothing was changed.';
+  end if;
+end;
+$$;

@@ -1,0 +1,127 @@
+-- Who may do what: psql "$DATABASE_URL" -f sql/roles.sql
+-- For the DBA, after `identity-sync migrate` and again after every later one: what is new gets its grants here. Grants name
+-- roles, so they stand in this file alone; functions only revoke from PUBLIC. Running it twice changes nothing.
+--
+-- identity_reader    reads everything, through every function that writes nothing
+-- identity_operator  besides repairs, through the functions that write; it writes no table directly
+-- identity_worker    besides runs the worker, and owns graphile-worker's tables, whose row level security has no policies
+--
+-- These roles do not log in. Give them to logins, and with them the search_path that the unqualified call needs, since a
+-- search_path is not inherited by membership:
+--   psql "$DATABASE_URL" -v operator=alice -f sql/roles.sql
+--   psql "$DATABASE_URL" -v worker=identity_sync_service -f sql/roles.sql
+
+\set ON_ERROR_STOP on
+begin;
+
+do $$
+declare
+  wanted text;
+begin
+  foreach wanted in array array['identity_reader', 'identity_operator', 'identity_worker'] loop
+    if not exists (select from pg_roles where rolname = wanted) then
+      execute format('create role %I nologin', wanted);
+    end if;
+  end loop;
+end;
+$$;
+
+grant identity_reader to identity_operator, identity_worker;
+
+grant usage on schema identity_sync, wxyc_schema to identity_reader;
+grant select on all tables in schema identity_sync to identity_reader;
+grant select on
+  wxyc_schema.library, wxyc_schema.artists, wxyc_schema.compilation_track_artist,
+  wxyc_schema.library_identity, wxyc_schema.library_identity_source, wxyc_schema.library_identity_history
+to identity_reader;
+
+-- A function that is not volatile writes nothing, so whoever reads may call it.
+do $$
+declare
+  reading record;
+begin
+  for reading in
+    select pg_proc.oid::regprocedure as signature
+    from pg_proc
+    where pronamespace = 'identity_sync'::regnamespace and provolatile <> 'v'
+  loop
+    execute format('grant execute on function %s to identity_reader', reading.signature);
+  end loop;
+end;
+$$;
+
+-- The ways in that write are SECURITY DEFINER, and each is granted by name.
+grant execute on function
+  identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean),
+  identity_sync.apply_identity_response(text, integer[], text, timestamptz, boolean),
+  identity_sync.apply_identity_preview(bigint),
+  identity_sync.replay_quarantined_verdicts(bigint),
+  identity_sync.release_identity(integer, text),
+  identity_sync.stop_identity_run(bigint, text, text)
+to identity_operator;
+
+grant execute on function
+  identity_sync.plan_identity_run(
+    text, integer, integer, boolean, integer, integer, integer[], integer, integer, boolean, boolean, integer, text
+  ),
+  identity_sync.enlist_lanes(bigint, integer),
+  identity_sync.claim_identity_batch(bigint, text, integer, integer, bigint),
+  identity_sync.settle_identity_batch(bigint, text, integer, text, text, integer),
+  identity_sync.give_back_identity_batch(bigint, text),
+  identity_sync.fail_identity_batch(bigint, text, text),
+  identity_sync.stop_identity_run(bigint, text, text)
+to identity_worker;
+
+-- graphile-worker's objects go to the role that runs it; the owner of our functions, which enqueue jobs, becomes its member.
+do $$
+declare
+  owned record;
+  definer name := (select pg_get_userbyid(nspowner) from pg_namespace where nspname = 'identity_sync');
+begin
+  if not (select rolsuper from pg_roles where rolname = definer) then
+    execute format('grant identity_worker to %I', definer);
+  end if;
+  alter schema graphile_worker owner to identity_worker;
+  for owned in
+    select format('alter %s %s owner to identity_worker', kind, name) as statement
+    from (
+      select 'table' as kind, oid::regclass::text as name
+      from pg_class
+      where relnamespace = 'graphile_worker'::regnamespace and relkind in ('r', 'p', 'v')
+      union all
+      -- A sequence that belongs to a column follows its table.
+      select 'sequence', pg_class.oid::regclass::text
+      from pg_class
+      where relnamespace = 'graphile_worker'::regnamespace
+        and relkind = 'S'
+        and not exists (
+          select from pg_depend
+          where objid = pg_class.oid and classid = 'pg_class'::regclass and deptype in ('a', 'i')
+        )
+      union all
+      select 'routine', oid::regprocedure::text
+      from pg_proc
+      where pronamespace = 'graphile_worker'::regnamespace
+      union all
+      select 'type', pg_type.oid::regtype::text
+      from pg_type
+      left join pg_class on pg_class.oid = pg_type.typrelid
+      where typnamespace = 'graphile_worker'::regnamespace and (typtype in ('e', 'd') or pg_class.relkind = 'c')
+    ) as object
+  loop
+    execute owned.statement;
+  end loop;
+end;
+$$;
+
+\if :{?operator}
+  grant identity_operator to :"operator";
+  alter role :"operator" in database :"DBNAME" set search_path = identity_sync, "$user", public;
+\endif
+
+\if :{?worker}
+  grant identity_worker to :"worker";
+  alter role :"worker" in database :"DBNAME" set search_path = identity_sync, "$user", public;
+\endif
+
+commit;

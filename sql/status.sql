@@ -1,0 +1,32 @@
+-- How things stand: psql "$DATABASE_URL" -f sql/status.sql
+-- Reads only. The open run if there is one, the last runs, what is due, coverage, quarantine and the gate.
+
+\echo 'Runs'
+select run_id, scope, dry_run, planned, asked, batches_left, started_at, took, outcome, outcome_reason
+from identity_sync.run_progress
+limit 10;
+
+\echo 'Due now'
+select
+  cohort,
+  count(*) as due
+from identity_sync.identity_candidates()
+group by cohort
+order by cohort;
+
+\echo 'Never asked, for want of an artist name'
+select count(*) as without_artist_name
+from wxyc_schema.library
+where coalesce(artist_name, '') ~ '^\s*$';
+
+\echo 'Coverage'
+select * from identity_sync.coverage;
+
+\echo 'Quarantine'
+select outcome, count(*) as open_entries, min(quarantined_at) as since
+from identity_sync.quarantine
+group by outcome
+order by outcome;
+
+\echo 'Gate'
+select * from identity_sync.gate;

@@ -1,0 +1,36 @@
+-- How much of the catalogue is identified, and how well: library rows by cohort, source, method and band of confidence.
+-- The source "composed" is the main row, the others are its source rows.
+create or replace view identity_sync.coverage as
+select
+  stored.source,
+  stored.method,
+  case
+    when stored.confidence >= 1 then '1.00'
+    when stored.confidence >= 0.95::real then '0.95 - 0.99'
+    when stored.confidence >= 0.90::real then '0.90 - 0.94'
+    when stored.confidence >= 0.80::real then '0.80 - 0.89'
+    when stored.confidence >= 0.70::real then '0.70 - 0.79'
+    else 'below 0.70'
+  end as confidence_band,
+  case
+    when coalesce(library.code_volume_letters, '') like 'Z%'
+      or exists (
+        select from wxyc_schema.compilation_track_artist as credit where credit.library_id = library.id
+      )
+    then 'va'
+    else 'non_va'
+  end as cohort,
+  count(*) as libraries
+from (
+  select known.library_id, 'composed' as source, known.method, known.confidence
+  from wxyc_schema.library_identity as known
+  union all
+  select known.library_id, known.source, known.method, known.confidence
+  from wxyc_schema.library_identity_source as known
+) as stored
+join wxyc_schema.library on library.id = stored.library_id
+group by 1, 2, 3, 4
+order by 1, 2, 3, 4;
+
+comment on view identity_sync.coverage is
+  'Library rows with an identity (source composed) and with each source, by method, band of confidence and cohort.';
