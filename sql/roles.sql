@@ -57,19 +57,23 @@ grant execute on function
   identity_sync.apply_identity_preview(bigint),
   identity_sync.replay_quarantined_verdicts(bigint),
   identity_sync.release_identity(integer, text),
-  identity_sync.stop_identity_run(bigint, text, text)
+  identity_sync.stop_identity_run(bigint, text, text, text)
 to identity_operator;
 
 grant execute on function
   identity_sync.plan_identity_run(
-    text, integer, integer, boolean, integer, integer, integer[], integer, integer, boolean, boolean, integer, text
+    text, integer, integer, boolean, integer, integer, integer[], integer, integer, boolean, boolean, integer, text,
+    boolean, integer, integer, boolean
   ),
-  identity_sync.enlist_lanes(bigint, integer),
+  identity_sync.enlist_lanes(bigint, integer, timestamptz),
   identity_sync.claim_identity_batch(bigint, text, integer, integer, bigint),
-  identity_sync.settle_identity_batch(bigint, text, integer, text, text, integer),
+  identity_sync.settle_identity_batch(bigint, text, integer, text, text, integer, text, integer),
   identity_sync.give_back_identity_batch(bigint, text),
   identity_sync.fail_identity_batch(bigint, text, text),
-  identity_sync.stop_identity_run(bigint, text, text)
+  identity_sync.stop_identity_run(bigint, text, text, text),
+  identity_sync.tend_identity_runs(integer),
+  identity_sync.tidy_identity_sync(integer),
+  identity_sync.lift_planning_hold(text)
 to identity_worker;
 
 -- graphile-worker's objects go to the role that runs it; the owner of our functions, which enqueue jobs, becomes its member.

@@ -11,32 +11,52 @@ export interface Carrier {
   timeoutMs: number;
   maxTries: number;
   throttleMs: number;
+  /** Raised, no batch is claimed any more, and the calls in flight are finished. */
+  stop: AbortSignal;
+  /** Raised, the calls in flight are cut off too, and their batches given back. */
   strictlyStop: AbortSignal;
+}
+
+interface Claim {
+  batch_id: string | null;
+  request: string;
+  wait_ms: number;
+  inputs: number;
+}
+
+interface Settled {
+  outcome: 'settled' | 'retried' | 'deferred' | 'split' | 'poison_input' | 'failed' | 'lost';
+  reason: string | null;
+  cache_stats: Record<string, unknown> | null;
 }
 
 // A dead process's claim is free this long after its call must have ended.
 const LEASE_MARGIN_MS = 10_000;
 
+// A database that restarts is back within this time, or this process has nothing to live for.
+const RECONNECT_MS = 60_000;
+
 /**
- * One lane of a run: carries batch after batch until none is left or `stop` is raised, which lets the call in flight
- * finish. The answer of one batch is settled while the next is on its way, and claiming gives up the place in flight.
+ * One lane of a run: carries batch after batch until none is left or it is told to stop. Claiming the next batch gives up
+ * the last one's place in flight, and the last one's answer is settled while the next is on its way.
  * A lane that is stopped early enlists another in its place.
  */
-export async function carryLane(
-  carrier: Carrier,
-  runId: string,
-  holder: string,
-  stop: AbortSignal,
-): Promise<void> {
-  const { sql, lml, strictlyStop } = carrier;
-  let answered: string | null = null;
+export async function carryLane(carrier: Carrier, runId: string, holder: string): Promise<void> {
+  const { sql, lml, stop, strictlyStop } = carrier;
+  let inHand = null as { batchId: string; answer: Answer } | null;
   let settled: Promise<unknown> = Promise.resolve();
 
   while (!stop.aborted) {
-    const [claim]: { batch_id: string | null; request: string; wait_ms: number }[] = await sql`
-      select batch_id, request, wait_ms from identity_sync.claim_identity_batch(
-        run_id => ${runId}, holder => ${holder}, concurrency => ${carrier.concurrency},
-        lease_ms => ${carrier.timeoutMs + LEASE_MARGIN_MS}, answered => ${answered})`;
+    const answered = inHand?.batchId ?? null;
+    const [claim]: Claim[] = await onceConnected(
+      () => sql<Claim[]>`
+        select batch_id, request, wait_ms, inputs from identity_sync.claim_identity_batch(
+          run_id => ${runId}, holder => ${holder}, concurrency => ${carrier.concurrency},
+          lease_ms => ${carrier.timeoutMs + LEASE_MARGIN_MS}, answered => ${answered})`,
+    );
+    if (inHand) settled = settle(carrier, runId, holder, inHand);
+    inHand = null;
+    settled.catch(() => {});
     if (!claim) break;
     if (claim.batch_id === null) {
       await pause(claim.wait_ms, stop);
@@ -49,12 +69,11 @@ export async function carryLane(
       await sql`select from identity_sync.give_back_identity_batch(batch_id => ${claim.batch_id}, holder => ${holder})`;
       break;
     }
-    answered = claim.batch_id;
-    settled = settle(carrier, answered, holder, answer);
-    settled.catch(() => {});
+    inHand = { batchId: claim.batch_id, answer };
     await pause(carrier.throttleMs, stop);
   }
 
+  if (inHand) settled = settle(carrier, runId, holder, inHand);
   await settled;
   if (stop.aborted) await sql`select from identity_sync.enlist_lanes(run_id => ${runId}, lanes => 1)`;
 }
@@ -63,23 +82,37 @@ export async function carryLane(
  * Hands an answer over. Where the database cannot take it, through no fault of the answer, the same text is handed over
  * again after a pause, and in the end the batch is given up; what the database refuses by its content it keeps itself.
  */
-async function settle(carrier: Carrier, batchId: string, holder: string, answer: Answer): Promise<void> {
+async function settle(
+  carrier: Carrier,
+  runId: string,
+  holder: string,
+  { batchId, answer }: { batchId: string; answer: Answer },
+): Promise<void> {
   const { sql } = carrier;
-  for (let attempt = 1; ; attempt++) {
+  for (let tries = 1; ; tries++) {
     try {
-      await sql`
-        select from identity_sync.settle_identity_batch(
-          batch_id => ${batchId}, holder => ${holder}, http_status => ${answer.status}, body => ${answer.body},
-          failure => ${answer.failure}, latency_ms => ${answer.latencyMs})`;
+      const [settled] = await onceConnected(
+        () => sql<[Settled]>`
+          select outcome, reason, cache_stats from identity_sync.settle_identity_batch(
+            batch_id => ${batchId}, holder => ${holder}, http_status => ${answer.status}, body => ${answer.body},
+            failure => ${answer.failure}, latency_ms => ${answer.latencyMs}, retry_after => ${answer.retryAfter},
+            max_tries => ${carrier.maxTries})`,
+      );
+      if (settled.outcome !== 'settled') {
+        log.warn(
+          { step: 'settle', run_id: runId, batch_id: batchId, ...settled },
+          `batch ${batchId}: ${settled.outcome}`,
+        );
+      }
       return;
     } catch (error) {
       const failure = describeFailure(error);
       log.warn(
-        { step: 'settle', batch_id: batchId, attempt, ...failure },
+        { step: 'settle', run_id: runId, batch_id: batchId, tries, ...failure },
         'the database could not take an answer',
       );
-      if (attempt < carrier.maxTries) {
-        await sleep(500 * 2 ** (attempt - 1) * (1 + Math.random()));
+      if (tries < carrier.maxTries) {
+        await sleep(Math.min(30_000, 500 * 2 ** (tries - 1)) * (0.75 + Math.random() / 2));
         continue;
       }
       await sql`
@@ -88,6 +121,28 @@ async function settle(carrier: Carrier, batchId: string, holder: string, answer:
       return;
     }
   }
+}
+
+/** Does its work once the database is there again: what was never heard by a server is no try of anything. */
+export async function onceConnected<Result>(work: () => Promise<Result>): Promise<Result> {
+  const started = performance.now();
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isDisconnection(error) || performance.now() - started > RECONNECT_MS) throw error;
+      log.warn({ step: 'database', ...describeFailure(error) }, 'the database is away: trying again');
+      await sleep(500);
+    }
+  }
+}
+
+/** A socket that ended, a server that shuts down or starts up; PostgreSQL's own classes are 08 and 57P. */
+function isDisconnection(error: unknown): boolean {
+  const { code } = error as { code?: unknown };
+  return (
+    typeof code === 'string' && /^(CONNECTION_|ECONN|EPIPE|ENOENT|CONNECT_TIMEOUT|08...|57P0[123])/.test(code)
+  );
 }
 
 async function pause(milliseconds: number, stop: AbortSignal): Promise<void> {

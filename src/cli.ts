@@ -41,14 +41,34 @@ program
   .option('--unresolved-retry-days <days>', 'age at which an answer in vain is (UNRESOLVED_RETRY_DAYS)')
   .option('--include-null-canonical', 'also rows without a canonical entity (INCLUDE_NULL_CANONICAL)')
   .option('--strict-bands', "refuse a confidence outside its method's band (STRICT_BANDS)")
+  .option('--max-tries <tries>', 'how often a call is tried (LML_MAX_TRIES)')
+  .option('--deadline-minutes <minutes>', 'when the run ends at the latest (RUN_DEADLINE_MINUTES)')
+  .option('--call-budget <calls>', 'calls that the run may make (LML_CALL_BUDGET)')
+  .option('--accept-unresolved', 'believe LML where nearly everything comes back unresolved')
   .action(async (options: Record<string, string | true | undefined>) => {
-    const { RUN_SETTINGS, runOnce } = await import('./run.js');
+    const [{ RUN_SETTINGS }, { runOnce }] = await Promise.all([import('./plan.js'), import('./run.js')]);
     const settings = readSettings(RUN_SETTINGS, flagsOf(options), process.env);
-    const which = scopeOf(options, settings.RECHECK);
+    const which = {
+      ...scopeOf(options, settings.RECHECK),
+      acceptUnresolved: options.acceptUnresolved === true,
+      scheduled: false,
+    };
     const { stop, strictlyStop } = stopOnSignals();
     const { report, result } = await runOnce(settings, which, stop, strictlyStop);
     print(result);
     process.exitCode = conclude(report);
+  });
+
+program
+  .command('worker')
+  .description(
+    'the production process: carries runs, and plans, tends and tidies by the crontab, until SIGTERM',
+  )
+  .action(async () => {
+    const { WORKER_SETTINGS, work } = await import('./worker.js');
+    const settings = readSettings(WORKER_SETTINGS, {}, process.env);
+    const { stop, strictlyStop } = stopOnSignals();
+    await work(settings, stop, strictlyStop);
   });
 
 program
@@ -130,6 +150,9 @@ const FLAGS = {
   unresolvedRetryDays: 'UNRESOLVED_RETRY_DAYS',
   includeNullCanonical: 'INCLUDE_NULL_CANONICAL',
   strictBands: 'STRICT_BANDS',
+  maxTries: 'LML_MAX_TRIES',
+  deadlineMinutes: 'RUN_DEADLINE_MINUTES',
+  callBudget: 'LML_CALL_BUDGET',
 } as const;
 
 /** Names the flags that were given as the settings they stand for. */

@@ -44,12 +44,29 @@ const SETTINGS = {
   THROTTLE_MS: integer(0, 60_000).default(100),
   STALE_THRESHOLD_DAYS: integer(1, 3650).default(7),
   UNRESOLVED_RETRY_DAYS: integer(1, 3650).default(30),
+  RUN_DEADLINE_MINUTES: integer(1, 1440).default(120),
+  LML_CALL_BUDGET: integer(1, 999_999_999).optional(),
+  PLAN_CRON: z
+    .string()
+    .regex(/^[\d*,/-]+( [\d*,/-]+){4}$/)
+    .describe('a crontab time in UTC, as in 17 3 * * *')
+    .default('17 3 * * *'),
+  HEALTH_PORT: integer(1, 65_535).optional(),
+  KEEP_DAYS: integer(1, 3650).default(30),
   INCLUDE_NULL_CANONICAL: flag.default(false),
   RECHECK: flag.default(false),
   DRY_RUN: flag.default(false),
   STRICT_BANDS: flag.default(false),
   PARTITION_INDEX: integer(0, 1023).default(0),
   PARTITION_COUNT: integer(1, 1024).default(1),
+  SENTRY_DSN: url('http:', 'https:').optional(),
+  SENTRY_TRACES_SAMPLE_RATE: z
+    .string()
+    .regex(/^(0(\.\d+)?|1(\.0+)?)$/)
+    .transform(Number)
+    .describe('a number from 0 to 1')
+    .default(1),
+  SENTRY_RELEASE: z.string().describe('a text').optional(),
 } satisfies Record<string, z.ZodType>;
 
 const SECRETS = new Set<string>(['DATABASE_URL', 'LML_API_KEY', 'SENTRY_DSN']);

@@ -11,6 +11,7 @@ export interface Answer {
   status: number | null;
   body: string | null;
   failure: string | null;
+  retryAfter: string | null;
   latencyMs: number;
 }
 
@@ -44,8 +45,15 @@ export function connectLml(
   return {
     async ask(body, signal) {
       const started = performance.now();
-      const latencyMs = () => Math.round(performance.now() - started);
       let status: number | null = null;
+      let retryAfter: string | null = null;
+      const answer = (body: string | null, failure: string | null): Answer => ({
+        status,
+        body,
+        failure,
+        retryAfter,
+        latencyMs: Math.round(performance.now() - started),
+      });
       try {
         const response = await request(endpoint, {
           method: 'POST',
@@ -55,12 +63,11 @@ export function connectLml(
           signal: AbortSignal.any([signal, AbortSignal.timeout(options.timeoutMs)]),
         });
         status = response.statusCode;
+        retryAfter = response.headers['retry-after']?.toString() ?? null;
         const text = decode(await response.body.arrayBuffer());
-        if (text === null)
-          return { status, body: null, failure: 'the answer is no UTF-8 text', latencyMs: latencyMs() };
-        return { status, body: text, failure: null, latencyMs: latencyMs() };
+        return text === null ? answer(null, 'the answer is no UTF-8 text') : answer(text, null);
       } catch (error) {
-        return { status, body: null, failure: failureOf(error, options.timeoutMs), latencyMs: latencyMs() };
+        return answer(null, failureOf(error, options.timeoutMs));
       }
     },
     close: () => agent.close(),

@@ -1,12 +1,11 @@
 import { type Bar, Presets, SingleBar } from 'cli-progress';
 import { log } from './log.js';
-import type { RunReport } from './run.js';
 
 const LINE_EVERY_MS = 5000;
 
 /** Shows how far a run is, with its rate and the time left: a bar on a terminal, else a line every few seconds. */
-export function startProgress(planned: number): { show(report: RunReport): void; end(): void } {
-  return process.stderr.isTTY ? showBar(planned) : writeLines(planned);
+export function startProgress(runId: string, planned: number): { show(asked: number): void; end(): void } {
+  return process.stderr.isTTY ? showBar(planned) : writeLines(runId, planned);
 }
 
 function showBar(planned: number) {
@@ -21,33 +20,33 @@ function showBar(planned: number) {
   const pace = startPace(planned);
   bar.start(planned, 0, pace(0));
   return {
-    show: (report: RunReport) => bar.update(report.scanned, pace(report.scanned)),
+    show: (asked: number) => bar.update(asked, pace(asked)),
     end: () => bar.stop(),
   };
 }
 
-function writeLines(planned: number) {
+function writeLines(runId: string, planned: number) {
   const pace = startPace(planned);
   let said = performance.now();
   return {
-    show(report: RunReport) {
+    show(asked: number) {
       if (performance.now() - said < LINE_EVERY_MS) return;
       said = performance.now();
-      const { rate, left } = pace(report.scanned);
+      const { rate, left } = pace(asked);
       log.info(
-        { step: 'progress', run_id: report.run_id },
-        `${report.scanned} of ${planned} rows, ${rate} rows/s, ${left} left`,
+        { step: 'progress', run_id: Number(runId) },
+        `${asked} of ${planned} rows, ${rate} rows/s, ${left} left`,
       );
     },
     end() {},
   };
 }
 
-function startPace(planned: number): (scanned: number) => { rate: string; left: string } {
+function startPace(planned: number): (asked: number) => { rate: string; left: string } {
   const started = performance.now();
-  return (scanned) => {
-    const perSecond = (scanned * 1000) / (performance.now() - started);
-    const left = scanned === 0 ? '?' : `${Math.ceil(Math.max(0, planned - scanned) / perSecond)} s`;
+  return (asked) => {
+    const perSecond = (asked * 1000) / (performance.now() - started);
+    const left = asked === 0 ? '?' : `${Math.ceil(Math.max(0, planned - asked) / perSecond)} s`;
     return { rate: Math.round(perSecond).toLocaleString('en'), left };
   };
 }

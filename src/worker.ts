@@ -1,22 +1,64 @@
-import { hostname } from 'node:os';
-import { Logger, type Runner, run as startRunner } from 'graphile-worker';
-import { type Carrier, carryLane } from './carry.js';
+// The worker: graphile-worker with our tasks, and in production our crontab.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type CronItem, Logger, parseCronItems, type Runner, run as startRunner } from 'graphile-worker';
+import { type Carrier, carryLane, onceConnected } from './carry.js';
+import type { Settings } from './config.js';
+import { connectDatabase } from './database.js';
+import { connectLml } from './lml.js';
 import { log } from './log.js';
+import { PROCESS_NAME, plan, RUN_SETTINGS, type RunSettings } from './plan.js';
 
-/** This process's name in leases and in the ledger of runs. */
-export const PROCESS_NAME = `${hostname()}:${process.pid}`;
+export const WORKER_SETTINGS = [
+  ...RUN_SETTINGS,
+  'PLAN_CRON',
+  'KEEP_DAYS',
+  'HEALTH_PORT',
+] as const satisfies (keyof Settings)[];
+
+export type WorkerSettings = Pick<Settings, (typeof WORKER_SETTINGS)[number]>;
+
+// A container is killed ten seconds after SIGTERM unless told otherwise.
+const SHUTDOWN_MS = 8000;
+
+// A tick that lay in the queue of a dead worker for hours must not plan a run at some odd time.
+const STALE_TICK_MS = 15 * 60_000;
+
+/** What lanes carry with, by the settings of a run. */
+export function carrierOf(
+  settings: RunSettings,
+  tools: Pick<Carrier, 'sql' | 'lml' | 'stop' | 'strictlyStop'>,
+): Carrier {
+  return {
+    ...tools,
+    concurrency: settings.LML_CONCURRENCY,
+    timeoutMs: settings.LML_TIMEOUT_MS,
+    maxTries: settings.LML_MAX_TRIES,
+    throttleMs: settings.THROTTLE_MS,
+  };
+}
 
 /**
- * Starts graphile-worker with the product's tasks, as many at once as calls may be in flight. Raising `stop` lets each
- * lane finish the batch in flight; ending the runner waits for them.
+ * Starts graphile-worker with as many lanes at once as calls may be in flight; with a crontab it plans, tends and tidies
+ * too. Raising the carrier's `stop` lets each lane finish the batch in flight; stopping the runner waits for them.
  */
-export async function startWorker(databaseUrl: string, carrier: Carrier, stop: AbortSignal): Promise<Runner> {
+export async function startWorker(
+  databaseUrl: string,
+  carrier: Carrier,
+  cron?: { items: CronItem[]; tasks: Record<string, () => Promise<unknown>> },
+): Promise<Runner> {
+  const scheduled = Object.entries(cron?.tasks ?? {}).map(
+    ([name, task]) =>
+      [name, async (payload: unknown) => (isStale(payload) ? undefined : void (await task()))] as const,
+  );
   return await startRunner({
     connectionString: databaseUrl,
-    maxPoolSize: carrier.concurrency + 2,
-    concurrency: carrier.concurrency,
+    maxPoolSize: carrier.concurrency + 4,
+    // Lanes wait where the fleet's calls are in flight elsewhere, and the crontab's tasks must not wait for lanes.
+    concurrency: carrier.concurrency + 2,
     noHandleSignals: true,
     pollInterval: 1000,
+    gracefulShutdownAbortTimeout: 60_000,
+    parsedCronItems: parseCronItems(cron?.items ?? []),
     logger: new Logger(() => (level, message) => {
       if (level === 'error') log.error({ step: 'worker' }, message);
       else if (level === 'warning') log.warn({ step: 'worker' }, message);
@@ -25,8 +67,94 @@ export async function startWorker(databaseUrl: string, carrier: Carrier, stop: A
     taskList: {
       async carry_identity_run(payload, helpers) {
         const { run_id: runId } = payload as { run_id: string };
-        await carryLane(carrier, runId, `${PROCESS_NAME}:${helpers.job.id}`, stop);
+        await carryLane(carrier, runId, `${PROCESS_NAME}:${helpers.job.id}`);
       },
+      ...Object.fromEntries(scheduled),
     },
   });
+}
+
+function isStale(payload: unknown): boolean {
+  const { _cron } = payload as { _cron?: { ts: string } };
+  return _cron !== undefined && Date.now() - Date.parse(_cron.ts) > STALE_TICK_MS;
+}
+
+/**
+ * The production process: carries runs, and by the crontab (in UTC) plans a run of what is due, tends the open ones and
+ * tidies up, until SIGTERM. Then no call is begun, and those in flight are finished or given back within eight seconds.
+ * It ends by itself only where it cannot work any more, and then by raising.
+ */
+export async function work(
+  settings: WorkerSettings,
+  stop: AbortSignal,
+  strictlyStop: AbortSignal,
+): Promise<void> {
+  const sql = connectDatabase(settings.DATABASE_URL, settings.LML_CONCURRENCY * 2 + 2);
+  const lml = connectLml(settings.LIBRARY_METADATA_URL, {
+    apiKey: settings.LML_API_KEY,
+    timeoutMs: settings.LML_TIMEOUT_MS,
+  });
+  const cutOff = new AbortController();
+  const carrier = carrierOf(settings, {
+    sql,
+    lml,
+    stop,
+    strictlyStop: AbortSignal.any([strictlyStop, cutOff.signal]),
+  });
+  const tend = () => sql`select from identity_sync.tend_identity_runs(lanes => ${settings.LML_CONCURRENCY})`;
+  try {
+    // Somebody has started this process, perhaps with another key: it is to be tried.
+    await sql`select from identity_sync.lift_planning_hold(name => 'key_refused')`;
+    await tend();
+    const runner = await startWorker(settings.DATABASE_URL, carrier, {
+      items: [
+        { task: 'plan_identity_run', match: settings.PLAN_CRON, identifier: 'plan_identity_run' },
+        { task: 'tend_identity_runs', match: '* * * * *', identifier: 'tend_identity_runs' },
+        { task: 'tidy_identity_sync', match: '41 4 * * *', identifier: 'tidy_identity_sync' },
+      ],
+      tasks: {
+        plan_identity_run: () => planScheduled(sql, settings),
+        tend_identity_runs: () => onceConnected(tend),
+        tidy_identity_sync: () =>
+          sql`select from identity_sync.tidy_identity_sync(keep_days => ${settings.KEEP_DAYS})`,
+      },
+    });
+    log.info({ step: 'worker', plan_cron: settings.PLAN_CRON }, 'the worker is up');
+
+    const told = new Promise<'told'>((resolve) =>
+      stop.addEventListener('abort', () => resolve('told'), { once: true }),
+    );
+    const ended = await Promise.race([told, runner.promise.then(() => 'ended' as const)]);
+    if (ended === 'ended' && !stop.aborted) throw new Error('graphile-worker has ended');
+
+    const timer = setTimeout(() => cutOff.abort(), SHUTDOWN_MS).unref();
+    await Promise.race([runner.stop(), sleep(SHUTDOWN_MS + 4000, undefined, { ref: false })]);
+    clearTimeout(timer);
+    log.info({ step: 'worker' }, 'the worker is down');
+  } finally {
+    await Promise.race([
+      Promise.all([lml.close(), sql.end({ timeout: 2 })]),
+      sleep(3000, undefined, { ref: false }),
+    ]);
+  }
+}
+
+async function planScheduled(
+  sql: ReturnType<typeof connectDatabase>,
+  settings: WorkerSettings,
+): Promise<void> {
+  const runId = await plan(sql, settings, {
+    scope: 'due',
+    ids: null,
+    acceptUnresolved: false,
+    scheduled: true,
+  });
+  if (runId === null) {
+    log.error(
+      { step: 'plan' },
+      'nothing is planned until a person has acted: select * from identity_sync.planning_hold',
+    );
+  } else {
+    log.info({ step: 'plan', run_id: Number(runId) }, 'planned');
+  }
 }

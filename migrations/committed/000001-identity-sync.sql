@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:908e97ee02f1252909025d9c6f7076965ace085a
+--! Hash: sha1:25f3ce0e36c4dd65d628a4600c6db2b7a9a262a7
 --! Message: identity sync
 
 -- The station's identity tables: production has them, with rows in them, and they are left as they are; everywhere else
@@ -295,15 +295,30 @@ create table identity_sync.run (
   partition_count integer not null,
   ids integer[],
   strict_bands boolean not null,
+  accept_unresolved boolean not null,
+  call_budget integer,
+  deadline_at timestamptz not null,
   planned integer not null default 0,
+  held_ids integer[] not null default '{}',
   opened_by text not null,
+  trace jsonb,
   started_at timestamptz not null default clock_timestamp(),
-  finished_at timestamptz,
+  paused_until timestamptz,
+  pauses integer not null default 0,
+  shed_at timestamptz,
+  stop_cause text check (stop_cause in ('hand', 'deadline', 'budget', 'key', 'shed', 'breaker')),
   stop_reason text,
+  finished_at timestamptz,
+  report jsonb,
   outcome text check (outcome in ('completed', 'failed', 'stopped')),
   outcome_reason text,
-  check ((finished_at is null) = (outcome is null))
+  check ((finished_at is null) = (outcome is null)),
+  check ((stop_reason is null) = (stop_cause is null))
 );
+
+comment on column identity_sync.run.held_ids is 'Candidates that another open run held when this one was planned.';
+comment on column identity_sync.run.paused_until is 'Nothing is claimed before: LML asked for it, or several batches failed in a row.';
+comment on column identity_sync.run.trace is 'What other processes need to continue the trace of the process that planned the run.';
 
 -- One open run a scope: the guard against a retried job and the next tick of its cron running side by side.
 create unique index run_one_open_idx
@@ -317,8 +332,12 @@ create table identity_sync.batch (
   run_id bigint not null references identity_sync.run on delete cascade,
   cohort text not null check (cohort in ('va', 'non_va')),
   library_ids integer[] not null,
+  root_batch_id bigint references identity_sync.batch on delete cascade,
   state text not null default 'open'
-    check (state in ('open', 'asked', 'answered', 'settled', 'failed', 'abandoned')),
+    check (state in ('open', 'asked', 'answered', 'settled', 'failed', 'split', 'abandoned')),
+  tries integer not null default 0,
+  deferrals integer not null default 0,
+  not_before timestamptz,
   holder text,
   leased_until timestamptz,
   answer text,
@@ -327,10 +346,14 @@ create table identity_sync.batch (
   closed_at timestamptz,
   check ((state in ('asked', 'answered')) = (holder is not null)),
   check ((holder is null) = (leased_until is null)),
-  check ((state in ('settled', 'failed', 'abandoned')) = (closed_at is not null))
+  check ((state in ('settled', 'failed', 'split', 'abandoned')) = (closed_at is not null))
 );
 
+comment on column identity_sync.batch.root_batch_id is 'The batch as it was planned, of which this is a part, cut to find an input that LML chokes on.';
+comment on column identity_sync.batch.tries is 'Calls that failed and are charged; a deferral is not.';
+
 create index batch_run_idx on identity_sync.batch (run_id, batch_id);
+create index batch_root_idx on identity_sync.batch (root_batch_id) where root_batch_id is not null;
 create index batch_unfinished_idx on identity_sync.batch (run_id, batch_id) where closed_at is null;
 
 -- A call: what LML was asked and how it went. A row without answered_at and past its batch's lease died with its process.
@@ -356,6 +379,7 @@ create table identity_sync.settlement (
   run_id bigint,
   batch_id bigint,
   rehearsal boolean not null default false,
+  is_answer boolean not null default true,
   origin text not null,
   verified_at timestamptz not null,
   settled_by text not null default session_user,
@@ -365,10 +389,27 @@ create table identity_sync.settlement (
   report jsonb not null,
   inserted_ids integer[] not null default '{}',
   history_ids integer[] not null default '{}',
+  novel integer not null default 0,
+  novel_unresolved_ids integer[] not null default '{}',
   constraint settlement_report_adds_up check (identity_sync.report_adds_up(report, asked, unasked))
 );
 
-create index settlement_run_idx on identity_sync.settlement (run_id) where run_id is not null;
+comment on column identity_sync.settlement.is_answer is
+  'Whether LML gave an answer; a batch that failed or was poisoned is settled without one.';
+
+comment on column identity_sync.settlement.novel is
+  'Rows that held an identity or were never asked before: what a shed is measured on, with those of them unresolved.';
+
+create index settlement_run_idx on identity_sync.settlement (run_id, settlement_id) where run_id is not null;
+
+-- A hold: why the cron plans nothing until a person has acted.
+
+create table identity_sync.planning_hold (
+  name text primary key check (name in ('key_refused', 'shed')),
+  reason text not null,
+  run_id bigint,
+  since timestamptz not null default clock_timestamp()
+);
 
 -- An attempt: the durable mark of an answer that left no fresh identity, so that the row is not asked again before its time.
 
@@ -552,8 +593,8 @@ comment on function identity_sync.identity_candidates(text, integer, integer, bo
 --! Included functions/plan_identity_run.sql
 -- Opens a run: cuts its candidates into batches of one cohort each and enqueues the lanes that carry them, all in one
 -- transaction. While the same run (scope, partition, ids, dry_run) is open, that one's id is returned instead; a library
--- that another open run holds is left to it, except that a dry run neither joins nor blocks a real one.
--- A run with nothing to ask is closed at once.
+-- that another open run holds is left to it, except that a dry run neither joins nor blocks a real one. A run with nothing
+-- to ask is closed at once; a scheduled one is not opened, and NULL returned, where a person has to act first.
 create or replace function identity_sync.plan_identity_run(
   scope text default 'due',
   stale_days integer default 7,
@@ -567,7 +608,11 @@ create or replace function identity_sync.plan_identity_run(
   dry_run boolean default false,
   strict_bands boolean default false,
   lanes integer default 2,
-  opened_by text default session_user
+  opened_by text default session_user,
+  accept_unresolved boolean default false,
+  deadline_minutes integer default 120,
+  call_budget integer default null,
+  scheduled boolean default false
 )
 returns bigint
 language plpgsql volatile security definer
@@ -580,6 +625,7 @@ declare
   opened bigint;
   batch_count integer;
   planned_count integer;
+  held_by_others integer[];
 begin
   if batch_size is null or batch_size not between 1 and 1000 then
     raise exception using
@@ -598,6 +644,23 @@ begin
       errcode = 'LS001',
       message = format('lanes is %s', coalesce(lanes::text, 'NULL')),
       hint = 'Allowed: 1 to 32 calls in flight.';
+  end if;
+
+  if deadline_minutes is null or deadline_minutes not between 1 and 1440 then
+    raise exception using
+      errcode = 'LS001',
+      message = format('deadline_minutes is %s', coalesce(deadline_minutes::text, 'NULL')),
+      hint = 'Allowed: 1 to 1440 minutes.';
+  end if;
+  if call_budget < 1 then
+    raise exception using
+      errcode = 'LS001',
+      message = format('call_budget is %s', call_budget),
+      hint = 'Allowed: 1 call and more, or NULL for no budget.';
+  end if;
+
+  if scheduled and exists (select from identity_sync.planning_hold) then
+    return null;
   end if;
 
   -- One planner at a time, so that no two runs cut the same library into batches of theirs.
@@ -620,13 +683,14 @@ begin
 
   insert into identity_sync.run (
     scope, dry_run, stale_days, unresolved_retry_days, include_null_canonical,
-    partition_index, partition_count, ids, strict_bands, opened_by
+    partition_index, partition_count, ids, strict_bands, accept_unresolved, call_budget, deadline_at, opened_by
   )
   values (
     plan_identity_run.scope, plan_identity_run.dry_run, plan_identity_run.stale_days,
     plan_identity_run.unresolved_retry_days, plan_identity_run.include_null_canonical,
     plan_identity_run.partition_index, plan_identity_run.partition_count, named_ids,
-    plan_identity_run.strict_bands, plan_identity_run.opened_by
+    plan_identity_run.strict_bands, plan_identity_run.accept_unresolved, plan_identity_run.call_budget,
+    clock_timestamp() + make_interval(mins => deadline_minutes), plan_identity_run.opened_by
   )
   returning run_id into opened;
 
@@ -637,11 +701,7 @@ begin
     where batch.closed_at is null and not run.dry_run and not plan_identity_run.dry_run
   ),
   candidate as (
-    select
-      due.library_id,
-      due.cohort,
-      (row_number() over (partition by due.cohort order by due.library_id) - 1)
-        / case due.cohort when 'va' then va_batch_size else batch_size end as page
+    select due.library_id, due.cohort, held.library_id is not null as is_held
     from identity_sync.identity_candidates(
       scope => plan_identity_run.scope,
       stale_days => plan_identity_run.stale_days,
@@ -651,22 +711,38 @@ begin
       partition_count => plan_identity_run.partition_count,
       ids => coalesce(named_ids, case when ids is not null then '{}'::integer[] end)
     ) as due
-    where not exists (select from held where held.library_id = due.library_id)
+    left join held on held.library_id = due.library_id
+  ),
+  paged as (
+    select
+      candidate.library_id,
+      candidate.cohort,
+      (row_number() over (partition by candidate.cohort order by candidate.library_id) - 1)
+        / case candidate.cohort when 'va' then va_batch_size else batch_size end as page
+    from candidate
+    where not candidate.is_held
   ),
   cut as (
     insert into identity_sync.batch (run_id, cohort, library_ids)
-    select opened, candidate.cohort, array_agg(candidate.library_id order by candidate.library_id)
-    from candidate
-    group by candidate.cohort, candidate.page
-    order by candidate.cohort desc, candidate.page
+    select opened, paged.cohort, array_agg(paged.library_id order by paged.library_id)
+    from paged
+    group by paged.cohort, paged.page
+    order by paged.cohort desc, paged.page
     returning batch.library_ids
   )
-  select count(*), coalesce(sum(cardinality(cut.library_ids)), 0)
-  into batch_count, planned_count
+  select
+    count(*),
+    coalesce(sum(cardinality(cut.library_ids)), 0),
+    (
+      select coalesce(array_agg(candidate.library_id order by candidate.library_id), '{}')
+      from candidate
+      where candidate.is_held
+    )
+  into batch_count, planned_count, held_by_others
   from cut;
 
   update identity_sync.run
-  set planned = planned_count
+  set planned = planned_count, held_ids = held_by_others
   where run.run_id = opened;
 
   if batch_count = 0 then
@@ -680,26 +756,32 @@ end;
 $$;
 
 revoke all on function identity_sync.plan_identity_run(
-  text, integer, integer, boolean, integer, integer, integer[], integer, integer, boolean, boolean, integer, text
+  text, integer, integer, boolean, integer, integer, integer[], integer, integer, boolean, boolean, integer, text,
+  boolean, integer, integer, boolean
 ) from public;
 
 comment on function identity_sync.plan_identity_run(
-  text, integer, integer, boolean, integer, integer, integer[], integer, integer, boolean, boolean, integer, text
+  text, integer, integer, boolean, integer, integer, integer[], integer, integer, boolean, boolean, integer, text,
+  boolean, integer, integer, boolean
 ) is
-  'Takes the knobs of identity_candidates, the libraries a batch of either cohort (1 to 1000), whether nothing is to be written in the end, whether bands are strict, how many calls may be in flight (1 to 32) and who opens the run; returns the id of the run opened, or of the same run where it is open already. Raises LS001 for a value out of range.';
+  'Takes the knobs of identity_candidates, the libraries a batch of either cohort (1 to 1000), whether nothing is to be written in the end, whether bands are strict, how many calls may be in flight (1 to 32), who opens the run, whether a shed is accepted, its deadline in minutes (1 to 1440) and its budget of calls (NULL: none), and whether the cron plans it; returns the id of the run opened, or of the same run where it is open already, NULL where a hold keeps the cron from planning. Raises LS001 for a value out of range.';
 --! EndIncluded functions/plan_identity_run.sql
 --! Included functions/enlist_lanes.sql
--- Enqueues lanes for a run: jobs that each carry one batch after another until none is left.
--- More lanes than calls may be in flight do no harm, since claim_identity_batch holds them back; a run that is over, or
--- has nothing unfinished, gets none.
-create or replace function identity_sync.enlist_lanes(run_id bigint, lanes integer)
+-- Enqueues the lanes of a run: jobs that each carry one batch after another until none is left.
+-- More lanes than calls may be in flight do no harm, since claim_identity_batch holds them back; their keys keep them from
+-- piling up in the queue. A run that has nothing unfinished gets none.
+create or replace function identity_sync.enlist_lanes(run_id bigint, lanes integer, run_at timestamptz default null)
 returns void
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform graphile_worker.add_job(
-    'carry_identity_run', json_build_object('run_id', enlist_lanes.run_id::text), max_attempts => 3
+    'carry_identity_run',
+    json_build_object('run_id', enlist_lanes.run_id::text),
+    run_at => enlist_lanes.run_at,
+    max_attempts => 3,
+    job_key => format('carry_identity_run:%s:%s', enlist_lanes.run_id, lane)
   )
   from generate_series(
     1,
@@ -707,14 +789,14 @@ begin
       lanes,
       (select count(*) from identity_sync.batch where batch.run_id = enlist_lanes.run_id and batch.closed_at is null)
     )
-  );
+  ) as lane;
 end;
 $$;
 
-revoke all on function identity_sync.enlist_lanes(bigint, integer) from public;
+revoke all on function identity_sync.enlist_lanes(bigint, integer, timestamptz) from public;
 
-comment on function identity_sync.enlist_lanes(bigint, integer) is
-  'Takes a run and how many calls it may have in flight; enqueues that many carry_identity_run jobs, or as many as it has unfinished batches.';
+comment on function identity_sync.enlist_lanes(bigint, integer, timestamptz) is
+  'Takes a run, how many calls it may have in flight, and when to begin (NULL: now); enqueues that many carry_identity_run jobs, or as many as it has unfinished batches.';
 --! EndIncluded functions/enlist_lanes.sql
 --! Included functions/identity_batch_request.sql
 -- The request body of a batch, ready to send, made from the catalogue's rows as they are now.
@@ -764,8 +846,8 @@ comment on function identity_sync.identity_batch_request(bigint) is
 --! Included functions/claim_identity_batch.sql
 -- Takes the next batch of a run for one caller, with a lease, unless as many calls as allowed are in flight already.
 -- The limit holds over all processes and runs of the database, since claims wait for one another and count leases here;
--- "answered" gives up the place in flight of the caller's last call, whose answer is still being settled.
--- No row: the run has nothing unfinished. A row without a batch: ask again after wait_ms.
+-- "answered" gives up the place in flight of the caller's last call, whose answer is still being settled. No row: the
+-- lane has nothing to do any more, or is enlisted again for later. A row without a batch: ask again after wait_ms.
 create or replace function identity_sync.claim_identity_batch(
   run_id bigint,
   holder text,
@@ -773,13 +855,17 @@ create or replace function identity_sync.claim_identity_batch(
   lease_ms integer,
   answered bigint default null
 )
-returns table (batch_id bigint, request text, wait_ms integer)
+returns table (batch_id bigint, request text, wait_ms integer, inputs integer)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   lease_end constant timestamptz := clock_timestamp() + lease_ms * interval '1 millisecond';
+  -- A lane that would wait for longer makes room for others.
+  patience constant interval := interval '1 second';
+  this_run identity_sync.run;
   in_flight integer;
+  next_at timestamptz;
 begin
   perform pg_advisory_xact_lock(hashtext('identity_sync.claim_identity_batch'));
 
@@ -794,34 +880,62 @@ begin
   set state = 'open', holder = null, leased_until = null
   where batch.closed_at is null and batch.leased_until < clock_timestamp();
 
+  select run.*
+  into this_run
+  from identity_sync.run
+  where run.run_id = claim_identity_batch.run_id;
+
+  if this_run.deadline_at < clock_timestamp() then
+    perform identity_sync.stop_identity_run(
+      run_id, 'its deadline has passed, what is left is due next time', cause => 'deadline'
+    );
+    return;
+  end if;
+  if this_run.call_budget <= (
+    select count(*)
+    from identity_sync.lml_call
+    join identity_sync.batch on batch.batch_id = lml_call.batch_id
+    where batch.run_id = claim_identity_batch.run_id
+  )
+  then
+    perform identity_sync.stop_identity_run(
+      run_id, 'its budget of calls is used up, what is left is due next time', cause => 'budget'
+    );
+    return;
+  end if;
+
   select count(*)
   into in_flight
   from identity_sync.batch
   where batch.closed_at is null and batch.state = 'asked';
 
   loop
-    select batch.batch_id
-    into claim_identity_batch.batch_id
+    -- Whatever is unfinished becomes claimable at some time: at once, after a pause, or when a lease runs out.
+    select batch.batch_id, greatest(batch.not_before, batch.leased_until, this_run.paused_until)
+    into claim_identity_batch.batch_id, next_at
     from identity_sync.batch
-    where batch.run_id = claim_identity_batch.run_id and batch.closed_at is null and batch.state = 'open'
-    order by batch.batch_id
+    where batch.run_id = claim_identity_batch.run_id and batch.closed_at is null
+    order by
+      coalesce(greatest(batch.not_before, batch.leased_until, this_run.paused_until) > clock_timestamp(), false),
+      batch.batch_id
     limit 1;
 
     if not found then
-      -- Somebody's batches are still on their way. Should he die, their leases run out and they are claimed here.
-      if exists (
-        select from identity_sync.batch where batch.run_id = claim_identity_batch.run_id and batch.closed_at is null
-      )
-      then
-        claim_identity_batch.wait_ms := 1000;
-        return next;
-      end if;
       return;
     end if;
 
-    if in_flight >= concurrency then
+    if next_at > clock_timestamp() or in_flight >= concurrency then
+      if next_at > clock_timestamp() + patience
+        and not exists (
+          select from identity_sync.batch
+          where batch.run_id = claim_identity_batch.run_id and batch.closed_at is null and batch.holder is not null
+        )
+      then
+        perform identity_sync.enlist_lanes(run_id, concurrency, next_at);
+        return;
+      end if;
       claim_identity_batch.batch_id := null;
-      claim_identity_batch.wait_ms := 250;
+      claim_identity_batch.wait_ms := case when in_flight >= concurrency then 100 else 500 end;
       return next;
       return;
     end if;
@@ -834,13 +948,17 @@ begin
   end loop;
 
   update identity_sync.batch
-  set state = 'asked', holder = claim_identity_batch.holder, leased_until = lease_end
-  where batch.batch_id = claim_identity_batch.batch_id;
+  set
+    state = 'asked',
+    holder = claim_identity_batch.holder,
+    leased_until = lease_end,
+    not_before = null
+  where batch.batch_id = claim_identity_batch.batch_id
+  returning cardinality(batch.library_ids)
+  into claim_identity_batch.inputs;
 
   insert into identity_sync.lml_call (batch_id, holder, asked)
-  select batch.batch_id, batch.holder, cardinality(batch.library_ids)
-  from identity_sync.batch
-  where batch.batch_id = claim_identity_batch.batch_id;
+  values (claim_identity_batch.batch_id, claim_identity_batch.holder, claim_identity_batch.inputs);
 
   return next;
 end;
@@ -849,31 +967,37 @@ $$;
 revoke all on function identity_sync.claim_identity_batch(bigint, text, integer, integer, bigint) from public;
 
 comment on function identity_sync.claim_identity_batch(bigint, text, integer, integer, bigint) is
-  'Takes a run, the name of the claiming lane, the calls allowed in flight over the whole database, the length of the lease in milliseconds and the lane''s batch whose answer has come; returns a batch with its request body, or a pause in milliseconds, or no row where nothing is unfinished.';
+  'Takes a run, the name of the claiming lane, the calls allowed in flight over the whole database, the length of the lease in milliseconds and the lane''s batch whose answer has come; returns a batch with its request body and number of inputs, or a pause in milliseconds, or no row where the lane may end.';
 --! EndIncluded functions/claim_identity_batch.sql
 --! Included functions/settle_identity_batch.sql
--- Takes what came of a call and decides what becomes of its batch: an answer is judged and written (or rehearsed, in a
--- dry run), anything else fails the batch, whose rows stay due. A key that LML refuses (401, 403) stops the whole run.
--- A caller whose lease was lost meanwhile writes nothing.
+-- Takes what came of a call and decides what becomes of its batch: an answer is judged and written, a passing fault is
+-- tried again after a pause, a batch that LML refuses or chokes on is cut in two until the input at fault is alone, and
+-- anything else fails the batch, whose rows stay due. A key that LML refuses stops every run. A caller whose lease was lost
+-- meanwhile writes nothing. The table of faults is that of the wire contract.
 create or replace function identity_sync.settle_identity_batch(
   batch_id bigint,
   holder text,
   http_status integer,
   body text,
   failure text,
-  latency_ms integer
+  latency_ms integer,
+  retry_after text default null,
+  max_tries integer default 3
 )
-returns text
+returns table (outcome text, reason text, cache_stats jsonb)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  asked_run bigint;
+  this_batch identity_sync.batch;
+  size integer;
+  is_part boolean;
   answer jsonb;
-  outcome text := 'settled';
+  retry_at constant timestamptz := identity_sync.retry_time(retry_after);
+  is_transient constant boolean := http_status is null or http_status in (200, 408, 425, 429) or http_status >= 500;
 begin
-  select batch.run_id
-  into asked_run
+  select batch.*
+  into this_batch
   from identity_sync.batch
   where batch.batch_id = settle_identity_batch.batch_id
     and batch.holder = settle_identity_batch.holder
@@ -881,8 +1005,13 @@ begin
   for update;
 
   if not found then
-    return 'lost';
+    outcome := 'lost';
+    return next;
+    return;
   end if;
+
+  size := cardinality(this_batch.library_ids);
+  is_part := this_batch.root_batch_id is not null;
 
   update identity_sync.lml_call
   set
@@ -898,33 +1027,441 @@ begin
     answer := identity_sync.read_identity_answer(body);
   end if;
 
+  reason := case
+    when answer is not null then null
+    when failure is not null then failure
+    when http_status = 200 then 'LML answered 200 with what is no answer'
+    else format('LML answered %s: %s', http_status, identity_sync.lml_words(body))
+  end;
+
   if answer is not null then
+    outcome := 'settled';
+    cache_stats := case when jsonb_typeof(answer -> 'cache_stats') = 'object' then answer -> 'cache_stats' end;
     perform identity_sync.close_identity_batch(batch_id, answer, body);
+    perform identity_sync.shed_identity_run(this_batch.run_id, batch_id);
+    update identity_sync.run set pauses = 0 where run.run_id = this_batch.run_id and run.pauses > 0;
+    -- Where a person has asked again and was answered, the key is good.
+    delete from identity_sync.planning_hold where planning_hold.name = 'key_refused';
+
+  elsif http_status in (401, 403) then
+    outcome := 'failed';
+    perform identity_sync.fail_identity_batch(batch_id, reason);
+    insert into identity_sync.planning_hold as hold (name, reason, run_id)
+    values ('key_refused', settle_identity_batch.reason, this_batch.run_id)
+    on conflict (name) do nothing;
+    perform identity_sync.stop_identity_run(
+      open.run_id,
+      format('LML answered %s: the key is refused. Check LML_API_KEY; nothing more is asked.', http_status),
+      cause => 'key'
+    )
+    from identity_sync.run as open
+    where open.finished_at is null;
+
+  elsif http_status = 429 or (is_transient and retry_at is not null) then
+    outcome := 'deferred';
+    perform identity_sync.defer_identity_batch(batch_id, retry_at);
+
+  elsif http_status in (413, 422) and size = 1 then
+    outcome := 'poison_input';
+    perform identity_sync.poison_identity_batch(batch_id, reason, body);
+
+  elsif http_status in (413, 422) then
+    outcome := identity_sync.split_identity_batch(batch_id, reason, needs_evidence => http_status = 422);
+
+  -- A part of a cut batch is one of many: only alone is an input tried as often as a whole batch.
+  elsif is_transient
+    and this_batch.tries + 1 < (case when is_part and size > 1 and http_status >= 500 then 1 else max_tries end)
+  then
+    outcome := 'retried';
+    update identity_sync.batch
+    set
+      state = 'open',
+      holder = null,
+      leased_until = null,
+      tries = batch.tries + 1,
+      not_before = clock_timestamp()
+        + least(30, 0.5 * 2 ^ batch.tries) * (0.75 + random() / 2) * interval '1 second'
+    where batch.batch_id = settle_identity_batch.batch_id;
+
+  elsif http_status >= 500 and size > 1 then
+    outcome := identity_sync.split_identity_batch(batch_id, reason, needs_evidence => true);
+
+  elsif http_status >= 500
+    and is_part
+    and exists (
+      select from identity_sync.batch as part
+      where part.root_batch_id = this_batch.root_batch_id and part.state = 'settled'
+    )
+  then
+    outcome := 'poison_input';
+    perform identity_sync.poison_identity_batch(batch_id, reason, body);
+
   else
     outcome := 'failed';
-    perform identity_sync.fail_identity_batch(
-      batch_id,
-      coalesce(failure, case when http_status = 200 then 'LML''s answer is no answer' else format('LML answered %s', http_status) end)
-    );
+    perform identity_sync.fail_identity_batch(batch_id, reason);
   end if;
 
-  if http_status in (401, 403) then
-    perform identity_sync.stop_identity_run(
-      asked_run,
-      format('LML answered %s: the key is refused. Check LML_API_KEY; nothing more was asked.', http_status)
-    );
+  if outcome = 'failed' then
+    perform identity_sync.pause_failing_run(this_batch.run_id, reason);
   end if;
-
-  perform identity_sync.close_identity_run(asked_run);
-  return outcome;
+  perform identity_sync.close_identity_run(this_batch.run_id);
+  return next;
 end;
 $$;
 
-revoke all on function identity_sync.settle_identity_batch(bigint, text, integer, text, text, integer) from public;
+revoke all on function identity_sync.settle_identity_batch(
+  bigint, text, integer, text, text, integer, text, integer
+) from public;
 
-comment on function identity_sync.settle_identity_batch(bigint, text, integer, text, text, integer) is
-  'Takes a claimed batch and its holder, the HTTP status and body that came (NULL: none), the failure in words where the call failed, and its duration in milliseconds; returns settled, failed, or lost where the lease is somebody else''s by now.';
+comment on function identity_sync.settle_identity_batch(bigint, text, integer, text, text, integer, text, integer) is
+  'Takes a claimed batch and its holder, the HTTP status, body and Retry-After header that came (NULL: none), the failure in words where the call failed, its duration in milliseconds and how often a call is tried; returns the outcome (settled, retried, deferred, split, poison_input, failed, or lost where the lease is somebody else''s by now), the reason in words, and LML''s cache_stats.';
 --! EndIncluded functions/settle_identity_batch.sql
+--! Included functions/retry_time.sql
+-- Reads a Retry-After header: seconds, or a date as HTTP writes it.
+-- What is neither says nothing, and gives NULL.
+create or replace function identity_sync.retry_time(retry_after text)
+returns timestamptz
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, DMY'
+as $$
+begin
+  return case
+    when retry_after ~ '^\s*[0-9]{1,6}\s*$' then clock_timestamp() + retry_after::integer * interval '1 second'
+    when retry_after ~ '^\s*[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT\s*$'
+    then substring(retry_after from ', (.*) GMT')::timestamp at time zone 'UTC'
+  end;
+exception
+  when datetime_field_overflow or invalid_datetime_format then
+    return null;
+end;
+$$;
+
+revoke all on function identity_sync.retry_time(text) from public;
+
+comment on function identity_sync.retry_time(text) is
+  'Takes a Retry-After header; returns the time it names, NULL where there is none or it is neither seconds nor an HTTP date.';
+--! EndIncluded functions/retry_time.sql
+--! Included functions/lml_words.sql
+-- What LML says in the body of an error: its message, an older build's detail, or the beginning of whatever came.
+-- It is for people, in a log or in quarantine.
+create or replace function identity_sync.lml_words(body text)
+returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  read constant jsonb := identity_sync.jsonb_or_null(body);
+begin
+  return left(
+    coalesce(
+      case when jsonb_typeof(read) = 'object' then coalesce(read ->> 'message', read ->> 'detail') end,
+      nullif(btrim(body), ''),
+      'no words'
+    ),
+    300
+  );
+end;
+$$;
+
+revoke all on function identity_sync.lml_words(text) from public;
+
+comment on function identity_sync.lml_words(text) is
+  'Takes the body of an error; returns its message in at most 300 characters.';
+--! EndIncluded functions/lml_words.sql
+--! Included functions/defer_identity_batch.sql
+-- Gives a batch back because LML asked for a pause, which holds for its whole run: the others would be told the same.
+-- A deferral charges no try. Without a time given, pauses grow from half a second to 30 seconds.
+create or replace function identity_sync.defer_identity_batch(batch_id bigint, retry_at timestamptz)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  deferred identity_sync.batch;
+begin
+  update identity_sync.batch
+  set
+    state = 'open',
+    holder = null,
+    leased_until = null,
+    deferrals = batch.deferrals + 1,
+    not_before = coalesce(
+      retry_at,
+      clock_timestamp() + least(30, 0.5 * 2 ^ least(batch.deferrals, 10)) * (0.75 + random() / 2) * interval '1 second'
+    )
+  where batch.batch_id = defer_identity_batch.batch_id
+  returning *
+  into deferred;
+
+  update identity_sync.run
+  set paused_until = greatest(run.paused_until, deferred.not_before)
+  where run.run_id = deferred.run_id;
+end;
+$$;
+
+revoke all on function identity_sync.defer_identity_batch(bigint, timestamptz) from public;
+
+comment on function identity_sync.defer_identity_batch(bigint, timestamptz) is
+  'Takes a batch and the time that LML named (NULL: none); opens it again for then, and pauses its run until then.';
+--! EndIncluded functions/defer_identity_batch.sql
+--! Included functions/split_identity_batch.sql
+-- Cuts a batch in two, since LML refuses or chokes on something in it; the halves are asked after everything else.
+-- Where only evidence justifies going on (some part of the same batch was answered), six fruitless parts in a row end it:
+-- then not an input is at fault but LML, and all parts that are left fail.
+create or replace function identity_sync.split_identity_batch(batch_id bigint, reason text, needs_evidence boolean)
+returns text
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  whole identity_sync.batch;
+  root bigint;
+  half integer;
+begin
+  select batch.*
+  into strict whole
+  from identity_sync.batch
+  where batch.batch_id = split_identity_batch.batch_id;
+
+  root := coalesce(whole.root_batch_id, whole.batch_id);
+  half := cardinality(whole.library_ids) / 2;
+
+  if needs_evidence
+    and not exists (select from identity_sync.batch as part where part.root_batch_id = root and part.state = 'settled')
+    and (select count(*) from identity_sync.batch as part where part.root_batch_id = root and part.state = 'split') >= 5
+  then
+    perform identity_sync.fail_identity_batch(part.batch_id, reason)
+    from identity_sync.batch as part
+    where part.root_batch_id = root
+      and (part.batch_id = split_identity_batch.batch_id or part.state = 'open');
+    return 'failed';
+  end if;
+
+  update identity_sync.batch
+  set state = 'split', holder = null, leased_until = null, failure = reason, closed_at = clock_timestamp()
+  where batch.batch_id = split_identity_batch.batch_id;
+
+  insert into identity_sync.batch (run_id, cohort, library_ids, root_batch_id)
+  values
+    (whole.run_id, whole.cohort, whole.library_ids[:half], root),
+    (whole.run_id, whole.cohort, whole.library_ids[half + 1:], root);
+
+  return 'split';
+end;
+$$;
+
+revoke all on function identity_sync.split_identity_batch(bigint, text, boolean) from public;
+
+comment on function identity_sync.split_identity_batch(bigint, text, boolean) is
+  'Takes a batch of two libraries or more, why it is cut, and whether to go on needs a part that was answered; returns split, or failed where the parts were given up.';
+--! EndIncluded functions/split_identity_batch.sql
+--! Included functions/poison_identity_batch.sql
+-- Names the one input of a batch as what LML refuses or chokes on: it is quarantined with LML's status and words, and not
+-- asked again within the retry window, or until it is replayed or released.
+create or replace function identity_sync.poison_identity_batch(batch_id bigint, reason text, body text)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
+  came_at constant timestamptz := clock_timestamp();
+  service constant text := 'consumer:lml-bulk';
+  poisoned record;
+begin
+  update identity_sync.batch
+  set state = 'settled', holder = null, leased_until = null, failure = reason, closed_at = came_at
+  from identity_sync.run
+  where batch.batch_id = poison_identity_batch.batch_id and run.run_id = batch.run_id
+  returning batch.run_id, batch.library_ids[1] as library_id, run.dry_run, run.strict_bands
+  into poisoned;
+
+  insert into identity_sync.settlement (
+    settlement_id, run_id, batch_id, rehearsal, is_answer, origin, verified_at, asked, unasked, report
+  )
+  overriding system value
+  values (
+    this_settlement, poisoned.run_id, poison_identity_batch.batch_id, poisoned.dry_run, false, service, came_at, 1, 0,
+    jsonb_set(
+      jsonb_set(identity_sync.empty_report(), '{scanned}', '1'), '{rows_skipped,poison_input}', '1'
+    )
+  );
+
+  if poisoned.dry_run then
+    return;
+  end if;
+
+  insert into identity_sync.attempt as known (library_id, outcome, attempted_at, settlement_id)
+  values (poisoned.library_id, 'poison_input', came_at, this_settlement)
+  on conflict (library_id) do update
+  set outcome = excluded.outcome, attempted_at = excluded.attempted_at, settlement_id = excluded.settlement_id;
+
+  update identity_sync.quarantined_verdict as entry
+  set closed_at = came_at, closed_reason = format('a later refusal, settlement %s', this_settlement)
+  where entry.library_id = poisoned.library_id and entry.closed_at is null;
+
+  insert into identity_sync.quarantined_verdict (
+    settlement_id, library_id, outcome, reason, verdict_text, origin, verified_at, strict_bands
+  )
+  values (
+    this_settlement, poisoned.library_id, 'poison_input', poison_identity_batch.reason, left(body, 10000),
+    service, came_at, poisoned.strict_bands
+  );
+end;
+$$;
+
+revoke all on function identity_sync.poison_identity_batch(bigint, text, text) from public;
+
+comment on function identity_sync.poison_identity_batch(bigint, text, text) is
+  'Takes a batch of one library, LML''s status in words and the body that came; settles it as poison_input.';
+--! EndIncluded functions/poison_identity_batch.sql
+--! Included functions/pause_failing_run.sql
+-- The breaker: where the last three batches of a run have failed, the run pauses instead of burning through the
+-- catalogue, for 30 seconds first and twice as long each time, and after the fourth pause in vain it stops.
+-- Parts of one batch count as one.
+create or replace function identity_sync.pause_failing_run(run_id bigint, reason text)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  failed_in_a_row integer;
+  paused identity_sync.run;
+begin
+  select count(*) filter (where latest.state = 'failed')
+  into failed_in_a_row
+  from (
+    select distinct on (coalesce(batch.root_batch_id, batch.batch_id)) batch.state, batch.closed_at
+    from identity_sync.batch
+    where batch.run_id = pause_failing_run.run_id and batch.state in ('settled', 'failed')
+    order by coalesce(batch.root_batch_id, batch.batch_id), batch.closed_at desc
+  ) as latest
+  where latest.closed_at >= (
+    select coalesce(max(batch.closed_at), '-infinity')
+    from identity_sync.batch
+    where batch.run_id = pause_failing_run.run_id and batch.state = 'settled'
+  );
+
+  if failed_in_a_row < 3 then
+    return;
+  end if;
+
+  update identity_sync.run
+  set
+    pauses = run.pauses + 1,
+    paused_until = clock_timestamp() + 30 * 2 ^ run.pauses * interval '1 second'
+  where run.run_id = pause_failing_run.run_id
+    and run.finished_at is null
+    and coalesce(run.paused_until <= clock_timestamp(), true)
+  returning *
+  into paused;
+
+  if paused.pauses > 4 then
+    perform identity_sync.stop_identity_run(
+      run_id, format('batch after batch fails, the last one: %s', reason), cause => 'breaker'
+    );
+  end if;
+end;
+$$;
+
+revoke all on function identity_sync.pause_failing_run(bigint, text) from public;
+
+comment on function identity_sync.pause_failing_run(bigint, text) is
+  'Takes a run and why its latest batch failed; pauses or stops it where batch after batch fails.';
+--! EndIncluded functions/pause_failing_run.sql
+--! Included functions/shed_identity_run.sql
+-- Notices that LML sheds: overloaded, it answers 200 with everything unresolved, and believing it would freeze the
+-- catalogue for a month. Measured over the last ten batches answered, on rows that held an identity or were never asked
+-- before (rows long known as unresolved that fall due together are no sign). Then the run stops, the marks of the rows
+-- counted are taken back, and the cron plans nothing until a run with accept_unresolved has succeeded.
+create or replace function identity_sync.shed_identity_run(run_id bigint, batch_id bigint)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  this_run identity_sync.run;
+  suspects bigint[];
+  novel bigint;
+  unresolved_share numeric;
+  usual_share numeric;
+begin
+  select run.*
+  into strict this_run
+  from identity_sync.run
+  where run.run_id = shed_identity_run.run_id;
+
+  if this_run.dry_run or this_run.accept_unresolved or this_run.scope in ('recheck', 'ids') then
+    return;
+  end if;
+
+  if this_run.shed_at is not null then
+    -- It was in flight when the run was stopped.
+    suspects := array(
+      select settlement.settlement_id from identity_sync.settlement
+      where settlement.batch_id = shed_identity_run.batch_id
+    );
+  else
+    select array_agg(latest.settlement_id), sum(latest.novel), sum(latest.unresolved) / nullif(sum(latest.novel), 0)
+    into suspects, novel, unresolved_share
+    from (
+      select settlement.settlement_id, settlement.novel, cardinality(settlement.novel_unresolved_ids)::numeric as unresolved
+      from identity_sync.settlement
+      where settlement.run_id = shed_identity_run.run_id and settlement.is_answer
+      order by settlement.settlement_id desc
+      limit 10
+    ) as latest;
+
+    if novel < 200 or unresolved_share < 0.95 then
+      return;
+    end if;
+
+    select sum(cardinality(settlement.novel_unresolved_ids))::numeric / nullif(sum(settlement.novel), 0)
+    into usual_share
+    from identity_sync.settlement
+    join identity_sync.run on run.run_id = settlement.run_id
+    where settlement.run_id < shed_identity_run.run_id and not settlement.rehearsal and run.shed_at is null;
+
+    if unresolved_share < usual_share + 0.20 then
+      return;
+    end if;
+  end if;
+
+  delete from identity_sync.attempt
+  using identity_sync.settlement
+  where settlement.settlement_id = any (suspects)
+    and attempt.library_id = any (settlement.novel_unresolved_ids)
+    and attempt.settlement_id = settlement.settlement_id;
+
+  if this_run.shed_at is null then
+    update identity_sync.run set shed_at = clock_timestamp() where run.run_id = shed_identity_run.run_id;
+
+    insert into identity_sync.planning_hold as hold (name, reason, run_id)
+    values (
+      'shed',
+      format('%s %% of %s rows came back unresolved in run %s: LML seems to be overloaded',
+        round(unresolved_share * 100), novel, run_id),
+      shed_identity_run.run_id
+    )
+    on conflict (name) do nothing;
+
+    perform identity_sync.stop_identity_run(
+      run_id,
+      format('%s %% of the last %s rows came back unresolved: LML seems to be overloaded. Their marks were taken back. '
+        'Where the answers are right all the same: identity-sync run --accept-unresolved',
+        round(unresolved_share * 100), novel),
+      cause => 'shed'
+    );
+  end if;
+end;
+$$;
+
+revoke all on function identity_sync.shed_identity_run(bigint, bigint) from public;
+
+comment on function identity_sync.shed_identity_run(bigint, bigint) is
+  'Takes a run and its batch just settled; stops the run and takes marks back where LML sheds.';
+--! EndIncluded functions/shed_identity_run.sql
 --! Included functions/give_back_identity_batch.sql
 -- Gives a claimed batch back unasked, or with its call cut off, so that somebody else claims it at once instead of after
 -- the lease. A batch that the holder no longer holds is left alone.
@@ -1027,9 +1564,11 @@ begin
     return;
   end if;
 
-  insert into identity_sync.settlement (run_id, batch_id, rehearsal, origin, verified_at, asked, unasked, report)
+  insert into identity_sync.settlement (
+    run_id, batch_id, rehearsal, is_answer, origin, verified_at, asked, unasked, report
+  )
   select
-    failed.run_id, fail_identity_batch.batch_id, run.dry_run, 'consumer:lml-bulk', clock_timestamp(), failed.asked, 0,
+    failed.run_id, fail_identity_batch.batch_id, run.dry_run, false, 'consumer:lml-bulk', clock_timestamp(), failed.asked, 0,
     jsonb_set(
       jsonb_set(identity_sync.empty_report(), '{scanned}', to_jsonb(failed.asked)),
       array['rows_skipped', fail_identity_batch.counted_as],
@@ -1049,7 +1588,7 @@ comment on function identity_sync.fail_identity_batch(bigint, text, text) is
 --! EndIncluded functions/fail_identity_batch.sql
 --! Included functions/close_identity_run.sql
 -- Ends a run when its last batch is closed, and says how it went: failed where a batch failed or more rows were refused
--- than settled, stopped where it was told to, else completed. Those who close the last two batches at once wait for each
+-- than settled, stopped where it was told to, else completed. A budget that is used up is no failure. Those who close the last two batches at once wait for each
 -- other at the run's row, so that one of them sees that nothing is left.
 create or replace function identity_sync.close_identity_run(run_id bigint)
 returns void
@@ -1059,10 +1598,20 @@ as $$
 declare
   failed_batches integer;
   failure text;
-  report jsonb;
+  final_report jsonb;
+  ended identity_sync.run;
   refused integer;
   settled integer;
 begin
+  -- While somebody has a batch to claim yet, nobody needs to wait for the others at the run's row.
+  if exists (
+    select from identity_sync.batch
+    where batch.run_id = close_identity_run.run_id and batch.closed_at is null and batch.state = 'open'
+  )
+  then
+    return;
+  end if;
+
   perform from identity_sync.run where run.run_id = close_identity_run.run_id and run.finished_at is null for update;
   if not found
     or exists (
@@ -1077,19 +1626,19 @@ begin
   from identity_sync.batch
   where batch.run_id = close_identity_run.run_id and batch.state = 'failed';
 
-  report := identity_sync.identity_run_report(run_id);
+  final_report := identity_sync.identity_run_report(run_id);
   select sum(skipped.value::integer)
   into refused
-  from jsonb_each_text(report -> 'rows_skipped') as skipped
+  from jsonb_each_text(final_report -> 'rows_skipped') as skipped
   where skipped.key not in ('compilation', 'manual_precedence', 'stale_verdict', 'library_gone');
-  settled := (report ->> 'scanned')::integer - refused;
+  settled := (final_report ->> 'scanned')::integer - refused;
 
   update identity_sync.run
   set
     finished_at = clock_timestamp(),
     outcome = case
-      when failed_batches > 0 or refused > settled then 'failed'
-      when run.stop_reason is not null then 'stopped'
+      when failed_batches > 0 or refused > settled or run.stop_cause in ('key', 'shed', 'breaker') then 'failed'
+      when run.stop_cause in ('hand', 'deadline') then 'stopped'
       else 'completed'
     end,
     outcome_reason = coalesce(
@@ -1099,7 +1648,19 @@ begin
         when refused > settled then format('%s rows were refused, %s settled', refused, settled)
       end
     )
+  where run.run_id = close_identity_run.run_id
+  returning *
+  into ended;
+
+  -- Kept with the run, since its batches are tidied away one day.
+  final_report := identity_sync.identity_run_report(run_id);
+  update identity_sync.run
+  set report = final_report
   where run.run_id = close_identity_run.run_id;
+
+  if ended.accept_unresolved and ended.outcome = 'completed' then
+    perform identity_sync.lift_planning_hold('shed');
+  end if;
 end;
 $$;
 
@@ -1111,14 +1672,19 @@ comment on function identity_sync.close_identity_run(bigint) is
 --! Included functions/stop_identity_run.sql
 -- Stops a run: what nobody has claimed yet is abandoned and stays due, calls in flight are left to their holders.
 -- With opened_by given, a run that somebody else opened goes on as it was.
-create or replace function identity_sync.stop_identity_run(run_id bigint, reason text, opened_by text default null)
+create or replace function identity_sync.stop_identity_run(
+  run_id bigint,
+  reason text,
+  opened_by text default null,
+  cause text default 'hand'
+)
 returns void
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   update identity_sync.run
-  set stop_reason = reason
+  set stop_reason = reason, stop_cause = cause
   where run.run_id = stop_identity_run.run_id
     and run.finished_at is null
     and (stop_identity_run.opened_by is null or run.opened_by = stop_identity_run.opened_by);
@@ -1135,15 +1701,109 @@ begin
 end;
 $$;
 
-revoke all on function identity_sync.stop_identity_run(bigint, text, text) from public;
+revoke all on function identity_sync.stop_identity_run(bigint, text, text, text) from public;
 
-comment on function identity_sync.stop_identity_run(bigint, text, text) is
-  'Takes a run, why it stops, and who must have opened it (NULL: anybody); abandons what is not claimed and ends the run once nothing is in flight.';
+comment on function identity_sync.stop_identity_run(bigint, text, text, text) is
+  'Takes a run, why it stops, who must have opened it (NULL: anybody) and the cause (hand, deadline, budget, key, shed, breaker); abandons what is not claimed and ends the run once nothing is in flight.';
 --! EndIncluded functions/stop_identity_run.sql
+--! Included functions/tend_identity_runs.sql
+-- Keeps the open runs going, whatever has died: frees leases that ran out, stops runs past their deadline, ends those that
+-- have nothing unfinished, and enlists lanes for the rest. Calling it too often does no harm.
+create or replace function identity_sync.tend_identity_runs(lanes integer)
+returns integer
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  open identity_sync.run;
+  still_open integer := 0;
+begin
+  -- Claims wait for one another here too, so that no lease is freed under a claim's hands.
+  perform pg_advisory_xact_lock(hashtext('identity_sync.claim_identity_batch'));
+
+  update identity_sync.batch
+  set state = 'open', holder = null, leased_until = null
+  where batch.closed_at is null and batch.leased_until < clock_timestamp();
+
+  for open in
+    select run.* from identity_sync.run where run.finished_at is null order by run.run_id
+  loop
+    if open.deadline_at < clock_timestamp() then
+      perform identity_sync.stop_identity_run(
+        open.run_id, 'its deadline has passed, what is left is due next time', cause => 'deadline'
+      );
+    elsif open.stop_reason is not null then
+      -- What was in flight when it stopped and died since is not asked again.
+      perform identity_sync.stop_identity_run(open.run_id, open.stop_reason, cause => open.stop_cause);
+    else
+      perform identity_sync.close_identity_run(open.run_id);
+      perform identity_sync.enlist_lanes(open.run_id, lanes, open.paused_until);
+    end if;
+    still_open := still_open + 1;
+  end loop;
+
+  return still_open;
+end;
+$$;
+
+revoke all on function identity_sync.tend_identity_runs(integer) from public;
+
+comment on function identity_sync.tend_identity_runs(integer) is
+  'Takes how many calls a run may have in flight; returns how many runs were open.';
+--! EndIncluded functions/tend_identity_runs.sql
+--! Included functions/tidy_identity_sync.sql
+-- Clears away what nobody will ask for any more: batches, with their calls and kept answers, of runs that ended long ago,
+-- and quarantine that was closed long ago. History, superseded source rows and settlements are never tidied: they are what
+-- undoing needs. A run keeps its report.
+create or replace function identity_sync.tidy_identity_sync(keep_days integer)
+returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  keep_after constant timestamptz := clock_timestamp() - make_interval(days => keep_days);
+begin
+  if keep_days is null or keep_days < 1 then
+    raise exception using
+      errcode = 'LS001',
+      message = format('keep_days is %s', coalesce(keep_days::text, 'NULL')),
+      hint = 'Allowed: 1 day and more.';
+  end if;
+
+  delete from identity_sync.batch
+  using identity_sync.run
+  where run.run_id = batch.run_id and run.finished_at < keep_after;
+
+  delete from identity_sync.quarantined_verdict
+  where quarantined_verdict.closed_at < keep_after;
+end;
+$$;
+
+revoke all on function identity_sync.tidy_identity_sync(integer) from public;
+
+comment on function identity_sync.tidy_identity_sync(integer) is
+  'Takes for how many days answers, batches and closed quarantine are kept; deletes what is older. Raises LS001 for less than a day.';
+--! EndIncluded functions/tidy_identity_sync.sql
+--! Included functions/lift_planning_hold.sql
+-- Lets the cron plan again, because a person has acted: a worker started anew has a key that is to be tried, and a run
+-- that was told to accept what is unresolved has succeeded.
+create or replace function identity_sync.lift_planning_hold(name text)
+returns void
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  delete from identity_sync.planning_hold where planning_hold.name = lift_planning_hold.name;
+$$;
+
+revoke all on function identity_sync.lift_planning_hold(text) from public;
+
+comment on function identity_sync.lift_planning_hold(text) is
+  'Takes the name of a hold (key_refused, shed); lifts it where it is in force.';
+--! EndIncluded functions/lift_planning_hold.sql
 --! Included functions/identity_run_report.sql
 -- The report of a run: the sum over its batches, whose counts come from recorded outcomes, with what is left.
--- A dry run sums its rehearsals, a real run what was written.
--- While a run is open the report grows.
+-- A dry run sums its rehearsals, a real run what was written. While a run is open the report grows; once it is over, the
+-- run keeps it, and only what is still in quarantine is counted anew.
 create or replace function identity_sync.identity_run_report(run_id bigint default null)
 returns jsonb
 language plpgsql stable
@@ -1154,6 +1814,7 @@ declare
 begin
   select
     coalesce(
+      run.report,
       (
         select identity_sync.sum_reports(settlement.report)
         from identity_sync.settlement
@@ -1169,19 +1830,23 @@ begin
       'finished_at', run.finished_at,
       'outcome', run.outcome,
       'outcome_reason', run.outcome_reason,
-      'planned', run.planned
+      'planned', run.planned,
+      'held_by_others', cardinality(run.held_ids),
+      'held_ids', to_jsonb(run.held_ids[:100]),
+      'paused_until', case when run.finished_at is null then run.paused_until end,
+      'stop_cause', run.stop_cause
     )
-    || (
+    || case when run.report is not null then '{}' else (
       select
         jsonb_build_object(
-          'left', coalesce(sum(cardinality(batch.library_ids)) filter (where batch.state not in ('settled', 'failed')), 0),
+          'left', coalesce(sum(cardinality(batch.library_ids)) filter (where batch.state not in ('settled', 'failed', 'split')), 0),
           'batches', count(*),
           'failed_batches', count(*) filter (where batch.state = 'failed')
         )
       from identity_sync.batch
       where batch.run_id = run.run_id
-    )
-    || (
+    ) end
+    || case when run.report is not null then '{}' else (
       select
         jsonb_build_object(
           'lml_total_calls', count(*),
@@ -1190,7 +1855,7 @@ begin
       from identity_sync.lml_call
       join identity_sync.batch on batch.batch_id = lml_call.batch_id
       where batch.run_id = run.run_id
-    )
+    ) end
     || (
       select jsonb_build_object('quarantined', count(*))
       from identity_sync.quarantined_verdict as entry
@@ -1218,6 +1883,32 @@ revoke all on function identity_sync.identity_run_report(bigint) from public;
 comment on function identity_sync.identity_run_report(bigint) is
   'Takes a run (NULL: the latest); returns its report as jsonb, the sum over its batches, NULL where there never was a run. Raises LS002 for an unknown run.';
 --! EndIncluded functions/identity_run_report.sql
+--! Included functions/identity_run_progress.sql
+-- How far a run is, cheap enough to be asked for several times a second.
+-- The whole report is identity_run_report's.
+-- An unknown run gives no row.
+create or replace function identity_sync.identity_run_progress(run_id bigint)
+returns table (planned integer, asked integer, finished_at timestamptz)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select
+    run.planned,
+    (
+      select coalesce(sum(cardinality(batch.library_ids)), 0)::integer
+      from identity_sync.batch
+      where batch.run_id = run.run_id and batch.state in ('settled', 'failed')
+    ),
+    run.finished_at
+  from identity_sync.run
+  where run.run_id = identity_run_progress.run_id;
+$$;
+
+revoke all on function identity_sync.identity_run_progress(bigint) from public;
+
+comment on function identity_sync.identity_run_progress(bigint) is
+  'Takes a run; returns the rows planned, the rows of batches settled or failed so far, and when it ended.';
+--! EndIncluded functions/identity_run_progress.sql
 --! Included functions/identity_dry_run_report.sql
 -- The report of a dry run in the shape that scripts rely on: what would be resolved, left and skipped.
 -- It renames and leaves out, and counts nothing anew.
@@ -1525,6 +2216,9 @@ declare
   resolvable identity_sync.judged_verdict[];
   settled identity_sync.settled_verdicts;
   outcomes identity_sync.verdict_outcome[];
+  asked_in_vain integer[] := array[]::integer[];
+  novel integer;
+  novel_unresolved_ids integer[];
   report jsonb;
 begin
   if not by_hand and stated_origin <> 'consumer:lml-bulk' then
@@ -1552,7 +2246,17 @@ begin
 
   if results is not null then
     judged := identity_sync.judge_identity_verdicts(results, asked, strict_bands);
-    perform identity_sync.lock_identities((select array_agg(verdict.library_id) from unnest(judged) as verdict));
+    perform identity_sync.lock_identities(
+      (select coalesce(array_agg(verdict.library_id), '{}') from unnest(judged) as verdict)
+    );
+    asked_in_vain := array(
+      select attempt.library_id
+      from unnest(judged) as verdict
+      join identity_sync.attempt on attempt.library_id = verdict.library_id
+      where not exists (
+        select from wxyc_schema.library_identity as known where known.library_id = attempt.library_id
+      )
+    );
     select array_agg(verdict order by verdict.library_id)
     into resolvable
     from unnest(judged) as verdict
@@ -1600,19 +2304,29 @@ begin
     from unnest(case when results is null then asked end) as unanswered (id)
   ) as concluded;
 
+  -- A shed is measured on rows that held an identity or were never asked before.
+  select
+    count(*),
+    coalesce(array_agg(reached.library_id) filter (where reached.outcome = 'unresolved'), '{}')
+  into novel, novel_unresolved_ids
+  from unnest(outcomes) as reached
+  where reached.outcome in ('resolved', 'resolved_compilation', 'compilation', 'unresolved')
+    and reached.library_id <> all (asked_in_vain);
+
   perform identity_sync.mark_attempts(outcomes, verified_at, by_hand, this_settlement);
 
   report := identity_sync.count_outcomes(outcomes, judged, settled);
 
   insert into identity_sync.settlement (
-    settlement_id, origin, verified_at, asked, unasked, report, inserted_ids, history_ids
+    settlement_id, origin, verified_at, asked, unasked, report, inserted_ids, history_ids,
+    novel, novel_unresolved_ids
   )
   overriding system value
   values (
     this_settlement, stated_origin, verified_at,
     coalesce(cardinality(asked), cardinality(outcomes), 0),
     case when asked is null then 0 else coalesce(cardinality(outcomes), 0) - cardinality(asked) end,
-    report, settled.inserted, settled.history_ids
+    report, settled.inserted, settled.history_ids, novel, novel_unresolved_ids
   );
 
   perform identity_sync.quarantine_verdicts(
@@ -1926,27 +2640,49 @@ comment on function identity_sync.best_judged_sources(identity_sync.judged_sourc
 --! EndIncluded functions/best_judged_sources.sql
 --! Included functions/lock_identities.sql
 -- Makes sessions that apply verdicts for the same libraries wait for one another, in id order, so that they neither
--- deadlock nor lose a history row. The locks are advisory, end with the transaction, and cover blocks of 64 ids, since a
--- repair of the whole catalogue would fill the lock table with one an id. A second call in the same transaction takes nothing new.
+-- deadlock nor lose a history row. The locks are advisory and end with the transaction. An id each, so that neighbouring
+-- batches do not wait; but more than a thousand would crowd the lock table, and take one lock against everybody instead.
+-- Called with NULL it takes that one, for a transaction that will apply answer after answer.
 create or replace function identity_sync.lock_identities(library_ids integer[])
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  everybody constant integer := hashtext('identity_sync.lock_identities, all');
+  one constant integer := hashtext('identity_sync.lock_identities, one');
 begin
-  perform pg_advisory_xact_lock(hashtext('identity_sync.lock_identities'), block.number)
+  if library_ids is null or cardinality(library_ids) > 1000 then
+    perform pg_advisory_xact_lock(everybody, 0);
+    return;
+  end if;
+
+  if exists (
+    select from pg_locks
+    where locktype = 'advisory'
+      and pid = pg_backend_pid()
+      and mode = 'ExclusiveLock'
+      and classid::bigint = everybody::bigint & 4294967295
+  )
+  then
+    return;
+  end if;
+
+  perform pg_advisory_xact_lock_shared(everybody, 0);
+  perform pg_advisory_xact_lock(one, listed.library_id)
   from (
-    select distinct library_id >> 6 as number
+    select distinct library_id
     from unnest(lock_identities.library_ids) as library_id
-    order by number
-  ) as block;
+    where library_id is not null
+    order by library_id
+  ) as listed;
 end;
 $$;
 
 revoke all on function identity_sync.lock_identities(integer[]) from public;
 
 comment on function identity_sync.lock_identities(integer[]) is
-  'Takes library ids; holds them, until the transaction ends, against every other session that applies verdicts.';
+  'Takes library ids (NULL: all); holds them, until the transaction ends, against every other session that applies verdicts.';
 --! EndIncluded functions/lock_identities.sql
 --! Included functions/settle_or_bisect.sql
 -- Settles verdicts, and where the database refuses, settles their halves, down to the one that it refuses.
@@ -2801,6 +3537,8 @@ declare
   made_due integer := 0;
   left_alone integer := 0;
 begin
+  perform identity_sync.lock_identities(null);
+
   for entry in
     select refused.*
     from identity_sync.quarantined_verdict as refused
@@ -3000,6 +3738,8 @@ begin
       message = format('the answers of dry run %s are gone', run_id),
       hint = 'Answers are kept for KEEP_DAYS. Make a new dry run.';
   end if;
+
+  perform identity_sync.lock_identities(null);
 
   for previewed in
     select batch.batch_id, batch.library_ids, batch.answer, batch.answered_at, run.strict_bands

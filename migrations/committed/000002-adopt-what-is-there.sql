@@ -1,5 +1,5 @@
---! Previous: sha1:908e97ee02f1252909025d9c6f7076965ace085a
---! Hash: sha1:09567c7d0777f8fee3f23978832490c84552670f
+--! Previous: sha1:25f3ce0e36c4dd65d628a4600c6db2b7a9a262a7
+--! Hash: sha1:10e55efcc06303112bf65bfe75836a554f370825
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

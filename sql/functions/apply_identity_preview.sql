@@ -41,6 +41,8 @@ begin
       hint = 'Answers are kept for KEEP_DAYS. Make a new dry run.';
   end if;
 
+  perform identity_sync.lock_identities(null);
+
   for previewed in
     select batch.batch_id, batch.library_ids, batch.answer, batch.answered_at, run.strict_bands
     from identity_sync.batch

@@ -26,6 +26,9 @@ declare
   resolvable identity_sync.judged_verdict[];
   settled identity_sync.settled_verdicts;
   outcomes identity_sync.verdict_outcome[];
+  asked_in_vain integer[] := array[]::integer[];
+  novel integer;
+  novel_unresolved_ids integer[];
   report jsonb;
 begin
   if not by_hand and stated_origin <> 'consumer:lml-bulk' then
@@ -53,7 +56,17 @@ begin
 
   if results is not null then
     judged := identity_sync.judge_identity_verdicts(results, asked, strict_bands);
-    perform identity_sync.lock_identities((select array_agg(verdict.library_id) from unnest(judged) as verdict));
+    perform identity_sync.lock_identities(
+      (select coalesce(array_agg(verdict.library_id), '{}') from unnest(judged) as verdict)
+    );
+    asked_in_vain := array(
+      select attempt.library_id
+      from unnest(judged) as verdict
+      join identity_sync.attempt on attempt.library_id = verdict.library_id
+      where not exists (
+        select from wxyc_schema.library_identity as known where known.library_id = attempt.library_id
+      )
+    );
     select array_agg(verdict order by verdict.library_id)
     into resolvable
     from unnest(judged) as verdict
@@ -101,19 +114,29 @@ begin
     from unnest(case when results is null then asked end) as unanswered (id)
   ) as concluded;
 
+  -- A shed is measured on rows that held an identity or were never asked before.
+  select
+    count(*),
+    coalesce(array_agg(reached.library_id) filter (where reached.outcome = 'unresolved'), '{}')
+  into novel, novel_unresolved_ids
+  from unnest(outcomes) as reached
+  where reached.outcome in ('resolved', 'resolved_compilation', 'compilation', 'unresolved')
+    and reached.library_id <> all (asked_in_vain);
+
   perform identity_sync.mark_attempts(outcomes, verified_at, by_hand, this_settlement);
 
   report := identity_sync.count_outcomes(outcomes, judged, settled);
 
   insert into identity_sync.settlement (
-    settlement_id, origin, verified_at, asked, unasked, report, inserted_ids, history_ids
+    settlement_id, origin, verified_at, asked, unasked, report, inserted_ids, history_ids,
+    novel, novel_unresolved_ids
   )
   overriding system value
   values (
     this_settlement, stated_origin, verified_at,
     coalesce(cardinality(asked), cardinality(outcomes), 0),
     case when asked is null then 0 else coalesce(cardinality(outcomes), 0) - cardinality(asked) end,
-    report, settled.inserted, settled.history_ids
+    report, settled.inserted, settled.history_ids, novel, novel_unresolved_ids
   );
 
   perform identity_sync.quarantine_verdicts(

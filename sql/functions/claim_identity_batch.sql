@@ -1,7 +1,7 @@
 -- Takes the next batch of a run for one caller, with a lease, unless as many calls as allowed are in flight already.
 -- The limit holds over all processes and runs of the database, since claims wait for one another and count leases here;
--- "answered" gives up the place in flight of the caller's last call, whose answer is still being settled.
--- No row: the run has nothing unfinished. A row without a batch: ask again after wait_ms.
+-- "answered" gives up the place in flight of the caller's last call, whose answer is still being settled. No row: the
+-- lane has nothing to do any more, or is enlisted again for later. A row without a batch: ask again after wait_ms.
 create or replace function identity_sync.claim_identity_batch(
   run_id bigint,
   holder text,
@@ -9,13 +9,17 @@ create or replace function identity_sync.claim_identity_batch(
   lease_ms integer,
   answered bigint default null
 )
-returns table (batch_id bigint, request text, wait_ms integer)
+returns table (batch_id bigint, request text, wait_ms integer, inputs integer)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   lease_end constant timestamptz := clock_timestamp() + lease_ms * interval '1 millisecond';
+  -- A lane that would wait for longer makes room for others.
+  patience constant interval := interval '1 second';
+  this_run identity_sync.run;
   in_flight integer;
+  next_at timestamptz;
 begin
   perform pg_advisory_xact_lock(hashtext('identity_sync.claim_identity_batch'));
 
@@ -30,34 +34,62 @@ begin
   set state = 'open', holder = null, leased_until = null
   where batch.closed_at is null and batch.leased_until < clock_timestamp();
 
+  select run.*
+  into this_run
+  from identity_sync.run
+  where run.run_id = claim_identity_batch.run_id;
+
+  if this_run.deadline_at < clock_timestamp() then
+    perform identity_sync.stop_identity_run(
+      run_id, 'its deadline has passed, what is left is due next time', cause => 'deadline'
+    );
+    return;
+  end if;
+  if this_run.call_budget <= (
+    select count(*)
+    from identity_sync.lml_call
+    join identity_sync.batch on batch.batch_id = lml_call.batch_id
+    where batch.run_id = claim_identity_batch.run_id
+  )
+  then
+    perform identity_sync.stop_identity_run(
+      run_id, 'its budget of calls is used up, what is left is due next time', cause => 'budget'
+    );
+    return;
+  end if;
+
   select count(*)
   into in_flight
   from identity_sync.batch
   where batch.closed_at is null and batch.state = 'asked';
 
   loop
-    select batch.batch_id
-    into claim_identity_batch.batch_id
+    -- Whatever is unfinished becomes claimable at some time: at once, after a pause, or when a lease runs out.
+    select batch.batch_id, greatest(batch.not_before, batch.leased_until, this_run.paused_until)
+    into claim_identity_batch.batch_id, next_at
     from identity_sync.batch
-    where batch.run_id = claim_identity_batch.run_id and batch.closed_at is null and batch.state = 'open'
-    order by batch.batch_id
+    where batch.run_id = claim_identity_batch.run_id and batch.closed_at is null
+    order by
+      coalesce(greatest(batch.not_before, batch.leased_until, this_run.paused_until) > clock_timestamp(), false),
+      batch.batch_id
     limit 1;
 
     if not found then
-      -- Somebody's batches are still on their way. Should he die, their leases run out and they are claimed here.
-      if exists (
-        select from identity_sync.batch where batch.run_id = claim_identity_batch.run_id and batch.closed_at is null
-      )
-      then
-        claim_identity_batch.wait_ms := 1000;
-        return next;
-      end if;
       return;
     end if;
 
-    if in_flight >= concurrency then
+    if next_at > clock_timestamp() or in_flight >= concurrency then
+      if next_at > clock_timestamp() + patience
+        and not exists (
+          select from identity_sync.batch
+          where batch.run_id = claim_identity_batch.run_id and batch.closed_at is null and batch.holder is not null
+        )
+      then
+        perform identity_sync.enlist_lanes(run_id, concurrency, next_at);
+        return;
+      end if;
       claim_identity_batch.batch_id := null;
-      claim_identity_batch.wait_ms := 250;
+      claim_identity_batch.wait_ms := case when in_flight >= concurrency then 100 else 500 end;
       return next;
       return;
     end if;
@@ -70,13 +102,17 @@ begin
   end loop;
 
   update identity_sync.batch
-  set state = 'asked', holder = claim_identity_batch.holder, leased_until = lease_end
-  where batch.batch_id = claim_identity_batch.batch_id;
+  set
+    state = 'asked',
+    holder = claim_identity_batch.holder,
+    leased_until = lease_end,
+    not_before = null
+  where batch.batch_id = claim_identity_batch.batch_id
+  returning cardinality(batch.library_ids)
+  into claim_identity_batch.inputs;
 
   insert into identity_sync.lml_call (batch_id, holder, asked)
-  select batch.batch_id, batch.holder, cardinality(batch.library_ids)
-  from identity_sync.batch
-  where batch.batch_id = claim_identity_batch.batch_id;
+  values (claim_identity_batch.batch_id, claim_identity_batch.holder, claim_identity_batch.inputs);
 
   return next;
 end;
@@ -85,4 +121,4 @@ $$;
 revoke all on function identity_sync.claim_identity_batch(bigint, text, integer, integer, bigint) from public;
 
 comment on function identity_sync.claim_identity_batch(bigint, text, integer, integer, bigint) is
-  'Takes a run, the name of the claiming lane, the calls allowed in flight over the whole database, the length of the lease in milliseconds and the lane''s batch whose answer has come; returns a batch with its request body, or a pause in milliseconds, or no row where nothing is unfinished.';
+  'Takes a run, the name of the claiming lane, the calls allowed in flight over the whole database, the length of the lease in milliseconds and the lane''s batch whose answer has come; returns a batch with its request body and number of inputs, or a pause in milliseconds, or no row where the lane may end.';

@@ -1,5 +1,5 @@
 -- Ends a run when its last batch is closed, and says how it went: failed where a batch failed or more rows were refused
--- than settled, stopped where it was told to, else completed. Those who close the last two batches at once wait for each
+-- than settled, stopped where it was told to, else completed. A budget that is used up is no failure. Those who close the last two batches at once wait for each
 -- other at the run's row, so that one of them sees that nothing is left.
 create or replace function identity_sync.close_identity_run(run_id bigint)
 returns void
@@ -9,10 +9,20 @@ as $$
 declare
   failed_batches integer;
   failure text;
-  report jsonb;
+  final_report jsonb;
+  ended identity_sync.run;
   refused integer;
   settled integer;
 begin
+  -- While somebody has a batch to claim yet, nobody needs to wait for the others at the run's row.
+  if exists (
+    select from identity_sync.batch
+    where batch.run_id = close_identity_run.run_id and batch.closed_at is null and batch.state = 'open'
+  )
+  then
+    return;
+  end if;
+
   perform from identity_sync.run where run.run_id = close_identity_run.run_id and run.finished_at is null for update;
   if not found
     or exists (
@@ -27,19 +37,19 @@ begin
   from identity_sync.batch
   where batch.run_id = close_identity_run.run_id and batch.state = 'failed';
 
-  report := identity_sync.identity_run_report(run_id);
+  final_report := identity_sync.identity_run_report(run_id);
   select sum(skipped.value::integer)
   into refused
-  from jsonb_each_text(report -> 'rows_skipped') as skipped
+  from jsonb_each_text(final_report -> 'rows_skipped') as skipped
   where skipped.key not in ('compilation', 'manual_precedence', 'stale_verdict', 'library_gone');
-  settled := (report ->> 'scanned')::integer - refused;
+  settled := (final_report ->> 'scanned')::integer - refused;
 
   update identity_sync.run
   set
     finished_at = clock_timestamp(),
     outcome = case
-      when failed_batches > 0 or refused > settled then 'failed'
-      when run.stop_reason is not null then 'stopped'
+      when failed_batches > 0 or refused > settled or run.stop_cause in ('key', 'shed', 'breaker') then 'failed'
+      when run.stop_cause in ('hand', 'deadline') then 'stopped'
       else 'completed'
     end,
     outcome_reason = coalesce(
@@ -49,7 +59,19 @@ begin
         when refused > settled then format('%s rows were refused, %s settled', refused, settled)
       end
     )
+  where run.run_id = close_identity_run.run_id
+  returning *
+  into ended;
+
+  -- Kept with the run, since its batches are tidied away one day.
+  final_report := identity_sync.identity_run_report(run_id);
+  update identity_sync.run
+  set report = final_report
   where run.run_id = close_identity_run.run_id;
+
+  if ended.accept_unresolved and ended.outcome = 'completed' then
+    perform identity_sync.lift_planning_hold('shed');
+  end if;
 end;
 $$;
 

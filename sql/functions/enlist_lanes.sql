@@ -1,14 +1,18 @@
--- Enqueues lanes for a run: jobs that each carry one batch after another until none is left.
--- More lanes than calls may be in flight do no harm, since claim_identity_batch holds them back; a run that is over, or
--- has nothing unfinished, gets none.
-create or replace function identity_sync.enlist_lanes(run_id bigint, lanes integer)
+-- Enqueues the lanes of a run: jobs that each carry one batch after another until none is left.
+-- More lanes than calls may be in flight do no harm, since claim_identity_batch holds them back; their keys keep them from
+-- piling up in the queue. A run that has nothing unfinished gets none.
+create or replace function identity_sync.enlist_lanes(run_id bigint, lanes integer, run_at timestamptz default null)
 returns void
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform graphile_worker.add_job(
-    'carry_identity_run', json_build_object('run_id', enlist_lanes.run_id::text), max_attempts => 3
+    'carry_identity_run',
+    json_build_object('run_id', enlist_lanes.run_id::text),
+    run_at => enlist_lanes.run_at,
+    max_attempts => 3,
+    job_key => format('carry_identity_run:%s:%s', enlist_lanes.run_id, lane)
   )
   from generate_series(
     1,
@@ -16,11 +20,11 @@ begin
       lanes,
       (select count(*) from identity_sync.batch where batch.run_id = enlist_lanes.run_id and batch.closed_at is null)
     )
-  );
+  ) as lane;
 end;
 $$;
 
-revoke all on function identity_sync.enlist_lanes(bigint, integer) from public;
+revoke all on function identity_sync.enlist_lanes(bigint, integer, timestamptz) from public;
 
-comment on function identity_sync.enlist_lanes(bigint, integer) is
-  'Takes a run and how many calls it may have in flight; enqueues that many carry_identity_run jobs, or as many as it has unfinished batches.';
+comment on function identity_sync.enlist_lanes(bigint, integer, timestamptz) is
+  'Takes a run, how many calls it may have in flight, and when to begin (NULL: now); enqueues that many carry_identity_run jobs, or as many as it has unfinished batches.';

@@ -23,9 +23,11 @@ begin
     return;
   end if;
 
-  insert into identity_sync.settlement (run_id, batch_id, rehearsal, origin, verified_at, asked, unasked, report)
+  insert into identity_sync.settlement (
+    run_id, batch_id, rehearsal, is_answer, origin, verified_at, asked, unasked, report
+  )
   select
-    failed.run_id, fail_identity_batch.batch_id, run.dry_run, 'consumer:lml-bulk', clock_timestamp(), failed.asked, 0,
+    failed.run_id, fail_identity_batch.batch_id, run.dry_run, false, 'consumer:lml-bulk', clock_timestamp(), failed.asked, 0,
     jsonb_set(
       jsonb_set(identity_sync.empty_report(), '{scanned}', to_jsonb(failed.asked)),
       array['rows_skipped', fail_identity_batch.counted_as],

@@ -1,6 +1,6 @@
 -- The report of a run: the sum over its batches, whose counts come from recorded outcomes, with what is left.
--- A dry run sums its rehearsals, a real run what was written.
--- While a run is open the report grows.
+-- A dry run sums its rehearsals, a real run what was written. While a run is open the report grows; once it is over, the
+-- run keeps it, and only what is still in quarantine is counted anew.
 create or replace function identity_sync.identity_run_report(run_id bigint default null)
 returns jsonb
 language plpgsql stable
@@ -11,6 +11,7 @@ declare
 begin
   select
     coalesce(
+      run.report,
       (
         select identity_sync.sum_reports(settlement.report)
         from identity_sync.settlement
@@ -26,19 +27,23 @@ begin
       'finished_at', run.finished_at,
       'outcome', run.outcome,
       'outcome_reason', run.outcome_reason,
-      'planned', run.planned
+      'planned', run.planned,
+      'held_by_others', cardinality(run.held_ids),
+      'held_ids', to_jsonb(run.held_ids[:100]),
+      'paused_until', case when run.finished_at is null then run.paused_until end,
+      'stop_cause', run.stop_cause
     )
-    || (
+    || case when run.report is not null then '{}' else (
       select
         jsonb_build_object(
-          'left', coalesce(sum(cardinality(batch.library_ids)) filter (where batch.state not in ('settled', 'failed')), 0),
+          'left', coalesce(sum(cardinality(batch.library_ids)) filter (where batch.state not in ('settled', 'failed', 'split')), 0),
           'batches', count(*),
           'failed_batches', count(*) filter (where batch.state = 'failed')
         )
       from identity_sync.batch
       where batch.run_id = run.run_id
-    )
-    || (
+    ) end
+    || case when run.report is not null then '{}' else (
       select
         jsonb_build_object(
           'lml_total_calls', count(*),
@@ -47,7 +52,7 @@ begin
       from identity_sync.lml_call
       join identity_sync.batch on batch.batch_id = lml_call.batch_id
       where batch.run_id = run.run_id
-    )
+    ) end
     || (
       select jsonb_build_object('quarantined', count(*))
       from identity_sync.quarantined_verdict as entry

@@ -1,22 +1,44 @@
 -- Makes sessions that apply verdicts for the same libraries wait for one another, in id order, so that they neither
--- deadlock nor lose a history row. The locks are advisory, end with the transaction, and cover blocks of 64 ids, since a
--- repair of the whole catalogue would fill the lock table with one an id. A second call in the same transaction takes nothing new.
+-- deadlock nor lose a history row. The locks are advisory and end with the transaction. An id each, so that neighbouring
+-- batches do not wait; but more than a thousand would crowd the lock table, and take one lock against everybody instead.
+-- Called with NULL it takes that one, for a transaction that will apply answer after answer.
 create or replace function identity_sync.lock_identities(library_ids integer[])
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  everybody constant integer := hashtext('identity_sync.lock_identities, all');
+  one constant integer := hashtext('identity_sync.lock_identities, one');
 begin
-  perform pg_advisory_xact_lock(hashtext('identity_sync.lock_identities'), block.number)
+  if library_ids is null or cardinality(library_ids) > 1000 then
+    perform pg_advisory_xact_lock(everybody, 0);
+    return;
+  end if;
+
+  if exists (
+    select from pg_locks
+    where locktype = 'advisory'
+      and pid = pg_backend_pid()
+      and mode = 'ExclusiveLock'
+      and classid::bigint = everybody::bigint & 4294967295
+  )
+  then
+    return;
+  end if;
+
+  perform pg_advisory_xact_lock_shared(everybody, 0);
+  perform pg_advisory_xact_lock(one, listed.library_id)
   from (
-    select distinct library_id >> 6 as number
+    select distinct library_id
     from unnest(lock_identities.library_ids) as library_id
-    order by number
-  ) as block;
+    where library_id is not null
+    order by library_id
+  ) as listed;
 end;
 $$;
 
 revoke all on function identity_sync.lock_identities(integer[]) from public;
 
 comment on function identity_sync.lock_identities(integer[]) is
-  'Takes library ids; holds them, until the transaction ends, against every other session that applies verdicts.';
+  'Takes library ids (NULL: all); holds them, until the transaction ends, against every other session that applies verdicts.';

@@ -13,6 +13,8 @@ declare
   made_due integer := 0;
   left_alone integer := 0;
 begin
+  perform identity_sync.lock_identities(null);
+
   for entry in
     select refused.*
     from identity_sync.quarantined_verdict as refused

@@ -1,25 +1,31 @@
--- Takes what came of a call and decides what becomes of its batch: an answer is judged and written (or rehearsed, in a
--- dry run), anything else fails the batch, whose rows stay due. A key that LML refuses (401, 403) stops the whole run.
--- A caller whose lease was lost meanwhile writes nothing.
+-- Takes what came of a call and decides what becomes of its batch: an answer is judged and written, a passing fault is
+-- tried again after a pause, a batch that LML refuses or chokes on is cut in two until the input at fault is alone, and
+-- anything else fails the batch, whose rows stay due. A key that LML refuses stops every run. A caller whose lease was lost
+-- meanwhile writes nothing. The table of faults is that of the wire contract.
 create or replace function identity_sync.settle_identity_batch(
   batch_id bigint,
   holder text,
   http_status integer,
   body text,
   failure text,
-  latency_ms integer
+  latency_ms integer,
+  retry_after text default null,
+  max_tries integer default 3
 )
-returns text
+returns table (outcome text, reason text, cache_stats jsonb)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  asked_run bigint;
+  this_batch identity_sync.batch;
+  size integer;
+  is_part boolean;
   answer jsonb;
-  outcome text := 'settled';
+  retry_at constant timestamptz := identity_sync.retry_time(retry_after);
+  is_transient constant boolean := http_status is null or http_status in (200, 408, 425, 429) or http_status >= 500;
 begin
-  select batch.run_id
-  into asked_run
+  select batch.*
+  into this_batch
   from identity_sync.batch
   where batch.batch_id = settle_identity_batch.batch_id
     and batch.holder = settle_identity_batch.holder
@@ -27,8 +33,13 @@ begin
   for update;
 
   if not found then
-    return 'lost';
+    outcome := 'lost';
+    return next;
+    return;
   end if;
+
+  size := cardinality(this_batch.library_ids);
+  is_part := this_batch.root_batch_id is not null;
 
   update identity_sync.lml_call
   set
@@ -44,29 +55,91 @@ begin
     answer := identity_sync.read_identity_answer(body);
   end if;
 
+  reason := case
+    when answer is not null then null
+    when failure is not null then failure
+    when http_status = 200 then 'LML answered 200 with what is no answer'
+    else format('LML answered %s: %s', http_status, identity_sync.lml_words(body))
+  end;
+
   if answer is not null then
+    outcome := 'settled';
+    cache_stats := case when jsonb_typeof(answer -> 'cache_stats') = 'object' then answer -> 'cache_stats' end;
     perform identity_sync.close_identity_batch(batch_id, answer, body);
+    perform identity_sync.shed_identity_run(this_batch.run_id, batch_id);
+    update identity_sync.run set pauses = 0 where run.run_id = this_batch.run_id and run.pauses > 0;
+    -- Where a person has asked again and was answered, the key is good.
+    delete from identity_sync.planning_hold where planning_hold.name = 'key_refused';
+
+  elsif http_status in (401, 403) then
+    outcome := 'failed';
+    perform identity_sync.fail_identity_batch(batch_id, reason);
+    insert into identity_sync.planning_hold as hold (name, reason, run_id)
+    values ('key_refused', settle_identity_batch.reason, this_batch.run_id)
+    on conflict (name) do nothing;
+    perform identity_sync.stop_identity_run(
+      open.run_id,
+      format('LML answered %s: the key is refused. Check LML_API_KEY; nothing more is asked.', http_status),
+      cause => 'key'
+    )
+    from identity_sync.run as open
+    where open.finished_at is null;
+
+  elsif http_status = 429 or (is_transient and retry_at is not null) then
+    outcome := 'deferred';
+    perform identity_sync.defer_identity_batch(batch_id, retry_at);
+
+  elsif http_status in (413, 422) and size = 1 then
+    outcome := 'poison_input';
+    perform identity_sync.poison_identity_batch(batch_id, reason, body);
+
+  elsif http_status in (413, 422) then
+    outcome := identity_sync.split_identity_batch(batch_id, reason, needs_evidence => http_status = 422);
+
+  -- A part of a cut batch is one of many: only alone is an input tried as often as a whole batch.
+  elsif is_transient
+    and this_batch.tries + 1 < (case when is_part and size > 1 and http_status >= 500 then 1 else max_tries end)
+  then
+    outcome := 'retried';
+    update identity_sync.batch
+    set
+      state = 'open',
+      holder = null,
+      leased_until = null,
+      tries = batch.tries + 1,
+      not_before = clock_timestamp()
+        + least(30, 0.5 * 2 ^ batch.tries) * (0.75 + random() / 2) * interval '1 second'
+    where batch.batch_id = settle_identity_batch.batch_id;
+
+  elsif http_status >= 500 and size > 1 then
+    outcome := identity_sync.split_identity_batch(batch_id, reason, needs_evidence => true);
+
+  elsif http_status >= 500
+    and is_part
+    and exists (
+      select from identity_sync.batch as part
+      where part.root_batch_id = this_batch.root_batch_id and part.state = 'settled'
+    )
+  then
+    outcome := 'poison_input';
+    perform identity_sync.poison_identity_batch(batch_id, reason, body);
+
   else
     outcome := 'failed';
-    perform identity_sync.fail_identity_batch(
-      batch_id,
-      coalesce(failure, case when http_status = 200 then 'LML''s answer is no answer' else format('LML answered %s', http_status) end)
-    );
+    perform identity_sync.fail_identity_batch(batch_id, reason);
   end if;
 
-  if http_status in (401, 403) then
-    perform identity_sync.stop_identity_run(
-      asked_run,
-      format('LML answered %s: the key is refused. Check LML_API_KEY; nothing more was asked.', http_status)
-    );
+  if outcome = 'failed' then
+    perform identity_sync.pause_failing_run(this_batch.run_id, reason);
   end if;
-
-  perform identity_sync.close_identity_run(asked_run);
-  return outcome;
+  perform identity_sync.close_identity_run(this_batch.run_id);
+  return next;
 end;
 $$;
 
-revoke all on function identity_sync.settle_identity_batch(bigint, text, integer, text, text, integer) from public;
+revoke all on function identity_sync.settle_identity_batch(
+  bigint, text, integer, text, text, integer, text, integer
+) from public;
 
-comment on function identity_sync.settle_identity_batch(bigint, text, integer, text, text, integer) is
-  'Takes a claimed batch and its holder, the HTTP status and body that came (NULL: none), the failure in words where the call failed, and its duration in milliseconds; returns settled, failed, or lost where the lease is somebody else''s by now.';
+comment on function identity_sync.settle_identity_batch(bigint, text, integer, text, text, integer, text, integer) is
+  'Takes a claimed batch and its holder, the HTTP status, body and Retry-After header that came (NULL: none), the failure in words where the call failed, its duration in milliseconds and how often a call is tried; returns the outcome (settled, retried, deferred, split, poison_input, failed, or lost where the lease is somebody else''s by now), the reason in words, and LML''s cache_stats.';

@@ -6,7 +6,8 @@ import postgres from 'postgres';
 import { readSettings } from '../config.js';
 import { log } from '../log.js';
 import { migrate } from '../migrate.js';
-import { RUN_SETTINGS, type RunReport, runOnce } from '../run.js';
+import { RUN_SETTINGS } from '../plan.js';
+import { type RunReport, runOnce } from '../run.js';
 import { guardLibrary, loadCatalogue } from './catalogue.js';
 import { startEmbeddedPostgres } from './embedded-postgres.js';
 import { type Identities, loadIdentities, type StandIn, startStandIn } from './stand-in.js';
@@ -189,7 +190,8 @@ async function run(stage: Stage, scope: string, ids: number[] | null): Promise<R
     {},
     { DATABASE_URL: stage.databaseUrl, LIBRARY_METADATA_URL: stage.lml.url, THROTTLE_MS: '0' },
   );
-  const { report } = await runOnce(settings, { scope, ids }, stage.signal, stage.signal);
+  const which = { scope, ids, acceptUnresolved: false, scheduled: false };
+  const { report } = await runOnce(settings, which, stage.signal, stage.signal);
   if (stage.signal.aborted) throw new Error('interrupted');
   return report;
 }

@@ -1,0 +1,49 @@
+-- Cuts a batch in two, since LML refuses or chokes on something in it; the halves are asked after everything else.
+-- Where only evidence justifies going on (some part of the same batch was answered), six fruitless parts in a row end it:
+-- then not an input is at fault but LML, and all parts that are left fail.
+create or replace function identity_sync.split_identity_batch(batch_id bigint, reason text, needs_evidence boolean)
+returns text
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  whole identity_sync.batch;
+  root bigint;
+  half integer;
+begin
+  select batch.*
+  into strict whole
+  from identity_sync.batch
+  where batch.batch_id = split_identity_batch.batch_id;
+
+  root := coalesce(whole.root_batch_id, whole.batch_id);
+  half := cardinality(whole.library_ids) / 2;
+
+  if needs_evidence
+    and not exists (select from identity_sync.batch as part where part.root_batch_id = root and part.state = 'settled')
+    and (select count(*) from identity_sync.batch as part where part.root_batch_id = root and part.state = 'split') >= 5
+  then
+    perform identity_sync.fail_identity_batch(part.batch_id, reason)
+    from identity_sync.batch as part
+    where part.root_batch_id = root
+      and (part.batch_id = split_identity_batch.batch_id or part.state = 'open');
+    return 'failed';
+  end if;
+
+  update identity_sync.batch
+  set state = 'split', holder = null, leased_until = null, failure = reason, closed_at = clock_timestamp()
+  where batch.batch_id = split_identity_batch.batch_id;
+
+  insert into identity_sync.batch (run_id, cohort, library_ids, root_batch_id)
+  values
+    (whole.run_id, whole.cohort, whole.library_ids[:half], root),
+    (whole.run_id, whole.cohort, whole.library_ids[half + 1:], root);
+
+  return 'split';
+end;
+$$;
+
+revoke all on function identity_sync.split_identity_batch(bigint, text, boolean) from public;
+
+comment on function identity_sync.split_identity_batch(bigint, text, boolean) is
+  'Takes a batch of two libraries or more, why it is cut, and whether to go on needs a part that was answered; returns split, or failed where the parts were given up.';

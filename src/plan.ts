@@ -1,0 +1,55 @@
+// What a run is asked for, by a person or by the cron, and the one call that plans it.
+import { hostname } from 'node:os';
+import type { Settings } from './config.js';
+import type { Sql } from './database.js';
+
+/** This process's name in leases and in the ledger of runs. */
+export const PROCESS_NAME = `${hostname()}:${process.pid}`;
+
+export const RUN_SETTINGS = [
+  'DATABASE_URL',
+  'LIBRARY_METADATA_URL',
+  'LML_API_KEY',
+  'BATCH_SIZE',
+  'VA_BATCH_SIZE',
+  'LML_CONCURRENCY',
+  'LML_TIMEOUT_MS',
+  'LML_MAX_TRIES',
+  'THROTTLE_MS',
+  'RUN_DEADLINE_MINUTES',
+  'LML_CALL_BUDGET',
+  'STALE_THRESHOLD_DAYS',
+  'UNRESOLVED_RETRY_DAYS',
+  'INCLUDE_NULL_CANONICAL',
+  'RECHECK',
+  'DRY_RUN',
+  'STRICT_BANDS',
+  'PARTITION_INDEX',
+  'PARTITION_COUNT',
+] as const satisfies (keyof Settings)[];
+
+/** Which rows a run asks for, who wants it, and what an operator has decided about it. */
+export interface Which {
+  scope: string;
+  ids: number[] | null;
+  acceptUnresolved: boolean;
+  scheduled: boolean;
+}
+
+export type RunSettings = Pick<Settings, (typeof RUN_SETTINGS)[number]>;
+
+/** Has a run planned; NULL where the cron is kept from planning until a person has acted. */
+export async function plan(sql: Sql, settings: RunSettings, which: Which): Promise<string | null> {
+  const [planned] = await sql<[{ run_id: string | null }]>`
+    select run_id from identity_sync.plan_identity_run(
+      scope => ${which.scope}, ids => ${which.ids},
+      stale_days => ${settings.STALE_THRESHOLD_DAYS}, unresolved_retry_days => ${settings.UNRESOLVED_RETRY_DAYS},
+      include_null_canonical => ${settings.INCLUDE_NULL_CANONICAL},
+      partition_index => ${settings.PARTITION_INDEX}, partition_count => ${settings.PARTITION_COUNT},
+      batch_size => ${settings.BATCH_SIZE}, va_batch_size => ${settings.VA_BATCH_SIZE},
+      dry_run => ${settings.DRY_RUN}, strict_bands => ${settings.STRICT_BANDS},
+      lanes => ${settings.LML_CONCURRENCY}, opened_by => ${PROCESS_NAME},
+      accept_unresolved => ${which.acceptUnresolved}, scheduled => ${which.scheduled},
+      deadline_minutes => ${settings.RUN_DEADLINE_MINUTES}, call_budget => ${settings.LML_CALL_BUDGET ?? null}) as run_id`;
+  return planned.run_id;
+}
