@@ -69,7 +69,7 @@ grant execute on function
   identity_sync.claim_identity_batch(bigint, text, integer, integer, bigint),
   identity_sync.settle_identity_batch(bigint, text, integer, text, text, integer, text, integer),
   identity_sync.give_back_identity_batch(bigint, text),
-  identity_sync.fail_identity_batch(bigint, text, text),
+  identity_sync.fail_identity_batch(bigint, text, text, text),
   identity_sync.stop_identity_run(bigint, text, text, text),
   identity_sync.tend_identity_runs(integer),
   identity_sync.tidy_identity_sync(integer),

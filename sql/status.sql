@@ -17,7 +17,7 @@ order by cohort;
 \echo 'Never asked, for want of an artist name'
 select count(*) as without_artist_name
 from wxyc_schema.library
-where coalesce(artist_name, '') ~ '^\s*$';
+where identity_sync.is_blank(artist_name);
 
 \echo 'Coverage'
 select * from identity_sync.coverage;

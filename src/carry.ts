@@ -117,7 +117,8 @@ async function settle(
       }
       await sql`
         select from identity_sync.fail_identity_batch(
-          batch_id => ${batchId}, failure => ${failure.message}, counted_as => 'writer_error')`;
+          batch_id => ${batchId}, failure => ${failure.message}, counted_as => 'writer_error',
+          holder => ${holder})`;
       return;
     }
   }

@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:25f3ce0e36c4dd65d628a4600c6db2b7a9a262a7
+--! Hash: sha1:ca0db8e747ee4e388016882a057e48f6cb22cd87
 --! Message: identity sync
 
 -- The station's identity tables: production has them, with rows in them, and they are left as they are; everywhere else
@@ -130,7 +130,8 @@ create type identity_sync.source_change as (
   external_id text,
   method text,
   confidence real,
-  action text
+  action text,
+  version tid
 );
 
 create type identity_sync.refusal as (
@@ -211,6 +212,30 @@ revoke all on function identity_sync.empty_report() from public;
 comment on function identity_sync.empty_report() is
   'Takes nothing; returns the report of the contract with every key present and every count 0.';
 --! EndIncluded functions/empty_report.sql
+--! Included functions/jsonb_shape.sql
+-- The keys of an object of numbers and of objects of numbers, as one sorted list.
+-- Two reports can be added where their shapes are equal.
+create or replace function identity_sync.jsonb_shape(value jsonb)
+returns text[]
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select
+    array_agg(
+      case when inner_entry.key is null then entry.key else entry.key || '.' || inner_entry.key end
+        || ':' || jsonb_typeof(coalesce(inner_entry.value, entry.value))
+      order by entry.key, inner_entry.key
+    )
+  from jsonb_each(case when jsonb_typeof(value) = 'object' then value else '{}' end) as entry
+  left join lateral jsonb_each(case when jsonb_typeof(entry.value) = 'object' then entry.value else '{}' end) as inner_entry
+    on true;
+$$;
+
+revoke all on function identity_sync.jsonb_shape(jsonb) from public;
+
+comment on function identity_sync.jsonb_shape(jsonb) is
+  'Takes an object whose members are scalars or objects of scalars; returns its keys with their types, sorted; NULL for what is no object, or an empty one.';
+--! EndIncluded functions/jsonb_shape.sql
 --! Included functions/report_adds_up.sql
 -- The sum rule, as a check constraint uses it: scanned is the ids asked plus the results nobody asked for, and every
 -- one of them has exactly one outcome. Identities written are the rows resolved, whichever way they were written.
@@ -221,7 +246,8 @@ language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(
-    (report ->> 'scanned')::integer = asked + unasked
+    identity_sync.jsonb_shape(report) = identity_sync.jsonb_shape(identity_sync.empty_report())
+    and (report ->> 'scanned')::integer = asked + unasked
     and (report ->> 'scanned')::integer
       = (report ->> 'rows_resolved')::integer
         + (report ->> 'rows_resolved_compilation')::integer
@@ -322,7 +348,7 @@ comment on column identity_sync.run.trace is 'What other processes need to conti
 
 -- One open run a scope: the guard against a retried job and the next tick of its cron running side by side.
 create unique index run_one_open_idx
-  on identity_sync.run (scope, partition_index, partition_count, (coalesce(ids, '{}')), dry_run)
+  on identity_sync.run (scope, partition_index, partition_count, (hash_array_extended(coalesce(ids, '{}'), 0)), dry_run)
   where finished_at is null;
 
 -- A batch: up to BATCH_SIZE libraries of one cohort, asked in one call; its lease is what a dead process leaves behind.
@@ -483,26 +509,37 @@ create index superseded_source_settlement_idx on identity_sync.superseded_source
 
 -- Functions, in the order in which a verdict meets them.
 
---! Included functions/identity_candidates.sql
--- The rows that a run would ask LML for, with the cohort that decides the size of their batch.
--- A row whose artist name is NULL or blank is never one, since LML would refuse its whole batch; a released row always is.
--- It writes nothing, and after a run the rows which that run settled are no candidates of the scope due.
-create or replace function identity_sync.identity_candidates(
-  scope text default 'due',
-  stale_days integer default 7,
-  unresolved_retry_days integer default 30,
-  include_null_canonical boolean default false,
-  partition_index integer default 0,
-  partition_count integer default 1,
-  ids integer[] default null
-)
-returns table (library_id integer, cohort text)
-language plpgsql stable
+--! Included functions/is_blank.sql
+-- Whether a name says nothing: NULL, empty, or nothing but white space, the Unicode kinds of it included.
+-- LML refuses a whole batch for one such name.
+create or replace function identity_sync.is_blank(name text)
+returns boolean
+language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  stale_before constant timestamptz := clock_timestamp() - make_interval(days => stale_days);
-  retry_before constant timestamptz := clock_timestamp() - make_interval(days => unresolved_retry_days);
+  select coalesce(is_blank.name, '') !~ '[^\s\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]';
+$$;
+
+revoke all on function identity_sync.is_blank(text) from public;
+
+comment on function identity_sync.is_blank(text) is
+  'Takes a name or NULL; returns whether it is NULL, empty or white space only.';
+--! EndIncluded functions/is_blank.sql
+--! Included functions/check_selection.sql
+-- Refuses knobs of a selection that are out of range, naming the one, its value and what is allowed.
+-- Selecting and planning ask the same of them.
+create or replace function identity_sync.check_selection(
+  scope text,
+  stale_days integer,
+  unresolved_retry_days integer,
+  partition_index integer,
+  partition_count integer,
+  ids integer[]
+)
+returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
 begin
   if scope is null or scope not in ('due', 'refresh', 'recheck', 'ids') then
     raise exception using
@@ -538,6 +575,38 @@ begin
       ),
       hint = 'Allowed: 0 <= partition_index < partition_count <= 1024.';
   end if;
+end;
+$$;
+
+revoke all on function identity_sync.check_selection(text, integer, integer, integer, integer, integer[]) from public;
+
+comment on function identity_sync.check_selection(text, integer, integer, integer, integer, integer[]) is
+  'Takes the knobs of identity_candidates; raises LS001 for the first that is out of range.';
+--! EndIncluded functions/check_selection.sql
+--! Included functions/identity_candidates.sql
+-- The rows that a run would ask LML for, with the cohort that decides the size of their batch.
+-- A row whose artist name is NULL or blank is never one, since LML would refuse its whole batch; a released row always is.
+-- It writes nothing, and after a run the rows which that run settled are no candidates of the scope due.
+create or replace function identity_sync.identity_candidates(
+  scope text default 'due',
+  stale_days integer default 7,
+  unresolved_retry_days integer default 30,
+  include_null_canonical boolean default false,
+  partition_index integer default 0,
+  partition_count integer default 1,
+  ids integer[] default null
+)
+returns table (library_id integer, cohort text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  stale_before constant timestamptz := clock_timestamp() - make_interval(days => stale_days);
+  retry_before constant timestamptz := clock_timestamp() - make_interval(days => unresolved_retry_days);
+begin
+  perform identity_sync.check_selection(
+    scope, stale_days, unresolved_retry_days, partition_index, partition_count, ids
+  );
 
   return query
   select candidate.id, candidate.cohort
@@ -552,6 +621,7 @@ begin
         then 'va'
         else 'non_va'
       end as cohort,
+      library.artist_name,
       library.canonical_entity_id is not null as is_canonical,
       identity.last_verified_at,
       attempt.outcome as attempted,
@@ -561,7 +631,6 @@ begin
     left join identity_sync.attempt on attempt.library_id = library.id
     where library.id % partition_count = partition_index
       and (identity_candidates.ids is null or library.id = any (identity_candidates.ids))
-      and library.artist_name !~ '^\s*$'
   ) as candidate
   where case scope
     when 'ids' then true
@@ -580,7 +649,8 @@ begin
           true
         )
       )
-  end;
+  end
+    and not identity_sync.is_blank(candidate.artist_name);
 end;
 $$;
 
@@ -627,6 +697,9 @@ declare
   planned_count integer;
   held_by_others integer[];
 begin
+  perform identity_sync.check_selection(
+    scope, stale_days, unresolved_retry_days, partition_index, partition_count, ids
+  );
   if batch_size is null or batch_size not between 1 and 1000 then
     raise exception using
       errcode = 'LS001',
@@ -833,7 +906,7 @@ begin
       )
       || '],"include_tracks":true}'
     from wxyc_schema.library
-    where library.id = any (requested) and library.artist_name !~ '^\s*$'
+    where library.id = any (requested) and not identity_sync.is_blank(library.artist_name)
   );
 end;
 $$;
@@ -846,8 +919,8 @@ comment on function identity_sync.identity_batch_request(bigint) is
 --! Included functions/claim_identity_batch.sql
 -- Takes the next batch of a run for one caller, with a lease, unless as many calls as allowed are in flight already.
 -- The limit holds over all processes and runs of the database, since claims wait for one another and count leases here;
--- "answered" gives up the place in flight of the caller's last call, whose answer is still being settled. No row: the
--- lane has nothing to do any more, or is enlisted again for later. A row without a batch: ask again after wait_ms.
+-- "answered" gives up the place in flight of the caller's last call, whose answer is still being settled. No row tells the
+-- lane to end (it has nothing to do, or is enlisted again for later), a row without a batch to ask again after wait_ms.
 create or replace function identity_sync.claim_identity_batch(
   run_id bigint,
   holder text,
@@ -876,9 +949,9 @@ begin
     and batch.state = 'asked';
 
   -- What a dead process left behind is open again.
-  update identity_sync.batch
-  set state = 'open', holder = null, leased_until = null
-  where batch.closed_at is null and batch.leased_until < clock_timestamp();
+  perform identity_sync.reopen_identity_batch(orphan.batch_id)
+  from identity_sync.batch as orphan
+  where orphan.closed_at is null and orphan.leased_until < clock_timestamp();
 
   select run.*
   into this_run
@@ -970,10 +1043,10 @@ comment on function identity_sync.claim_identity_batch(bigint, text, integer, in
   'Takes a run, the name of the claiming lane, the calls allowed in flight over the whole database, the length of the lease in milliseconds and the lane''s batch whose answer has come; returns a batch with its request body and number of inputs, or a pause in milliseconds, or no row where the lane may end.';
 --! EndIncluded functions/claim_identity_batch.sql
 --! Included functions/settle_identity_batch.sql
--- Takes what came of a call and decides what becomes of its batch: an answer is judged and written, a passing fault is
--- tried again after a pause, a batch that LML refuses or chokes on is cut in two until the input at fault is alone, and
--- anything else fails the batch, whose rows stay due. A key that LML refuses stops every run. A caller whose lease was lost
--- meanwhile writes nothing. The table of faults is that of the wire contract.
+-- Takes what came of a call and decides what becomes of its batch, by the wire contract's table of faults: an answer is
+-- judged and written, a passing fault is tried again after a pause, a batch that LML refuses or chokes on is cut in two
+-- until the input at fault is alone, and anything else fails the batch, whose rows stay due. A key that LML refuses stops
+-- every run. A caller whose lease was lost meanwhile writes nothing.
 create or replace function identity_sync.settle_identity_batch(
   batch_id bigint,
   holder text,
@@ -1045,7 +1118,6 @@ begin
 
   elsif http_status in (401, 403) then
     outcome := 'failed';
-    perform identity_sync.fail_identity_batch(batch_id, reason);
     insert into identity_sync.planning_hold as hold (name, reason, run_id)
     values ('key_refused', settle_identity_batch.reason, this_batch.run_id)
     on conflict (name) do nothing;
@@ -1056,6 +1128,7 @@ begin
     )
     from identity_sync.run as open
     where open.finished_at is null;
+    perform identity_sync.fail_identity_batch(batch_id, reason);
 
   elsif http_status = 429 or (is_transient and retry_at is not null) then
     outcome := 'deferred';
@@ -1462,6 +1535,41 @@ revoke all on function identity_sync.shed_identity_run(bigint, bigint) from publ
 comment on function identity_sync.shed_identity_run(bigint, bigint) is
   'Takes a run and its batch just settled; stops the run and takes marks back where LML sheds.';
 --! EndIncluded functions/shed_identity_run.sql
+--! Included functions/reopen_identity_batch.sql
+-- Makes a batch claimable again that its holder gave back or died with; in a run that was told to stop it is abandoned
+-- instead, and the run may be over with it.
+create or replace function identity_sync.reopen_identity_batch(batch_id bigint)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  reopened record;
+begin
+  update identity_sync.batch
+  set
+    state = case when run.stop_reason is null then 'open' else 'abandoned' end,
+    holder = null,
+    leased_until = null,
+    closed_at = case when run.stop_reason is not null then clock_timestamp() end
+  from identity_sync.run
+  where batch.batch_id = reopen_identity_batch.batch_id
+    and batch.closed_at is null
+    and run.run_id = batch.run_id
+  returning run.run_id, run.stop_reason
+  into reopened;
+
+  if reopened.stop_reason is not null then
+    perform identity_sync.close_identity_run(reopened.run_id);
+  end if;
+end;
+$$;
+
+revoke all on function identity_sync.reopen_identity_batch(bigint) from public;
+
+comment on function identity_sync.reopen_identity_batch(bigint) is
+  'Takes an unfinished batch; opens it again, or abandons it where its run was told to stop.';
+--! EndIncluded functions/reopen_identity_batch.sql
 --! Included functions/give_back_identity_batch.sql
 -- Gives a claimed batch back unasked, or with its call cut off, so that somebody else claims it at once instead of after
 -- the lease. A batch that the holder no longer holds is left alone.
@@ -1470,11 +1578,11 @@ returns void
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  update identity_sync.batch
-  set state = 'open', holder = null, leased_until = null
-  where batch.batch_id = give_back_identity_batch.batch_id
-    and batch.holder = give_back_identity_batch.holder
-    and batch.closed_at is null;
+  select identity_sync.reopen_identity_batch(held.batch_id)
+  from identity_sync.batch as held
+  where held.batch_id = give_back_identity_batch.batch_id
+    and held.holder = give_back_identity_batch.holder
+    and held.closed_at is null;
 $$;
 
 revoke all on function identity_sync.give_back_identity_batch(bigint, text) from public;
@@ -1541,7 +1649,12 @@ comment on function identity_sync.close_identity_batch(bigint, jsonb, text) is
 --! Included functions/fail_identity_batch.sql
 -- Gives a batch up: nothing is written for its rows and no mark is made, so that they are due in the next run.
 -- They are counted all the same, as lml_error where LML failed, or as writer_error where the database could not.
-create or replace function identity_sync.fail_identity_batch(batch_id bigint, failure text, counted_as text default 'lml_error')
+create or replace function identity_sync.fail_identity_batch(
+  batch_id bigint,
+  failure text,
+  counted_as text default 'lml_error',
+  holder text default null
+)
 returns void
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -1556,7 +1669,9 @@ begin
     leased_until = null,
     failure = fail_identity_batch.failure,
     closed_at = clock_timestamp()
-  where batch.batch_id = fail_identity_batch.batch_id and batch.closed_at is null
+  where batch.batch_id = fail_identity_batch.batch_id
+    and batch.closed_at is null
+    and (fail_identity_batch.holder is null or batch.holder = fail_identity_batch.holder)
   returning batch.run_id, cardinality(batch.library_ids) as asked
   into failed;
 
@@ -1581,10 +1696,10 @@ begin
 end;
 $$;
 
-revoke all on function identity_sync.fail_identity_batch(bigint, text, text) from public;
+revoke all on function identity_sync.fail_identity_batch(bigint, text, text, text) from public;
 
-comment on function identity_sync.fail_identity_batch(bigint, text, text) is
-  'Takes a batch, why it failed, and the key of rows_skipped that its rows count as (lml_error or writer_error); closes it as failed. Closed already: nothing happens.';
+comment on function identity_sync.fail_identity_batch(bigint, text, text, text) is
+  'Takes a batch, why it failed, and the key of rows_skipped that its rows count as (lml_error or writer_error), and who must hold it (NULL: anybody); closes it as failed. Closed already, or held by somebody else: nothing happens.';
 --! EndIncluded functions/fail_identity_batch.sql
 --! Included functions/close_identity_run.sql
 -- Ends a run when its last batch is closed, and says how it went: failed where a batch failed or more rows were refused
@@ -1721,9 +1836,9 @@ begin
   -- Claims wait for one another here too, so that no lease is freed under a claim's hands.
   perform pg_advisory_xact_lock(hashtext('identity_sync.claim_identity_batch'));
 
-  update identity_sync.batch
-  set state = 'open', holder = null, leased_until = null
-  where batch.closed_at is null and batch.leased_until < clock_timestamp();
+  perform identity_sync.reopen_identity_batch(orphan.batch_id)
+  from identity_sync.batch as orphan
+  where orphan.closed_at is null and orphan.leased_until < clock_timestamp();
 
   for open in
     select run.* from identity_sync.run where run.finished_at is null order by run.run_id
@@ -1994,7 +2109,7 @@ comment on function identity_sync.apply_identity_response(text, integer[], text,
 --! EndIncluded functions/apply_identity_response.sql
 --! Included functions/read_identity_answer.sql
 -- Reads an answer as it came off the wire. Where jsonb refuses the text (an escaped NUL, a lone surrogate, a number
--- beyond all bounds), the results it accepts are read and the others are set aside as text, each under its library_id.
+-- beyond all bounds), the results it accepts are read and the others are set aside as text, under their number.
 -- NULL says that the text is no JSON, or no answer of this shape.
 create or replace function identity_sync.read_identity_answer(body text)
 returns jsonb
@@ -2007,19 +2122,23 @@ begin
   if answer is null then
     return identity_sync.salvage_identity_answer(body);
   end if;
-  return case when identity_sync.identity_results(answer) is not null then answer end;
+  if identity_sync.identity_results(answer) is null then
+    return null;
+  end if;
+  -- What is set aside is ours to say, never LML's.
+  return case when jsonb_typeof(answer) = 'object' and answer ? 'set_aside' then answer - 'set_aside' else answer end;
 end;
 $$;
 
 revoke all on function identity_sync.read_identity_answer(text) from public;
 
 comment on function identity_sync.read_identity_answer(text) is
-  'Takes the text of an answer; returns it as jsonb with unreadable results set aside as {"library_id", "unreadable", "path", "fault"}, NULL where it is no answer.';
+  'Takes the text of an answer; returns it as jsonb, with unreadable results as text in set_aside, NULL where it is no answer.';
 --! EndIncluded functions/read_identity_answer.sql
 --! Included functions/salvage_identity_answer.sql
 -- Saves what can be saved of an answer that jsonb refuses as a whole: the type json takes the escapes that jsonb does
 -- not, once they are masked, and gives its elements verbatim. A result that holds a masked escape, or that jsonb refuses
--- by itself, comes back as {"library_id", "unreadable", "path", "fault"}; every other one as it is.
+-- by itself, is set aside: only its library_id is left in its place, and the rest stands in set_aside under its number.
 create or replace function identity_sync.salvage_identity_answer(body text)
 returns jsonb
 language plpgsql stable
@@ -2047,7 +2166,12 @@ begin
     document := masked::json;
     results := case json_typeof(document)
       when 'array' then document
-      when 'object' then coalesce(document -> 'results', json_build_array(document))
+      when 'object' then coalesce(
+        document -> 'results',
+        case
+          when document ->> 'library_id' is not null or document ->> 'kind' is not null then json_build_array(document)
+        end
+      )
     end;
     if coalesce(json_typeof(results), 'null') <> 'array' then
       return null;
@@ -2060,28 +2184,26 @@ begin
   return (
     select
       jsonb_build_object(
-        'results',
-        coalesce(
-          jsonb_agg(
-            case
-              when position(mark in listed.element::text) = 0
-              then coalesce(
-                identity_sync.jsonb_or_null(listed.element::text),
-                identity_sync.set_aside_result(listed.element::text, mark)
-              )
-              else identity_sync.set_aside_result(listed.element::text, mark)
-            end
-            order by listed.ordinal
-          ),
-          '[]'
-        ),
+        'results', coalesce(jsonb_agg(coalesce(read.verdict, aside.result - 'unreadable' - 'path' - 'fault') order by read.ordinal), '[]'),
+        'set_aside', coalesce(jsonb_object_agg(read.ordinal::text, aside.result) filter (where read.verdict is null), '{}'),
         'tracks_contract_version',
         case
           when json_typeof(document) = 'object'
           then identity_sync.jsonb_or_null((document -> 'tracks_contract_version')::text)
         end
       )
-    from json_array_elements(results) with ordinality as listed (element, ordinal)
+    from (
+      select
+        listed.ordinal,
+        listed.element::text as masked_result,
+        case
+          when position(mark in listed.element::text) = 0 then identity_sync.jsonb_or_null(listed.element::text)
+        end as verdict
+      from json_array_elements(results) with ordinality as listed (element, ordinal)
+    ) as read
+    left join lateral (
+      select identity_sync.set_aside_result(read.masked_result, mark) as result
+    ) as aside on read.verdict is null
   );
 end;
 $$;
@@ -2089,7 +2211,7 @@ $$;
 revoke all on function identity_sync.salvage_identity_answer(text) from public;
 
 comment on function identity_sync.salvage_identity_answer(text) is
-  'Takes the text of an answer that jsonb refuses; returns an answer whose unreadable results are set aside as text, NULL where the text is no JSON or no answer.';
+  'Takes the text of an answer that jsonb refuses; returns an answer whose unreadable results stand as text in set_aside, under their number, NULL where the text is no JSON or no answer.';
 --! EndIncluded functions/salvage_identity_answer.sql
 --! Included functions/set_aside_result.sql
 -- Wraps a result that jsonb does not take, so that it can be judged, refused and kept beside its neighbours: the text as
@@ -2211,6 +2333,7 @@ declare
     where named.id is not null
   );
   results constant jsonb := identity_sync.identity_results(response);
+  set_aside constant jsonb := case when jsonb_typeof(response) = 'object' then response -> 'set_aside' end;
   this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
   judged identity_sync.judged_verdict[];
   resolvable identity_sync.judged_verdict[];
@@ -2330,7 +2453,7 @@ begin
   );
 
   perform identity_sync.quarantine_verdicts(
-    outcomes, results, settled.refused, stated_origin, verified_at, strict_bands, this_settlement
+    outcomes, results, set_aside, settled.refused, stated_origin, verified_at, strict_bands, this_settlement
   );
 
   return report;
@@ -2403,7 +2526,7 @@ begin
         nullif(listed.entry -> 'confidence', 'null') as confidence,
         case
           when listed.entry -> 'confidence' between '0' and '1'
-          then round((listed.entry -> 'confidence')::numeric, 12)
+          then (listed.entry -> 'confidence')::numeric
         end as share
       from result
       cross join lateral jsonb_array_elements(result.legs) with ordinality as listed (entry, position)
@@ -2450,7 +2573,7 @@ begin
         )) as fine,
         array_agg(
           row(
-            banded.source, banded.external_id #>> '{}', banded.method, banded.share, not banded.in_band
+            banded.source, banded.external_id #>> '{}', banded.method, round(banded.share, 12)::real, not banded.in_band
           )::identity_sync.judged_source
           order by banded.position
         ) filter (where banded.share is not null) as named,
@@ -2640,9 +2763,9 @@ comment on function identity_sync.best_judged_sources(identity_sync.judged_sourc
 --! EndIncluded functions/best_judged_sources.sql
 --! Included functions/lock_identities.sql
 -- Makes sessions that apply verdicts for the same libraries wait for one another, in id order, so that they neither
--- deadlock nor lose a history row. The locks are advisory and end with the transaction. An id each, so that neighbouring
--- batches do not wait; but more than a thousand would crowd the lock table, and take one lock against everybody instead.
--- Called with NULL it takes that one, for a transaction that will apply answer after answer.
+-- deadlock nor lose a history row. The locks are advisory, end with the transaction, and are one an id, so that
+-- neighbouring batches do not wait. More than a thousand ids would crowd the lock table and take one lock against
+-- everybody instead, as does NULL, for a transaction that will apply answer after answer.
 create or replace function identity_sync.lock_identities(library_ids integer[])
 returns void
 language plpgsql volatile
@@ -2705,7 +2828,7 @@ declare
   refusal identity_sync.writer_refusal;
   settled identity_sync.settled_verdicts;
 begin
-  for attempt in 1..2 loop
+  for attempt in 1..3 loop
     begin
       return identity_sync.settle_identity_verdicts(verdicts, origin, verified_at, settlement_id);
     exception
@@ -2718,8 +2841,8 @@ begin
           refusal.message = message_text,
           refusal.constraint_name = constraint_name;
     end;
-    -- Another writer may have inserted the same row meanwhile: the second look finds it there.
-    exit when half > 0 or refusal.sqlstate <> '23505';
+    -- Another writer was there first, and is nobody's fault: another look sees what he left.
+    exit when refusal.sqlstate not in ('LS006', '23505');
   end loop;
 
   if half > 0 then
@@ -2758,9 +2881,9 @@ comment on function identity_sync.settle_or_bisect(identity_sync.judged_verdict[
 --! EndIncluded functions/settle_or_bisect.sql
 --! Included functions/settle_identity_verdicts.sql
 -- Writes judged verdicts: finds out what each would change, then issues one statement a kind of change, and none where
--- nothing changes. Columns of other writers are never named; what is changed or removed is kept as it was, the main row
--- in library_identity_history and a source row in superseded_source. It does all of it or raises, so its caller isolates
--- a culprit; called again with the same verdicts it moves nothing but last_verified_at.
+-- nothing changes. Columns of other writers are never named, what is changed or removed is kept as it was, and every
+-- statement must touch the very rows that were looked at. It does all of it or raises, so that its caller can isolate a
+-- culprit; called again with the same verdicts it moves nothing but last_verified_at.
 create or replace function identity_sync.settle_identity_verdicts(
   verdicts identity_sync.judged_verdict[],
   origin text,
@@ -2779,61 +2902,60 @@ declare
   settled identity_sync.settled_verdicts;
   fresh identity_sync.judged_verdict[];
   differing identity_sync.judged_verdict[];
-  differing_ids integer[];
+  differing_versions tid[];
+  confirmed_ids integer[];
+  confirmed_versions tid[];
   written identity_sync.judged_verdict[];
   changes identity_sync.source_change[];
+  touched integer;
 begin
-  -- Whoever else writes these rows takes no advisory lock. So what differs is locked and then looked at once more.
-  for look in 1..2 loop
+  select
+    array_agg(compared.verdict) filter (where compared.fate = 'insert'),
+    array_agg(compared.verdict) filter (where compared.fate = 'change'),
+    array_agg(compared.version) filter (where compared.fate = 'change'),
+    array_agg(compared.library_id)
+      filter (where compared.fate = 'confirm' and compared.last_verified_at < settle_identity_verdicts.verified_at),
+    array_agg(compared.version)
+      filter (where compared.fate = 'confirm' and compared.last_verified_at < settle_identity_verdicts.verified_at),
+    array_agg(compared.verdict) filter (where compared.fate in ('insert', 'change', 'confirm')),
+    coalesce(array_agg(compared.library_id) filter (where compared.fate = 'insert'), '{}'),
+    coalesce(array_agg(compared.library_id) filter (where compared.fate = 'change'), '{}'),
+    coalesce(array_agg(compared.library_id) filter (where compared.fate = 'confirm'), '{}'),
+    coalesce(array_agg(compared.library_id) filter (where compared.fate = 'hold'), '{}'),
+    coalesce(array_agg(compared.library_id) filter (where compared.fate = 'overtaken'), '{}')
+  into
+    fresh, differing, differing_versions, confirmed_ids, confirmed_versions, written,
+    settled.inserted, settled.changed, settled.unchanged, settled.manual_precedence, settled.stale_verdict
+  from (
     select
-      array_agg(compared.verdict) filter (where compared.fate = 'insert'),
-      array_agg(compared.verdict) filter (where compared.fate = 'change'),
-      array_agg(compared.verdict) filter (where compared.fate in ('insert', 'change', 'confirm')),
-      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'insert'), '{}'),
-      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'change'), '{}'),
-      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'confirm'), '{}'),
-      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'hold'), '{}'),
-      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'overtaken'), '{}')
-    into
-      fresh, differing, written,
-      settled.inserted, differing_ids, settled.unchanged, settled.manual_precedence, settled.stale_verdict
-    from (
-      select
-        verdict,
-        verdict.library_id,
-        case
-          when known.library_id is null then 'insert'
-          when not by_hand
-            and (
-              starts_with(known.notes, 'repair:')
-              or (known.method = 'manual' and known.notes is distinct from 'consumer:lml-bulk')
-            )
-          then 'hold'
-          when not by_hand and known.last_verified_at > settle_identity_verdicts.verified_at then 'overtaken'
-          when known.discogs_artist_id is distinct from verdict.discogs_artist_id
-            or known.musicbrainz_artist_id is distinct from verdict.musicbrainz_artist_id
-            or known.wikidata_qid is distinct from verdict.wikidata_qid
-            or known.spotify_id is distinct from verdict.spotify_id
-            or known.apple_music_id is distinct from verdict.apple_music_id
-            or known.bandcamp_id is distinct from verdict.bandcamp_id
-            or known.method is distinct from verdict.method
-            or known.confidence is distinct from verdict.confidence
-          then 'change'
-          else 'confirm'
-        end as fate
-      from unnest(verdicts) as verdict
-      left join wxyc_schema.library_identity as known on known.library_id = verdict.library_id
-      offset 0
-    ) as compared;
-
-    exit when differing is null;
-
-    perform
-    from wxyc_schema.library_identity as known
-    where known.library_id = any (differing_ids)
-    order by known.library_id
-    for update;
-  end loop;
+      verdict,
+      verdict.library_id,
+      known.ctid as version,
+      known.last_verified_at,
+      case
+        when known.library_id is null then 'insert'
+        when not by_hand
+          and (
+            starts_with(known.notes, 'repair:')
+            or (known.method = 'manual' and known.notes is distinct from 'consumer:lml-bulk')
+          )
+        then 'hold'
+        when not by_hand and known.last_verified_at > settle_identity_verdicts.verified_at then 'overtaken'
+        when known.discogs_artist_id is distinct from verdict.discogs_artist_id
+          or known.musicbrainz_artist_id is distinct from verdict.musicbrainz_artist_id
+          or known.wikidata_qid is distinct from verdict.wikidata_qid
+          or known.spotify_id is distinct from verdict.spotify_id
+          or known.apple_music_id is distinct from verdict.apple_music_id
+          or known.bandcamp_id is distinct from verdict.bandcamp_id
+          or known.method is distinct from verdict.method
+          or known.confidence is distinct from verdict.confidence
+        then 'change'
+        else 'confirm'
+      end as fate
+    from unnest(verdicts) as verdict
+    left join wxyc_schema.library_identity as known on known.library_id = verdict.library_id
+    offset 0
+  ) as compared;
 
   if fresh is not null then
     insert into wxyc_schema.library_identity (
@@ -2845,13 +2967,19 @@ begin
       verdict.spotify_id, verdict.apple_music_id, verdict.bandcamp_id,
       verdict.method, verdict.confidence, settle_identity_verdicts.verified_at, settle_identity_verdicts.origin
     from unnest(fresh) as verdict;
+    get diagnostics touched = row_count;
+    perform identity_sync.expect_rows('identities inserted', cardinality(fresh), touched);
   end if;
 
   if differing is not null then
     settled.history_ids := identity_sync.keep_identity_history(
-      differing_ids, reason, case when by_hand then 'repair' else 'verdict' end
+      settled.changed, reason, case when by_hand then 'repair' else 'verdict' end
+    );
+    perform identity_sync.expect_rows(
+      'identities kept in history', cardinality(differing), cardinality(settled.history_ids)
     );
 
+    -- "is true" keeps the comparison of versions a filter, which PostgreSQL repeats on a row that it had to wait for.
     update wxyc_schema.library_identity as known
     set
       discogs_artist_id = verdict.discogs_artist_id,
@@ -2864,15 +2992,22 @@ begin
       confidence = verdict.confidence,
       last_verified_at = settle_identity_verdicts.verified_at,
       notes = settle_identity_verdicts.origin
-    from unnest(differing) as verdict
-    where known.library_id = verdict.library_id;
+    from rows from (unnest(differing), unnest(differing_versions)) as verdict (
+      ordinal, library_id, outcome, discogs_artist_id, musicbrainz_artist_id, wikidata_qid, spotify_id, apple_music_id,
+      bandcamp_id, method, confidence, sources, null_confidence, duplicate, out_of_band, version
+    )
+    where known.library_id = verdict.library_id and (known.ctid = verdict.version) is true;
+    get diagnostics touched = row_count;
+    perform identity_sync.expect_rows('identities changed', cardinality(differing), touched);
   end if;
 
-  if settled.unchanged <> '{}' then
+  if confirmed_ids is not null then
     update wxyc_schema.library_identity as known
     set last_verified_at = settle_identity_verdicts.verified_at
-    where known.library_id = any (settled.unchanged)
-      and known.last_verified_at < settle_identity_verdicts.verified_at;
+    from unnest(confirmed_ids, confirmed_versions) as seen (library_id, version)
+    where known.library_id = seen.library_id and (known.ctid = seen.version) is true;
+    get diagnostics touched = row_count;
+    perform identity_sync.expect_rows('identities confirmed', cardinality(confirmed_ids), touched);
   end if;
 
   -- The source rows of everything written, beside what is there. A row of ours that the verdict no longer names goes;
@@ -2880,7 +3015,8 @@ begin
   select
     array_agg(
       row(
-        compared.library_id, compared.source, compared.external_id, compared.method, compared.confidence, compared.action
+        compared.library_id, compared.source, compared.external_id, compared.method, compared.confidence, compared.action,
+        compared.version
       )::identity_sync.source_change
     ) filter (where compared.action in ('inserted', 'changed', 'removed')),
     count(*) filter (where compared.action = 'inserted'),
@@ -2897,6 +3033,7 @@ begin
       named.external_id,
       named.method,
       named.confidence,
+      known.version,
       case
         when known.library_id is null then 'inserted'
         when named.library_id is null and (known.notes = 'consumer:lml-bulk' or starts_with(known.notes, 'repair:'))
@@ -2914,9 +3051,11 @@ begin
       cross join lateral unnest(verdict.sources) as judged
     ) as named
     full join (
-      select existing.library_id, existing.source, existing.external_id, existing.method, existing.confidence, existing.notes
+      select
+        existing.library_id, existing.source, existing.external_id, existing.method, existing.confidence, existing.notes,
+        existing.ctid as version
       from wxyc_schema.library_identity_source as existing
-      where existing.library_id = any (settled.inserted || differing_ids || settled.unchanged)
+      where existing.library_id = any (settled.inserted || settled.changed || settled.unchanged)
     ) as known on known.library_id = named.library_id and known.source = named.source
     offset 0
   ) as compared;
@@ -2932,15 +3071,20 @@ begin
     from unnest(changes) as change
     join wxyc_schema.library_identity_source as known
       on known.library_id = change.library_id and known.source = change.source
-    where change.action in ('changed', 'removed')
-    order by known.library_id, known.source
-    for update of known;
+    where change.action in ('changed', 'removed');
+    get diagnostics touched = row_count;
+    perform identity_sync.expect_rows('source rows kept', settled.source_changed + settled.source_removed, touched);
   end if;
 
   if settled.source_removed > 0 then
     delete from wxyc_schema.library_identity_source as known
     using unnest(changes) as change
-    where change.action = 'removed' and known.library_id = change.library_id and known.source = change.source;
+    where change.action = 'removed'
+      and known.library_id = change.library_id
+      and known.source = change.source
+      and (known.ctid = change.version) is true;
+    get diagnostics touched = row_count;
+    perform identity_sync.expect_rows('source rows removed', settled.source_removed, touched);
   end if;
 
   if settled.source_changed > 0 then
@@ -2952,7 +3096,12 @@ begin
       last_verified_at = settle_identity_verdicts.verified_at,
       notes = settle_identity_verdicts.origin
     from unnest(changes) as change
-    where change.action = 'changed' and known.library_id = change.library_id and known.source = change.source;
+    where change.action = 'changed'
+      and known.library_id = change.library_id
+      and known.source = change.source
+      and (known.ctid = change.version) is true;
+    get diagnostics touched = row_count;
+    perform identity_sync.expect_rows('source rows changed', settled.source_changed, touched);
   end if;
 
   if settled.source_inserted > 0 then
@@ -2964,21 +3113,22 @@ begin
       settle_identity_verdicts.verified_at, settle_identity_verdicts.origin
     from unnest(changes) as change
     where change.action = 'inserted';
+    get diagnostics touched = row_count;
+    perform identity_sync.expect_rows('source rows inserted', settled.source_inserted, touched);
 
     -- Undoing must know what was added to an identity that was there; of a new identity everything was.
-    if cardinality(differing_ids) + cardinality(settled.unchanged) > 0 then
+    if cardinality(settled.changed) + cardinality(settled.unchanged) > 0 then
       insert into identity_sync.superseded_source (settlement_id, library_id, source, action, superseded_reason)
       select settle_identity_verdicts.settlement_id, change.library_id, change.source, change.action, reason
       from unnest(changes) as change
       where change.action = 'inserted'
-        and change.library_id = any (differing_ids || settled.unchanged);
+        and change.library_id = any (settled.changed || settled.unchanged);
     end if;
   end if;
 
   -- A constraint that would speak only at the commit is heard here, where its culprit can still be found.
   set constraints all immediate;
 
-  settled.changed := differing_ids;
   settled.library_gone := '{}';
   settled.history_ids := coalesce(settled.history_ids, '{}');
   settled.refused := '{}';
@@ -2990,7 +3140,7 @@ revoke all on function identity_sync.settle_identity_verdicts(identity_sync.judg
 from public;
 
 comment on function identity_sync.settle_identity_verdicts(identity_sync.judged_verdict[], text, timestamptz, bigint) is
-  'Takes judged single_artist verdicts, whose libraries the caller has locked, with their origin, time and settlement; writes them and returns the ids by what became of them. Raises whatever the database refuses.';
+  'Takes judged single_artist verdicts, whose libraries the caller has locked, with their origin, time and settlement; writes them and returns the ids by what became of them. Raises whatever the database refuses, and LS006 where rows were changed meanwhile.';
 --! EndIncluded functions/settle_identity_verdicts.sql
 --! Included functions/keep_identity_history.sql
 -- Copies main rows, as they are, into library_identity_history, in id order, before somebody changes them.
@@ -3028,6 +3178,28 @@ revoke all on function identity_sync.keep_identity_history(integer[], text, text
 comment on function identity_sync.keep_identity_history(integer[], text, text) is
   'Takes library ids, why their main rows are about to change, and a category (verdict, repair, release, undo); returns the history rows written.';
 --! EndIncluded functions/keep_identity_history.sql
+--! Included functions/expect_rows.sql
+-- Holds a statement of the writer to the rows it was meant for: whoever else writes them takes no lock of ours, and a
+-- trigger may drop what is written without a word. Where the counts differ it raises LS006, and nothing of it stays.
+create or replace function identity_sync.expect_rows(what text, meant integer, touched integer)
+returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if touched <> meant then
+    raise exception using
+      errcode = 'LS006',
+      message = format('%s: %s of %s rows, somebody else or a trigger was in the way', what, touched, meant);
+  end if;
+end;
+$$;
+
+revoke all on function identity_sync.expect_rows(text, integer, integer) from public;
+
+comment on function identity_sync.expect_rows(text, integer, integer) is
+  'Takes what a statement did, the rows it was meant for and the rows it touched; raises LS006 where they differ.';
+--! EndIncluded functions/expect_rows.sql
 --! Included functions/mark_attempts.sql
 -- Leaves the durable mark of every answer that left no fresh identity, and lifts the mark of every library that got one.
 -- A mark that is newer than this answer stays, whichever way round the two arrive.
@@ -3154,6 +3326,7 @@ comment on function identity_sync.count_outcomes(
 create or replace function identity_sync.quarantine_verdicts(
   outcomes identity_sync.verdict_outcome[],
   results jsonb,
+  set_aside jsonb,
   refused identity_sync.writer_refusal[],
   origin text,
   verified_at timestamptz,
@@ -3182,6 +3355,7 @@ begin
       reached.library_id,
       reached.outcome,
       listed.verdict,
+      listed.aside,
       fault.path,
       fault.value,
       fault.reason,
@@ -3196,19 +3370,29 @@ begin
           and reached.outcome = 'lml_untrusted_library_id'
       ) as is_outranked
     from unnest(outcomes) as reached
-    cross join lateral (select results -> (reached.ordinal - 1) as verdict) as listed
+    cross join lateral (
+      select results -> (reached.ordinal - 1) as verdict, set_aside -> reached.ordinal::text as aside
+    ) as listed
     left join unnest(refused) as by_database
       on by_database.library_id = reached.library_id and reached.outcome = 'writer_error'
     cross join lateral (
       select
-        case reached.outcome
-          when 'invalid_verdict' then identity_sync.explain_refusal(listed.verdict, strict_bands)
-          when 'lml_untrusted_library_id' then row(
+        case
+          when reached.outcome = 'invalid_verdict' and listed.aside is not null then row(
+            listed.aside ->> 'path',
+            null,
+            format(
+              '%s holds text that PostgreSQL cannot store: %s',
+              coalesce(nullif(listed.aside ->> 'path', ''), 'the verdict'), listed.aside ->> 'fault'
+            )
+          )::identity_sync.refusal
+          when reached.outcome = 'invalid_verdict' then identity_sync.explain_refusal(listed.verdict, strict_bands)
+          when reached.outcome = 'lml_untrusted_library_id' then row(
             'library_id',
             to_jsonb(reached.library_id),
             format('library_id %s was not asked, or is named for the second time', reached.library_id)
           )::identity_sync.refusal
-          when 'writer_error' then row(
+          when reached.outcome = 'writer_error' then row(
             null, null, format('the database refused it: %s', by_database.message)
           )::identity_sync.refusal
         end as found
@@ -3235,8 +3419,8 @@ begin
       quarantine_verdicts.settlement_id, refusal.library_id, refusal.outcome,
       coalesce(refusal.reason, 'the verdict breaks the wire contract'),
       refusal.path, refusal.value, refusal.sqlstate, refusal.message, nullif(refusal.constraint_name, ''),
-      case when refusal.verdict ? 'unreadable' and not refusal.verdict ? 'kind' then null else refusal.verdict end,
-      case when refusal.verdict ? 'unreadable' and not refusal.verdict ? 'kind' then refusal.verdict ->> 'unreadable' end,
+      case when refusal.aside is null then refusal.verdict end,
+      refusal.aside ->> 'unreadable',
       quarantine_verdicts.origin, quarantine_verdicts.verified_at, quarantine_verdicts.strict_bands,
       case when refusal.is_outranked then clock_timestamp() end,
       case when refusal.is_outranked then 'nobody asked for it, and a refusal that can be replayed is open' end
@@ -3246,13 +3430,13 @@ end;
 $$;
 
 revoke all on function identity_sync.quarantine_verdicts(
-  identity_sync.verdict_outcome[], jsonb, identity_sync.writer_refusal[], text, timestamptz, boolean, bigint
+  identity_sync.verdict_outcome[], jsonb, jsonb, identity_sync.writer_refusal[], text, timestamptz, boolean, bigint
 ) from public;
 
 comment on function identity_sync.quarantine_verdicts(
-  identity_sync.verdict_outcome[], jsonb, identity_sync.writer_refusal[], text, timestamptz, boolean, bigint
+  identity_sync.verdict_outcome[], jsonb, jsonb, identity_sync.writer_refusal[], text, timestamptz, boolean, bigint
 ) is
-  'Takes the outcomes of a settlement, LML''s results, what the database refused, and the settlement''s origin, time and strictness; writes and closes quarantine entries.';
+  'Takes the outcomes of a settlement, LML''s results, those set aside by their number, what the database refused, and the settlement''s origin, time and strictness; writes and closes quarantine entries.';
 --! EndIncluded functions/quarantine_verdicts.sql
 --! Included functions/explain_refusal.sql
 -- Finds the words for a verdict that judge_identity_verdicts refused: the path of the first offending field, its value,
@@ -3272,14 +3456,6 @@ declare
   kind constant text := verdict ->> 'kind';
   fault record;
 begin
-  if verdict ? 'unreadable' and not verdict ? 'kind' then
-    return row(
-      verdict ->> 'path',
-      null,
-      coalesce(verdict ->> 'path', 'the verdict') || ' holds text that PostgreSQL cannot store: '
-        || coalesce(verdict ->> 'fault', 'it is not readable as jsonb')
-    )::identity_sync.refusal;
-  end if;
   if coalesce(jsonb_typeof(verdict), 'null') <> 'object' then
     return identity_sync.refuse('', verdict, 'an object');
   end if;

@@ -1,5 +1,5 @@
---! Previous: sha1:25f3ce0e36c4dd65d628a4600c6db2b7a9a262a7
---! Hash: sha1:10e55efcc06303112bf65bfe75836a554f370825
+--! Previous: sha1:ca0db8e747ee4e388016882a057e48f6cb22cd87
+--! Hash: sha1:9bd5b2759274c708457f80d2a0b259276dcdc50c
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

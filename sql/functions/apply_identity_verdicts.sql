@@ -21,6 +21,7 @@ declare
     where named.id is not null
   );
   results constant jsonb := identity_sync.identity_results(response);
+  set_aside constant jsonb := case when jsonb_typeof(response) = 'object' then response -> 'set_aside' end;
   this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
   judged identity_sync.judged_verdict[];
   resolvable identity_sync.judged_verdict[];
@@ -140,7 +141,7 @@ begin
   );
 
   perform identity_sync.quarantine_verdicts(
-    outcomes, results, settled.refused, stated_origin, verified_at, strict_bands, this_settlement
+    outcomes, results, set_aside, settled.refused, stated_origin, verified_at, strict_bands, this_settlement
   );
 
   return report;

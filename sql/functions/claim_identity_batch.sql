@@ -1,7 +1,7 @@
 -- Takes the next batch of a run for one caller, with a lease, unless as many calls as allowed are in flight already.
 -- The limit holds over all processes and runs of the database, since claims wait for one another and count leases here;
--- "answered" gives up the place in flight of the caller's last call, whose answer is still being settled. No row: the
--- lane has nothing to do any more, or is enlisted again for later. A row without a batch: ask again after wait_ms.
+-- "answered" gives up the place in flight of the caller's last call, whose answer is still being settled. No row tells the
+-- lane to end (it has nothing to do, or is enlisted again for later), a row without a batch to ask again after wait_ms.
 create or replace function identity_sync.claim_identity_batch(
   run_id bigint,
   holder text,
@@ -30,9 +30,9 @@ begin
     and batch.state = 'asked';
 
   -- What a dead process left behind is open again.
-  update identity_sync.batch
-  set state = 'open', holder = null, leased_until = null
-  where batch.closed_at is null and batch.leased_until < clock_timestamp();
+  perform identity_sync.reopen_identity_batch(orphan.batch_id)
+  from identity_sync.batch as orphan
+  where orphan.closed_at is null and orphan.leased_until < clock_timestamp();
 
   select run.*
   into this_run

@@ -15,14 +15,6 @@ declare
   kind constant text := verdict ->> 'kind';
   fault record;
 begin
-  if verdict ? 'unreadable' and not verdict ? 'kind' then
-    return row(
-      verdict ->> 'path',
-      null,
-      coalesce(verdict ->> 'path', 'the verdict') || ' holds text that PostgreSQL cannot store: '
-        || coalesce(verdict ->> 'fault', 'it is not readable as jsonb')
-    )::identity_sync.refusal;
-  end if;
   if coalesce(jsonb_typeof(verdict), 'null') <> 'object' then
     return identity_sync.refuse('', verdict, 'an object');
   end if;

@@ -1,6 +1,11 @@
 -- Gives a batch up: nothing is written for its rows and no mark is made, so that they are due in the next run.
 -- They are counted all the same, as lml_error where LML failed, or as writer_error where the database could not.
-create or replace function identity_sync.fail_identity_batch(batch_id bigint, failure text, counted_as text default 'lml_error')
+create or replace function identity_sync.fail_identity_batch(
+  batch_id bigint,
+  failure text,
+  counted_as text default 'lml_error',
+  holder text default null
+)
 returns void
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -15,7 +20,9 @@ begin
     leased_until = null,
     failure = fail_identity_batch.failure,
     closed_at = clock_timestamp()
-  where batch.batch_id = fail_identity_batch.batch_id and batch.closed_at is null
+  where batch.batch_id = fail_identity_batch.batch_id
+    and batch.closed_at is null
+    and (fail_identity_batch.holder is null or batch.holder = fail_identity_batch.holder)
   returning batch.run_id, cardinality(batch.library_ids) as asked
   into failed;
 
@@ -40,7 +47,7 @@ begin
 end;
 $$;
 
-revoke all on function identity_sync.fail_identity_batch(bigint, text, text) from public;
+revoke all on function identity_sync.fail_identity_batch(bigint, text, text, text) from public;
 
-comment on function identity_sync.fail_identity_batch(bigint, text, text) is
-  'Takes a batch, why it failed, and the key of rows_skipped that its rows count as (lml_error or writer_error); closes it as failed. Closed already: nothing happens.';
+comment on function identity_sync.fail_identity_batch(bigint, text, text, text) is
+  'Takes a batch, why it failed, and the key of rows_skipped that its rows count as (lml_error or writer_error), and who must hold it (NULL: anybody); closes it as failed. Closed already, or held by somebody else: nothing happens.';

@@ -5,11 +5,11 @@ returns void
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  update identity_sync.batch
-  set state = 'open', holder = null, leased_until = null
-  where batch.batch_id = give_back_identity_batch.batch_id
-    and batch.holder = give_back_identity_batch.holder
-    and batch.closed_at is null;
+  select identity_sync.reopen_identity_batch(held.batch_id)
+  from identity_sync.batch as held
+  where held.batch_id = give_back_identity_batch.batch_id
+    and held.holder = give_back_identity_batch.holder
+    and held.closed_at is null;
 $$;
 
 revoke all on function identity_sync.give_back_identity_batch(bigint, text) from public;

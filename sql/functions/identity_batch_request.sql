@@ -32,7 +32,7 @@ begin
       )
       || '],"include_tracks":true}'
     from wxyc_schema.library
-    where library.id = any (requested) and library.artist_name !~ '^\s*$'
+    where library.id = any (requested) and not identity_sync.is_blank(library.artist_name)
   );
 end;
 $$;

@@ -18,40 +18,9 @@ declare
   stale_before constant timestamptz := clock_timestamp() - make_interval(days => stale_days);
   retry_before constant timestamptz := clock_timestamp() - make_interval(days => unresolved_retry_days);
 begin
-  if scope is null or scope not in ('due', 'refresh', 'recheck', 'ids') then
-    raise exception using
-      errcode = 'LS001',
-      message = format('scope is %s', coalesce(quote_literal(scope), 'NULL')),
-      hint = 'Allowed: due, refresh, recheck, ids.';
-  end if;
-  if scope = 'ids' and ids is null then
-    raise exception using
-      errcode = 'LS001',
-      message = 'scope is ids, and ids is NULL',
-      hint = 'Name the library ids: ids => array[1, 2, 3].';
-  end if;
-  if stale_days is null or stale_days < 0 then
-    raise exception using
-      errcode = 'LS001',
-      message = format('stale_days is %s', coalesce(stale_days::text, 'NULL')),
-      hint = 'Allowed: 0 days and more.';
-  end if;
-  if unresolved_retry_days is null or unresolved_retry_days < 0 then
-    raise exception using
-      errcode = 'LS001',
-      message = format('unresolved_retry_days is %s', coalesce(unresolved_retry_days::text, 'NULL')),
-      hint = 'Allowed: 0 days and more.';
-  end if;
-  if partition_count is null or partition_count not between 1 and 1024
-    or partition_index is null or partition_index not between 0 and partition_count - 1
-  then
-    raise exception using
-      errcode = 'LS001',
-      message = format(
-        'partition is %s/%s', coalesce(partition_index::text, 'NULL'), coalesce(partition_count::text, 'NULL')
-      ),
-      hint = 'Allowed: 0 <= partition_index < partition_count <= 1024.';
-  end if;
+  perform identity_sync.check_selection(
+    scope, stale_days, unresolved_retry_days, partition_index, partition_count, ids
+  );
 
   return query
   select candidate.id, candidate.cohort
@@ -66,6 +35,7 @@ begin
         then 'va'
         else 'non_va'
       end as cohort,
+      library.artist_name,
       library.canonical_entity_id is not null as is_canonical,
       identity.last_verified_at,
       attempt.outcome as attempted,
@@ -75,7 +45,6 @@ begin
     left join identity_sync.attempt on attempt.library_id = library.id
     where library.id % partition_count = partition_index
       and (identity_candidates.ids is null or library.id = any (identity_candidates.ids))
-      and library.artist_name !~ '^\s*$'
   ) as candidate
   where case scope
     when 'ids' then true
@@ -94,7 +63,8 @@ begin
           true
         )
       )
-  end;
+  end
+    and not identity_sync.is_blank(candidate.artist_name);
 end;
 $$;
 

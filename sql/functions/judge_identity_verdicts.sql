@@ -58,7 +58,7 @@ begin
         nullif(listed.entry -> 'confidence', 'null') as confidence,
         case
           when listed.entry -> 'confidence' between '0' and '1'
-          then round((listed.entry -> 'confidence')::numeric, 12)
+          then (listed.entry -> 'confidence')::numeric
         end as share
       from result
       cross join lateral jsonb_array_elements(result.legs) with ordinality as listed (entry, position)
@@ -105,7 +105,7 @@ begin
         )) as fine,
         array_agg(
           row(
-            banded.source, banded.external_id #>> '{}', banded.method, banded.share, not banded.in_band
+            banded.source, banded.external_id #>> '{}', banded.method, round(banded.share, 12)::real, not banded.in_band
           )::identity_sync.judged_source
           order by banded.position
         ) filter (where banded.share is not null) as named,

@@ -1,7 +1,7 @@
 -- Makes sessions that apply verdicts for the same libraries wait for one another, in id order, so that they neither
--- deadlock nor lose a history row. The locks are advisory and end with the transaction. An id each, so that neighbouring
--- batches do not wait; but more than a thousand would crowd the lock table, and take one lock against everybody instead.
--- Called with NULL it takes that one, for a transaction that will apply answer after answer.
+-- deadlock nor lose a history row. The locks are advisory, end with the transaction, and are one an id, so that
+-- neighbouring batches do not wait. More than a thousand ids would crowd the lock table and take one lock against
+-- everybody instead, as does NULL, for a transaction that will apply answer after answer.
 create or replace function identity_sync.lock_identities(library_ids integer[])
 returns void
 language plpgsql volatile

@@ -34,6 +34,9 @@ declare
   planned_count integer;
   held_by_others integer[];
 begin
+  perform identity_sync.check_selection(
+    scope, stale_days, unresolved_retry_days, partition_index, partition_count, ids
+  );
   if batch_size is null or batch_size not between 1 and 1000 then
     raise exception using
       errcode = 'LS001',

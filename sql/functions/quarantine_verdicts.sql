@@ -4,6 +4,7 @@
 create or replace function identity_sync.quarantine_verdicts(
   outcomes identity_sync.verdict_outcome[],
   results jsonb,
+  set_aside jsonb,
   refused identity_sync.writer_refusal[],
   origin text,
   verified_at timestamptz,
@@ -32,6 +33,7 @@ begin
       reached.library_id,
       reached.outcome,
       listed.verdict,
+      listed.aside,
       fault.path,
       fault.value,
       fault.reason,
@@ -46,19 +48,29 @@ begin
           and reached.outcome = 'lml_untrusted_library_id'
       ) as is_outranked
     from unnest(outcomes) as reached
-    cross join lateral (select results -> (reached.ordinal - 1) as verdict) as listed
+    cross join lateral (
+      select results -> (reached.ordinal - 1) as verdict, set_aside -> reached.ordinal::text as aside
+    ) as listed
     left join unnest(refused) as by_database
       on by_database.library_id = reached.library_id and reached.outcome = 'writer_error'
     cross join lateral (
       select
-        case reached.outcome
-          when 'invalid_verdict' then identity_sync.explain_refusal(listed.verdict, strict_bands)
-          when 'lml_untrusted_library_id' then row(
+        case
+          when reached.outcome = 'invalid_verdict' and listed.aside is not null then row(
+            listed.aside ->> 'path',
+            null,
+            format(
+              '%s holds text that PostgreSQL cannot store: %s',
+              coalesce(nullif(listed.aside ->> 'path', ''), 'the verdict'), listed.aside ->> 'fault'
+            )
+          )::identity_sync.refusal
+          when reached.outcome = 'invalid_verdict' then identity_sync.explain_refusal(listed.verdict, strict_bands)
+          when reached.outcome = 'lml_untrusted_library_id' then row(
             'library_id',
             to_jsonb(reached.library_id),
             format('library_id %s was not asked, or is named for the second time', reached.library_id)
           )::identity_sync.refusal
-          when 'writer_error' then row(
+          when reached.outcome = 'writer_error' then row(
             null, null, format('the database refused it: %s', by_database.message)
           )::identity_sync.refusal
         end as found
@@ -85,8 +97,8 @@ begin
       quarantine_verdicts.settlement_id, refusal.library_id, refusal.outcome,
       coalesce(refusal.reason, 'the verdict breaks the wire contract'),
       refusal.path, refusal.value, refusal.sqlstate, refusal.message, nullif(refusal.constraint_name, ''),
-      case when refusal.verdict ? 'unreadable' and not refusal.verdict ? 'kind' then null else refusal.verdict end,
-      case when refusal.verdict ? 'unreadable' and not refusal.verdict ? 'kind' then refusal.verdict ->> 'unreadable' end,
+      case when refusal.aside is null then refusal.verdict end,
+      refusal.aside ->> 'unreadable',
       quarantine_verdicts.origin, quarantine_verdicts.verified_at, quarantine_verdicts.strict_bands,
       case when refusal.is_outranked then clock_timestamp() end,
       case when refusal.is_outranked then 'nobody asked for it, and a refusal that can be replayed is open' end
@@ -96,10 +108,10 @@ end;
 $$;
 
 revoke all on function identity_sync.quarantine_verdicts(
-  identity_sync.verdict_outcome[], jsonb, identity_sync.writer_refusal[], text, timestamptz, boolean, bigint
+  identity_sync.verdict_outcome[], jsonb, jsonb, identity_sync.writer_refusal[], text, timestamptz, boolean, bigint
 ) from public;
 
 comment on function identity_sync.quarantine_verdicts(
-  identity_sync.verdict_outcome[], jsonb, identity_sync.writer_refusal[], text, timestamptz, boolean, bigint
+  identity_sync.verdict_outcome[], jsonb, jsonb, identity_sync.writer_refusal[], text, timestamptz, boolean, bigint
 ) is
-  'Takes the outcomes of a settlement, LML''s results, what the database refused, and the settlement''s origin, time and strictness; writes and closes quarantine entries.';
+  'Takes the outcomes of a settlement, LML''s results, those set aside by their number, what the database refused, and the settlement''s origin, time and strictness; writes and closes quarantine entries.';

@@ -7,7 +7,8 @@ language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(
-    (report ->> 'scanned')::integer = asked + unasked
+    identity_sync.jsonb_shape(report) = identity_sync.jsonb_shape(identity_sync.empty_report())
+    and (report ->> 'scanned')::integer = asked + unasked
     and (report ->> 'scanned')::integer
       = (report ->> 'rows_resolved')::integer
         + (report ->> 'rows_resolved_compilation')::integer

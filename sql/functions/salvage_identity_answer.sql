@@ -1,6 +1,6 @@
 -- Saves what can be saved of an answer that jsonb refuses as a whole: the type json takes the escapes that jsonb does
 -- not, once they are masked, and gives its elements verbatim. A result that holds a masked escape, or that jsonb refuses
--- by itself, comes back as {"library_id", "unreadable", "path", "fault"}; every other one as it is.
+-- by itself, is set aside: only its library_id is left in its place, and the rest stands in set_aside under its number.
 create or replace function identity_sync.salvage_identity_answer(body text)
 returns jsonb
 language plpgsql stable
@@ -28,7 +28,12 @@ begin
     document := masked::json;
     results := case json_typeof(document)
       when 'array' then document
-      when 'object' then coalesce(document -> 'results', json_build_array(document))
+      when 'object' then coalesce(
+        document -> 'results',
+        case
+          when document ->> 'library_id' is not null or document ->> 'kind' is not null then json_build_array(document)
+        end
+      )
     end;
     if coalesce(json_typeof(results), 'null') <> 'array' then
       return null;
@@ -41,28 +46,26 @@ begin
   return (
     select
       jsonb_build_object(
-        'results',
-        coalesce(
-          jsonb_agg(
-            case
-              when position(mark in listed.element::text) = 0
-              then coalesce(
-                identity_sync.jsonb_or_null(listed.element::text),
-                identity_sync.set_aside_result(listed.element::text, mark)
-              )
-              else identity_sync.set_aside_result(listed.element::text, mark)
-            end
-            order by listed.ordinal
-          ),
-          '[]'
-        ),
+        'results', coalesce(jsonb_agg(coalesce(read.verdict, aside.result - 'unreadable' - 'path' - 'fault') order by read.ordinal), '[]'),
+        'set_aside', coalesce(jsonb_object_agg(read.ordinal::text, aside.result) filter (where read.verdict is null), '{}'),
         'tracks_contract_version',
         case
           when json_typeof(document) = 'object'
           then identity_sync.jsonb_or_null((document -> 'tracks_contract_version')::text)
         end
       )
-    from json_array_elements(results) with ordinality as listed (element, ordinal)
+    from (
+      select
+        listed.ordinal,
+        listed.element::text as masked_result,
+        case
+          when position(mark in listed.element::text) = 0 then identity_sync.jsonb_or_null(listed.element::text)
+        end as verdict
+      from json_array_elements(results) with ordinality as listed (element, ordinal)
+    ) as read
+    left join lateral (
+      select identity_sync.set_aside_result(read.masked_result, mark) as result
+    ) as aside on read.verdict is null
   );
 end;
 $$;
@@ -70,4 +73,4 @@ $$;
 revoke all on function identity_sync.salvage_identity_answer(text) from public;
 
 comment on function identity_sync.salvage_identity_answer(text) is
-  'Takes the text of an answer that jsonb refuses; returns an answer whose unreadable results are set aside as text, NULL where the text is no JSON or no answer.';
+  'Takes the text of an answer that jsonb refuses; returns an answer whose unreadable results stand as text in set_aside, under their number, NULL where the text is no JSON or no answer.';

@@ -1,7 +1,7 @@
--- Takes what came of a call and decides what becomes of its batch: an answer is judged and written, a passing fault is
--- tried again after a pause, a batch that LML refuses or chokes on is cut in two until the input at fault is alone, and
--- anything else fails the batch, whose rows stay due. A key that LML refuses stops every run. A caller whose lease was lost
--- meanwhile writes nothing. The table of faults is that of the wire contract.
+-- Takes what came of a call and decides what becomes of its batch, by the wire contract's table of faults: an answer is
+-- judged and written, a passing fault is tried again after a pause, a batch that LML refuses or chokes on is cut in two
+-- until the input at fault is alone, and anything else fails the batch, whose rows stay due. A key that LML refuses stops
+-- every run. A caller whose lease was lost meanwhile writes nothing.
 create or replace function identity_sync.settle_identity_batch(
   batch_id bigint,
   holder text,
@@ -73,7 +73,6 @@ begin
 
   elsif http_status in (401, 403) then
     outcome := 'failed';
-    perform identity_sync.fail_identity_batch(batch_id, reason);
     insert into identity_sync.planning_hold as hold (name, reason, run_id)
     values ('key_refused', settle_identity_batch.reason, this_batch.run_id)
     on conflict (name) do nothing;
@@ -84,6 +83,7 @@ begin
     )
     from identity_sync.run as open
     where open.finished_at is null;
+    perform identity_sync.fail_identity_batch(batch_id, reason);
 
   elsif http_status = 429 or (is_transient and retry_at is not null) then
     outcome := 'deferred';

@@ -1,7 +1,7 @@
 -- Writes judged verdicts: finds out what each would change, then issues one statement a kind of change, and none where
--- nothing changes. Columns of other writers are never named; what is changed or removed is kept as it was, the main row
--- in library_identity_history and a source row in superseded_source. It does all of it or raises, so its caller isolates
--- a culprit; called again with the same verdicts it moves nothing but last_verified_at.
+-- nothing changes. Columns of other writers are never named, what is changed or removed is kept as it was, and every
+-- statement must touch the very rows that were looked at. It does all of it or raises, so that its caller can isolate a
+-- culprit; called again with the same verdicts it moves nothing but last_verified_at.
 create or replace function identity_sync.settle_identity_verdicts(
   verdicts identity_sync.judged_verdict[],
   origin text,
@@ -20,61 +20,60 @@ declare
   settled identity_sync.settled_verdicts;
   fresh identity_sync.judged_verdict[];
   differing identity_sync.judged_verdict[];
-  differing_ids integer[];
+  differing_versions tid[];
+  confirmed_ids integer[];
+  confirmed_versions tid[];
   written identity_sync.judged_verdict[];
   changes identity_sync.source_change[];
+  touched integer;
 begin
-  -- Whoever else writes these rows takes no advisory lock. So what differs is locked and then looked at once more.
-  for look in 1..2 loop
+  select
+    array_agg(compared.verdict) filter (where compared.fate = 'insert'),
+    array_agg(compared.verdict) filter (where compared.fate = 'change'),
+    array_agg(compared.version) filter (where compared.fate = 'change'),
+    array_agg(compared.library_id)
+      filter (where compared.fate = 'confirm' and compared.last_verified_at < settle_identity_verdicts.verified_at),
+    array_agg(compared.version)
+      filter (where compared.fate = 'confirm' and compared.last_verified_at < settle_identity_verdicts.verified_at),
+    array_agg(compared.verdict) filter (where compared.fate in ('insert', 'change', 'confirm')),
+    coalesce(array_agg(compared.library_id) filter (where compared.fate = 'insert'), '{}'),
+    coalesce(array_agg(compared.library_id) filter (where compared.fate = 'change'), '{}'),
+    coalesce(array_agg(compared.library_id) filter (where compared.fate = 'confirm'), '{}'),
+    coalesce(array_agg(compared.library_id) filter (where compared.fate = 'hold'), '{}'),
+    coalesce(array_agg(compared.library_id) filter (where compared.fate = 'overtaken'), '{}')
+  into
+    fresh, differing, differing_versions, confirmed_ids, confirmed_versions, written,
+    settled.inserted, settled.changed, settled.unchanged, settled.manual_precedence, settled.stale_verdict
+  from (
     select
-      array_agg(compared.verdict) filter (where compared.fate = 'insert'),
-      array_agg(compared.verdict) filter (where compared.fate = 'change'),
-      array_agg(compared.verdict) filter (where compared.fate in ('insert', 'change', 'confirm')),
-      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'insert'), '{}'),
-      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'change'), '{}'),
-      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'confirm'), '{}'),
-      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'hold'), '{}'),
-      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'overtaken'), '{}')
-    into
-      fresh, differing, written,
-      settled.inserted, differing_ids, settled.unchanged, settled.manual_precedence, settled.stale_verdict
-    from (
-      select
-        verdict,
-        verdict.library_id,
-        case
-          when known.library_id is null then 'insert'
-          when not by_hand
-            and (
-              starts_with(known.notes, 'repair:')
-              or (known.method = 'manual' and known.notes is distinct from 'consumer:lml-bulk')
-            )
-          then 'hold'
-          when not by_hand and known.last_verified_at > settle_identity_verdicts.verified_at then 'overtaken'
-          when known.discogs_artist_id is distinct from verdict.discogs_artist_id
-            or known.musicbrainz_artist_id is distinct from verdict.musicbrainz_artist_id
-            or known.wikidata_qid is distinct from verdict.wikidata_qid
-            or known.spotify_id is distinct from verdict.spotify_id
-            or known.apple_music_id is distinct from verdict.apple_music_id
-            or known.bandcamp_id is distinct from verdict.bandcamp_id
-            or known.method is distinct from verdict.method
-            or known.confidence is distinct from verdict.confidence
-          then 'change'
-          else 'confirm'
-        end as fate
-      from unnest(verdicts) as verdict
-      left join wxyc_schema.library_identity as known on known.library_id = verdict.library_id
-      offset 0
-    ) as compared;
-
-    exit when differing is null;
-
-    perform
-    from wxyc_schema.library_identity as known
-    where known.library_id = any (differing_ids)
-    order by known.library_id
-    for update;
-  end loop;
+      verdict,
+      verdict.library_id,
+      known.ctid as version,
+      known.last_verified_at,
+      case
+        when known.library_id is null then 'insert'
+        when not by_hand
+          and (
+            starts_with(known.notes, 'repair:')
+            or (known.method = 'manual' and known.notes is distinct from 'consumer:lml-bulk')
+          )
+        then 'hold'
+        when not by_hand and known.last_verified_at > settle_identity_verdicts.verified_at then 'overtaken'
+        when known.discogs_artist_id is distinct from verdict.discogs_artist_id
+          or known.musicbrainz_artist_id is distinct from verdict.musicbrainz_artist_id
+          or known.wikidata_qid is distinct from verdict.wikidata_qid
+          or known.spotify_id is distinct from verdict.spotify_id
+          or known.apple_music_id is distinct from verdict.apple_music_id
+          or known.bandcamp_id is distinct from verdict.bandcamp_id
+          or known.method is distinct from verdict.method
+          or known.confidence is distinct from verdict.confidence
+        then 'change'
+        else 'confirm'
+      end as fate
+    from unnest(verdicts) as verdict
+    left join wxyc_schema.library_identity as known on known.library_id = verdict.library_id
+    offset 0
+  ) as compared;
 
   if fresh is not null then
     insert into wxyc_schema.library_identity (
@@ -86,13 +85,19 @@ begin
       verdict.spotify_id, verdict.apple_music_id, verdict.bandcamp_id,
       verdict.method, verdict.confidence, settle_identity_verdicts.verified_at, settle_identity_verdicts.origin
     from unnest(fresh) as verdict;
+    get diagnostics touched = row_count;
+    perform identity_sync.expect_rows('identities inserted', cardinality(fresh), touched);
   end if;
 
   if differing is not null then
     settled.history_ids := identity_sync.keep_identity_history(
-      differing_ids, reason, case when by_hand then 'repair' else 'verdict' end
+      settled.changed, reason, case when by_hand then 'repair' else 'verdict' end
+    );
+    perform identity_sync.expect_rows(
+      'identities kept in history', cardinality(differing), cardinality(settled.history_ids)
     );
 
+    -- "is true" keeps the comparison of versions a filter, which PostgreSQL repeats on a row that it had to wait for.
     update wxyc_schema.library_identity as known
     set
       discogs_artist_id = verdict.discogs_artist_id,
@@ -105,15 +110,22 @@ begin
       confidence = verdict.confidence,
       last_verified_at = settle_identity_verdicts.verified_at,
       notes = settle_identity_verdicts.origin
-    from unnest(differing) as verdict
-    where known.library_id = verdict.library_id;
+    from rows from (unnest(differing), unnest(differing_versions)) as verdict (
+      ordinal, library_id, outcome, discogs_artist_id, musicbrainz_artist_id, wikidata_qid, spotify_id, apple_music_id,
+      bandcamp_id, method, confidence, sources, null_confidence, duplicate, out_of_band, version
+    )
+    where known.library_id = verdict.library_id and (known.ctid = verdict.version) is true;
+    get diagnostics touched = row_count;
+    perform identity_sync.expect_rows('identities changed', cardinality(differing), touched);
   end if;
 
-  if settled.unchanged <> '{}' then
+  if confirmed_ids is not null then
     update wxyc_schema.library_identity as known
     set last_verified_at = settle_identity_verdicts.verified_at
-    where known.library_id = any (settled.unchanged)
-      and known.last_verified_at < settle_identity_verdicts.verified_at;
+    from unnest(confirmed_ids, confirmed_versions) as seen (library_id, version)
+    where known.library_id = seen.library_id and (known.ctid = seen.version) is true;
+    get diagnostics touched = row_count;
+    perform identity_sync.expect_rows('identities confirmed', cardinality(confirmed_ids), touched);
   end if;
 
   -- The source rows of everything written, beside what is there. A row of ours that the verdict no longer names goes;
@@ -121,7 +133,8 @@ begin
   select
     array_agg(
       row(
-        compared.library_id, compared.source, compared.external_id, compared.method, compared.confidence, compared.action
+        compared.library_id, compared.source, compared.external_id, compared.method, compared.confidence, compared.action,
+        compared.version
       )::identity_sync.source_change
     ) filter (where compared.action in ('inserted', 'changed', 'removed')),
     count(*) filter (where compared.action = 'inserted'),
@@ -138,6 +151,7 @@ begin
       named.external_id,
       named.method,
       named.confidence,
+      known.version,
       case
         when known.library_id is null then 'inserted'
         when named.library_id is null and (known.notes = 'consumer:lml-bulk' or starts_with(known.notes, 'repair:'))
@@ -155,9 +169,11 @@ begin
       cross join lateral unnest(verdict.sources) as judged
     ) as named
     full join (
-      select existing.library_id, existing.source, existing.external_id, existing.method, existing.confidence, existing.notes
+      select
+        existing.library_id, existing.source, existing.external_id, existing.method, existing.confidence, existing.notes,
+        existing.ctid as version
       from wxyc_schema.library_identity_source as existing
-      where existing.library_id = any (settled.inserted || differing_ids || settled.unchanged)
+      where existing.library_id = any (settled.inserted || settled.changed || settled.unchanged)
     ) as known on known.library_id = named.library_id and known.source = named.source
     offset 0
   ) as compared;
@@ -173,15 +189,20 @@ begin
     from unnest(changes) as change
     join wxyc_schema.library_identity_source as known
       on known.library_id = change.library_id and known.source = change.source
-    where change.action in ('changed', 'removed')
-    order by known.library_id, known.source
-    for update of known;
+    where change.action in ('changed', 'removed');
+    get diagnostics touched = row_count;
+    perform identity_sync.expect_rows('source rows kept', settled.source_changed + settled.source_removed, touched);
   end if;
 
   if settled.source_removed > 0 then
     delete from wxyc_schema.library_identity_source as known
     using unnest(changes) as change
-    where change.action = 'removed' and known.library_id = change.library_id and known.source = change.source;
+    where change.action = 'removed'
+      and known.library_id = change.library_id
+      and known.source = change.source
+      and (known.ctid = change.version) is true;
+    get diagnostics touched = row_count;
+    perform identity_sync.expect_rows('source rows removed', settled.source_removed, touched);
   end if;
 
   if settled.source_changed > 0 then
@@ -193,7 +214,12 @@ begin
       last_verified_at = settle_identity_verdicts.verified_at,
       notes = settle_identity_verdicts.origin
     from unnest(changes) as change
-    where change.action = 'changed' and known.library_id = change.library_id and known.source = change.source;
+    where change.action = 'changed'
+      and known.library_id = change.library_id
+      and known.source = change.source
+      and (known.ctid = change.version) is true;
+    get diagnostics touched = row_count;
+    perform identity_sync.expect_rows('source rows changed', settled.source_changed, touched);
   end if;
 
   if settled.source_inserted > 0 then
@@ -205,21 +231,22 @@ begin
       settle_identity_verdicts.verified_at, settle_identity_verdicts.origin
     from unnest(changes) as change
     where change.action = 'inserted';
+    get diagnostics touched = row_count;
+    perform identity_sync.expect_rows('source rows inserted', settled.source_inserted, touched);
 
     -- Undoing must know what was added to an identity that was there; of a new identity everything was.
-    if cardinality(differing_ids) + cardinality(settled.unchanged) > 0 then
+    if cardinality(settled.changed) + cardinality(settled.unchanged) > 0 then
       insert into identity_sync.superseded_source (settlement_id, library_id, source, action, superseded_reason)
       select settle_identity_verdicts.settlement_id, change.library_id, change.source, change.action, reason
       from unnest(changes) as change
       where change.action = 'inserted'
-        and change.library_id = any (differing_ids || settled.unchanged);
+        and change.library_id = any (settled.changed || settled.unchanged);
     end if;
   end if;
 
   -- A constraint that would speak only at the commit is heard here, where its culprit can still be found.
   set constraints all immediate;
 
-  settled.changed := differing_ids;
   settled.library_gone := '{}';
   settled.history_ids := coalesce(settled.history_ids, '{}');
   settled.refused := '{}';
@@ -231,4 +258,4 @@ revoke all on function identity_sync.settle_identity_verdicts(identity_sync.judg
 from public;
 
 comment on function identity_sync.settle_identity_verdicts(identity_sync.judged_verdict[], text, timestamptz, bigint) is
-  'Takes judged single_artist verdicts, whose libraries the caller has locked, with their origin, time and settlement; writes them and returns the ids by what became of them. Raises whatever the database refuses.';
+  'Takes judged single_artist verdicts, whose libraries the caller has locked, with their origin, time and settlement; writes them and returns the ids by what became of them. Raises whatever the database refuses, and LS006 where rows were changed meanwhile.';

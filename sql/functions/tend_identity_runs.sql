@@ -12,9 +12,9 @@ begin
   -- Claims wait for one another here too, so that no lease is freed under a claim's hands.
   perform pg_advisory_xact_lock(hashtext('identity_sync.claim_identity_batch'));
 
-  update identity_sync.batch
-  set state = 'open', holder = null, leased_until = null
-  where batch.closed_at is null and batch.leased_until < clock_timestamp();
+  perform identity_sync.reopen_identity_batch(orphan.batch_id)
+  from identity_sync.batch as orphan
+  where orphan.closed_at is null and orphan.leased_until < clock_timestamp();
 
   for open in
     select run.* from identity_sync.run where run.finished_at is null order by run.run_id
