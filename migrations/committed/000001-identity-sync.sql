@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:ca0db8e747ee4e388016882a057e48f6cb22cd87
+--! Hash: sha1:de6071788768ea90041fdbd1131eea5d118886b7
 --! Message: identity sync
 
 -- The station's identity tables: production has them, with rows in them, and they are left as they are; everywhere else
@@ -2475,24 +2475,65 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
+declare
+  methods constant text[] := array[
+    'exact_match', 'cross_source_agreement', 'name_variation', 'alias_match', 'trigram', 'member_group', 'llm', 'manual'
+  ];
+  judged identity_sync.judged_verdict[];
+  has_repeated boolean;
+  answered_count integer;
 begin
-  return (
-    -- Each "offset 0" is a fence: without it the planner repeats an expression wherever its column is used.
-    with result as (
-      select
-        listed.ordinal,
-        field.*,
-        -- 7.0 is the integer seven, 7.5 is none, and 1e400 must not reach the cast.
+  -- Each "offset 0" is a fence: without it the planner repeats an expression wherever its column is used.
+  select
+    array_agg(
+      row(
+        field.ordinal,
+        field.id,
         case
-          when field.library_id between '-2147483648' and '2147483647'
-            and trunc(field.library_id::numeric) = field.library_id::numeric
-          then field.library_id::integer
-        end as id,
-        case
-          when field.confidence between '0' and '1' then round(field.confidence::numeric, 12)::real
-        end as composed,
-        case when jsonb_typeof(field.provenance) = 'array' then field.provenance end as legs
-      from jsonb_array_elements(judge_identity_verdicts.results) with ordinality as listed (verdict, ordinal)
+          when field.id is null then 'invalid_verdict'
+          when requested is not null and asked.id is null then 'lml_untrusted_library_id'
+          when library.id is null then 'library_gone'
+          when not judged_fine.fine then 'invalid_verdict'
+          when field.kind = 'single_artist' then 'resolved'
+          else field.kind
+        end,
+        case when judged_fine.fine then main.discogs_artist_id::integer end,
+        main.musicbrainz_artist_id,
+        main.wikidata_qid,
+        main.spotify_id,
+        main.apple_music_id,
+        main.bandcamp_id,
+        field.method,
+        field.composed,
+        kept.sources,
+        provenance.null_confidence,
+        kept.duplicate,
+        kept.out_of_band
+      )::identity_sync.judged_verdict
+    ),
+    count(field.id) > count(distinct field.id),
+    count(distinct asked.id)
+  into judged, has_repeated, answered_count
+  from (
+    select
+      raw.ordinal,
+      -- 7.0 is the integer seven, 7.5 is none, and 1e400 must not reach the cast.
+      case
+        when raw.library_id between '-2147483648' and '2147483647'
+          and trunc(raw.library_id::numeric) = raw.library_id::numeric
+        then raw.library_id::integer
+      end as id,
+      raw.kind,
+      raw.main,
+      raw.method,
+      raw.confidence,
+      case when raw.confidence between '0' and '1' then round(raw.confidence::numeric, 12)::real end as composed,
+      case when jsonb_typeof(raw.provenance) = 'array' then raw.provenance end as legs,
+      coalesce(jsonb_typeof(raw.tracks_attempted) = 'boolean', true)
+        and coalesce(jsonb_typeof(raw.tracks) = 'array', true) as tracks_fine
+    from (
+      select listed.ordinal, field.*
+      from jsonb_array_elements(results) with ordinality as listed (verdict, ordinal)
       cross join lateral jsonb_to_record(
         case when jsonb_typeof(listed.verdict) = 'object' then listed.verdict else '{}' end
       ) as field (
@@ -2506,215 +2547,162 @@ begin
         tracks jsonb
       )
       offset 0
-    ),
-    leg as (
-      select
-        result.ordinal,
-        listed.position,
-        listed.entry ->> 'method' as method,
-        listed.entry ->> 'source' as source,
-        -- A bit a source: their sum differs from their union exactly where one source is named twice.
-        case listed.entry ->> 'source'
-          when 'discogs' then 1
-          when 'musicbrainz' then 2
-          when 'wikidata' then 4
-          when 'spotify' then 8
-          when 'apple_music' then 16
-          when 'bandcamp' then 32
-        end as source_bit,
-        nullif(listed.entry -> 'external_id', 'null') as external_id,
-        nullif(listed.entry -> 'confidence', 'null') as confidence,
-        case
-          when listed.entry -> 'confidence' between '0' and '1'
-          then (listed.entry -> 'confidence')::numeric
-        end as share
-      from result
-      cross join lateral jsonb_array_elements(result.legs) with ordinality as listed (entry, position)
-      offset 0
-    ),
-    banded as (
+    ) as raw
+    offset 0
+  ) as field
+  cross join lateral (
+    select
+      raw.discogs_artist_id,
+      raw.musicbrainz_artist_id #>> '{}' as musicbrainz_artist_id,
+      raw.wikidata_qid #>> '{}' as wikidata_qid,
+      raw.spotify_artist_id #>> '{}' as spotify_id,
+      raw.apple_music_artist_id #>> '{}' as apple_music_id,
+      raw.bandcamp_id #>> '{}' as bandcamp_id,
+      case
+        when raw.discogs_artist_id is null then true
+        when raw.discogs_artist_id between '1' and '2147483647'
+        then trunc(raw.discogs_artist_id::numeric) = raw.discogs_artist_id::numeric
+        else false
+      end
+        and coalesce(jsonb_typeof(raw.musicbrainz_artist_id) = 'string', true)
+        and coalesce(jsonb_typeof(raw.wikidata_qid) = 'string', true)
+        and coalesce(jsonb_typeof(raw.spotify_artist_id) = 'string', true)
+        and coalesce(jsonb_typeof(raw.apple_music_artist_id) = 'string', true)
+        and coalesce(jsonb_typeof(raw.bandcamp_id) = 'string', true) as types_fine
+    from jsonb_to_record(case when jsonb_typeof(field.main) = 'object' then field.main else '{}' end) as raw (
+      discogs_artist_id jsonb,
+      musicbrainz_artist_id jsonb,
+      wikidata_qid jsonb,
+      spotify_artist_id jsonb,
+      apple_music_artist_id jsonb,
+      bandcamp_id jsonb
+    )
+    offset 0
+  ) as main
+  cross join lateral (
+    select
+      bool_and(coalesce(
+        banded.source_bit is not null
+          and case
+            when banded.in_band is not null
+            then banded.external_type = 'string' and char_length(banded.external_id) between 1 and 512
+            when banded.confidence_type = 'null'
+            then banded.external_type = 'null' and coalesce(banded.method = any (methods), true)
+          end,
+        false
+      )) as fine,
+      array_agg(
+        row(
+          banded.source, banded.external_id, banded.method, round(banded.share, 12)::real, not banded.in_band
+        )::identity_sync.judged_source
+      ) filter (where banded.share is not null) as named,
+      sum(banded.source_bit) filter (where banded.share is not null)
+        <> bit_or(banded.source_bit) filter (where banded.share is not null) as has_duplicate,
+      count(*) filter (where banded.confidence_type = 'null') as null_confidence,
+      count(*) filter (where not banded.in_band) as out_of_band
+    from (
       select
         leg.*,
         -- The wire's bands, with a tolerance of 0.00001, since confidences are float4 on the other side.
+        -- An unknown method, or no proper confidence, is in no band and out of none.
         case leg.method
-          when 'manual' then leg.share >= 0.99999
-          when 'cross_source_agreement' then true
           when 'exact_match' then leg.share >= 0.99999
+          when 'cross_source_agreement' then leg.share >= 0
           when 'name_variation' then leg.share between 0.89999 and 0.99001
-          when 'member_group' then leg.share between 0.79999 and 0.89001
           when 'alias_match' then leg.share between 0.74999 and 0.84001
           when 'trigram' then leg.share >= 0.69999
+          when 'member_group' then leg.share between 0.79999 and 0.89001
           when 'llm' then leg.share between 0.59999 and 0.79001
+          when 'manual' then leg.share >= 0.99999
         end as in_band
-      from leg
+      from (
+        select
+          raw.source,
+          raw.method,
+          -- A bit a source: their sum differs from their union exactly where one source is named twice.
+          case raw.source
+            when 'discogs' then 1
+            when 'musicbrainz' then 2
+            when 'wikidata' then 4
+            when 'spotify' then 8
+            when 'apple_music' then 16
+            when 'bandcamp' then 32
+          end as source_bit,
+          raw.external_id #>> '{}' as external_id,
+          coalesce(jsonb_typeof(raw.external_id), 'null') as external_type,
+          coalesce(jsonb_typeof(raw.confidence), 'null') as confidence_type,
+          case when raw.confidence between '0' and '1' then raw.confidence::numeric end as share
+        from (
+          select
+            listed.entry ->> 'source' as source,
+            listed.entry ->> 'method' as method,
+            listed.entry -> 'external_id' as external_id,
+            listed.entry -> 'confidence' as confidence
+          from jsonb_array_elements(field.legs) as listed (entry)
+          offset 0
+        ) as raw
+        offset 0
+      ) as leg
       offset 0
-    ),
-    provenance as (
+    ) as banded
+  ) as provenance
+  cross join lateral (
+    select
+      best.sources,
+      case when provenance.has_duplicate then cardinality(provenance.named) - cardinality(best.sources) else 0 end
+        as duplicate,
+      case
+        when provenance.has_duplicate
+        then (select count(*) from unnest(best.sources) as source where source.out_of_band)
+        else provenance.out_of_band
+      end as out_of_band
+    from (
       select
-        banded.ordinal,
-        bool_and(coalesce(
-          banded.source_bit is not null
-          and case
-            when banded.confidence is null
-            then banded.external_id is null
-              and (
-                banded.method is null
-                or banded.method in (
-                  'manual', 'cross_source_agreement', 'exact_match', 'name_variation',
-                  'member_group', 'alias_match', 'trigram', 'llm'
-                )
-              )
-            else banded.in_band is not null
-              and banded.share is not null
-              and jsonb_typeof(banded.external_id) = 'string'
-              and char_length(banded.external_id #>> '{}') between 1 and 512
-          end,
-          false
-        )) as fine,
-        array_agg(
-          row(
-            banded.source, banded.external_id #>> '{}', banded.method, round(banded.share, 12)::real, not banded.in_band
-          )::identity_sync.judged_source
-          order by banded.position
-        ) filter (where banded.share is not null) as named,
-        sum(banded.source_bit) filter (where banded.share is not null)
-          <> bit_or(banded.source_bit) filter (where banded.share is not null) as has_duplicate,
-        count(*) filter (where banded.confidence is null) as null_confidence,
-        count(*) filter (where not banded.in_band) as out_of_band
-      from banded
-      group by banded.ordinal
-      offset 0
-    ),
-    deduplicated as (
-      select
-        provenance.ordinal,
-        provenance.fine,
-        provenance.null_confidence,
-        provenance.named,
-        provenance.out_of_band,
         case
           when provenance.fine and provenance.has_duplicate
           then identity_sync.best_judged_sources(provenance.named)
           else provenance.named
-        end as sources,
-        coalesce(provenance.fine and provenance.has_duplicate, false) as has_duplicate
-      from provenance
+        end as sources
       offset 0
-    ),
-    verdict as (
-      select
-        result.ordinal,
-        result.id,
-        result.kind,
-        result.composed,
-        result.method,
-        row_number() over (partition by result.id order by result.ordinal) > 1 as repeated,
-        provenance.sources,
-        coalesce(provenance.null_confidence, 0) as null_confidence,
-        case
-          when provenance.has_duplicate then cardinality(provenance.named) - cardinality(provenance.sources)
-          else 0
-        end as duplicate,
-        case
-          when provenance.has_duplicate
-          then (select count(*) from unnest(provenance.sources) as source where source.out_of_band)
-          else coalesce(provenance.out_of_band, 0)
-        end as out_of_band,
-        main.*,
-        coalesce(
-        result.legs is not null
-        and coalesce(provenance.fine, true)
-        and coalesce(jsonb_typeof(result.tracks_attempted) = 'boolean', true)
-        and coalesce(jsonb_typeof(result.tracks) = 'array', true)
-        and (result.confidence is null or result.composed is not null)
-        and case
-          when result.kind = 'single_artist'
-          then result.composed is not null
-            and result.method in (
-              'manual', 'cross_source_agreement', 'exact_match', 'name_variation',
-              'member_group', 'alias_match', 'trigram', 'llm'
-            )
-            and jsonb_typeof(result.main) = 'object'
-            and case
-              when main.discogs_artist_id is null then true
-              when main.discogs_artist_id between '1' and '2147483647'
-              then trunc(main.discogs_artist_id::numeric) = main.discogs_artist_id::numeric
-              else false
-            end
-            and coalesce(jsonb_typeof(main.musicbrainz_artist_id) = 'string', true)
-            and coalesce(jsonb_typeof(main.wikidata_qid) = 'string', true)
-            and coalesce(jsonb_typeof(main.spotify_artist_id) = 'string', true)
-            and coalesce(jsonb_typeof(main.apple_music_artist_id) = 'string', true)
-            and coalesce(jsonb_typeof(main.bandcamp_id) = 'string', true)
-            and coalesce(char_length(main.musicbrainz_artist_id #>> '{}') between 1 and 512, true)
-            and coalesce(char_length(main.wikidata_qid #>> '{}') between 1 and 512, true)
-            and coalesce(char_length(main.spotify_artist_id #>> '{}') between 1 and 512, true)
-            and coalesce(char_length(main.apple_music_artist_id #>> '{}') between 1 and 512, true)
-            and coalesce(char_length(main.bandcamp_id #>> '{}') between 1 and 512, true)
-            and not (judge_identity_verdicts.strict_bands and coalesce(provenance.out_of_band, 0) > 0)
-          when result.kind = 'compilation'
-          then result.main is null
-            and coalesce(
-              result.method in (
-                'manual', 'cross_source_agreement', 'exact_match', 'name_variation',
-                'member_group', 'alias_match', 'trigram', 'llm'
-              ),
-              true
-            )
-          when result.kind = 'unresolved' then result.main is null and result.method is null
-          else false
-        end,
-        false
-        ) as fine
-      from result
-      left join deduplicated as provenance on provenance.ordinal = result.ordinal
-      cross join lateral jsonb_to_record(
-        case when jsonb_typeof(result.main) = 'object' then result.main else '{}' end
-      ) as main (
-        discogs_artist_id jsonb,
-        musicbrainz_artist_id jsonb,
-        wikidata_qid jsonb,
-        spotify_artist_id jsonb,
-        apple_music_artist_id jsonb,
-        bandcamp_id jsonb
-      )
-      offset 0
-    ),
-    asked as (
-      select unnest(judge_identity_verdicts.requested) as id
-    )
-    select array_agg(judged.verdict)
-    from (
-      select
-        row(
-          verdict.ordinal,
-          verdict.id,
-          case
-            when verdict.id is null then 'invalid_verdict'
-            when verdict.repeated then 'lml_untrusted_library_id'
-            when judge_identity_verdicts.requested is not null and asked.id is null then 'lml_untrusted_library_id'
-            when library.id is null then 'library_gone'
-            when not verdict.fine then 'invalid_verdict'
-            when verdict.kind = 'single_artist' then 'resolved'
-            else verdict.kind
+    ) as best
+    offset 0
+  ) as kept
+  cross join lateral (
+    select
+      coalesce(
+        field.legs is not null
+          and coalesce(provenance.fine, true)
+          and field.tracks_fine
+          and (field.confidence is null or field.composed is not null)
+          and case field.kind
+            when 'single_artist'
+            then field.composed is not null
+              and field.method = any (methods)
+              and jsonb_typeof(field.main) = 'object'
+              and main.types_fine
+              and coalesce(char_length(main.musicbrainz_artist_id) between 1 and 512, true)
+              and coalesce(char_length(main.wikidata_qid) between 1 and 512, true)
+              and coalesce(char_length(main.spotify_id) between 1 and 512, true)
+              and coalesce(char_length(main.apple_music_id) between 1 and 512, true)
+              and coalesce(char_length(main.bandcamp_id) between 1 and 512, true)
+              and not (strict_bands and provenance.out_of_band > 0)
+            when 'compilation' then field.main is null and coalesce(field.method = any (methods), true)
+            when 'unresolved' then field.main is null and field.method is null
+            else false
           end,
-          case when verdict.fine then verdict.discogs_artist_id::integer end,
-          verdict.musicbrainz_artist_id #>> '{}',
-          verdict.wikidata_qid #>> '{}',
-          verdict.spotify_artist_id #>> '{}',
-          verdict.apple_music_artist_id #>> '{}',
-          verdict.bandcamp_id #>> '{}',
-          verdict.method,
-          verdict.composed,
-          verdict.sources,
-          verdict.null_confidence,
-          verdict.duplicate,
-          verdict.out_of_band
-        )::identity_sync.judged_verdict as verdict
-      from verdict
-      left join asked on asked.id = verdict.id
-      left join wxyc_schema.library on library.id = verdict.id
-      union all
+        false
+      ) as fine
+    offset 0
+  ) as judged_fine
+  left join unnest(requested) as asked (id) on asked.id = field.id
+  left join wxyc_schema.library on library.id = field.id;
+
+  if has_repeated then
+    judged := identity_sync.distrust_repeated(judged);
+  end if;
+
+  if answered_count < cardinality(requested) then
+    judged := judged || array(
       select
         row(
           null,
@@ -2722,11 +2710,14 @@ begin
           case when library.id is null then 'library_gone' else 'lml_cardinality_mismatch' end,
           null, null, null, null, null, null, null, null, null, 0, 0, 0
         )::identity_sync.judged_verdict
-      from asked
+      from unnest(requested) as asked (id)
       left join wxyc_schema.library on library.id = asked.id
-      where not exists (select from verdict where verdict.id = asked.id)
-    ) as judged
-  );
+      where not exists (select from unnest(judged) as verdict where verdict.library_id = asked.id)
+      order by asked.id
+    );
+  end if;
+
+  return judged;
 end;
 $$;
 
@@ -2761,6 +2752,40 @@ revoke all on function identity_sync.best_judged_sources(identity_sync.judged_so
 comment on function identity_sync.best_judged_sources(identity_sync.judged_source[]) is
   'Takes the judged sources of one verdict; returns one a source, that of highest confidence.';
 --! EndIncluded functions/best_judged_sources.sql
+--! Included functions/distrust_repeated.sql
+-- Of several verdicts on one library, believes the first: the others are lml_untrusted_library_id.
+-- Only an answer that repeats an id comes here.
+create or replace function identity_sync.distrust_repeated(judged identity_sync.judged_verdict[])
+returns identity_sync.judged_verdict[]
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select
+    array_agg(
+      case
+        when ranked.position = 1 or ranked.library_id is null then ranked.verdict
+        else row(
+          ranked.ordinal, ranked.library_id, 'lml_untrusted_library_id',
+          null, null, null, null, null, null, null, null, null, 0, 0, 0
+        )::identity_sync.judged_verdict
+      end
+      order by ranked.ordinal
+    )
+  from (
+    select
+      verdict,
+      verdict.ordinal,
+      verdict.library_id,
+      row_number() over (partition by verdict.library_id order by verdict.ordinal) as position
+    from unnest(judged) as verdict
+  ) as ranked;
+$$;
+
+revoke all on function identity_sync.distrust_repeated(identity_sync.judged_verdict[]) from public;
+
+comment on function identity_sync.distrust_repeated(identity_sync.judged_verdict[]) is
+  'Takes the judged verdicts of one answer; returns them with every second naming of an id distrusted.';
+--! EndIncluded functions/distrust_repeated.sql
 --! Included functions/lock_identities.sql
 -- Makes sessions that apply verdicts for the same libraries wait for one another, in id order, so that they neither
 -- deadlock nor lose a history row. The locks are advisory, end with the transaction, and are one an id, so that

@@ -1,5 +1,5 @@
---! Previous: sha1:ca0db8e747ee4e388016882a057e48f6cb22cd87
---! Hash: sha1:9bd5b2759274c708457f80d2a0b259276dcdc50c
+--! Previous: sha1:de6071788768ea90041fdbd1131eea5d118886b7
+--! Hash: sha1:afadeca83492ff4f92a46806f0e3b46bcb9e911d
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

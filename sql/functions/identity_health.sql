@@ -1,0 +1,78 @@
+-- Whether the service does its work, as its tables tell: the last run that succeeded is recent, and while runs are open
+-- something of them moves, unless all that is left is to wait for a time that is set. Only a run over the catalogue is a
+-- success here, no dry run and no ids named by hand; where there never was one, the clock runs from the first that was
+-- tried, or else from the start of the process that asks. Open runs are looked at together, since one may rightly stand
+-- still while another has all the calls in flight.
+create or replace function identity_sync.identity_health(
+  max_age interval default '26 hours',
+  max_silence interval default '2 minutes',
+  process_started_at timestamptz default clock_timestamp()
+)
+returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  asked_at constant timestamptz := clock_timestamp();
+  tried record;
+  unfinished record;
+  age interval;
+  silence interval;
+begin
+  if max_age is null or max_age <= interval '0' or max_silence is null or max_silence <= interval '0' then
+    raise exception using
+      errcode = 'LS001',
+      message = format(
+        'max_age is %s and max_silence %s', coalesce(max_age::text, 'NULL'), coalesce(max_silence::text, 'NULL')
+      ),
+      hint = 'Allowed: intervals longer than 0.';
+  end if;
+
+  select min(run.started_at) as first_at, max(run.finished_at) filter (where run.outcome = 'completed') as succeeded_at
+  into tried
+  from identity_sync.run
+  where not run.dry_run and run.scope <> 'ids';
+
+  select
+    count(*) as runs,
+    greatest(max(run.started_at), max(moved.closed_at), max(moved.called_at), min(moved.claimable_at)) as moved_at
+  into unfinished
+  from identity_sync.run
+  cross join lateral (
+    select
+      max(batch.closed_at) as closed_at,
+      max(greatest(call.started_at, call.answered_at)) as called_at,
+      -- When the first of what is left may be claimed: at once, after a pause, or when the lease of a dead process ends.
+      min(coalesce(greatest(batch.not_before, batch.leased_until, run.paused_until), '-infinity'))
+        filter (where batch.closed_at is null) as claimable_at
+    from identity_sync.batch
+    left join identity_sync.lml_call as call on call.batch_id = batch.batch_id
+    where batch.run_id = run.run_id
+  ) as moved
+  where run.finished_at is null;
+
+  age := asked_at - coalesce(tried.succeeded_at, tried.first_at, process_started_at);
+  silence := greatest(asked_at - unfinished.moved_at, interval '0');
+
+  return jsonb_build_object(
+    'last_success', jsonb_build_object(
+      'ok', age <= max_age,
+      'finished_at', tried.succeeded_at,
+      'age_seconds', floor(extract(epoch from age)),
+      'limit_seconds', floor(extract(epoch from max_age))
+    ),
+    'lanes', jsonb_build_object(
+      'ok', unfinished.runs = 0 or silence <= max_silence,
+      'open_runs', unfinished.runs,
+      'silent_seconds', case when unfinished.runs > 0 then floor(extract(epoch from silence)) end,
+      'limit_seconds', floor(extract(epoch from max_silence))
+    ),
+    'planning_holds', (select coalesce(jsonb_agg(hold.name order by hold.name), '[]') from identity_sync.planning_hold as hold)
+  );
+end;
+$$;
+
+revoke all on function identity_sync.identity_health(interval, interval, timestamptz) from public;
+
+comment on function identity_sync.identity_health(interval, interval, timestamptz) is
+  'Takes how old the last successful run may be, how long open runs may stand still, and when the asking process began; returns last_success and lanes, each with ok, its age and its limit, and the names of planning_holds. Raises LS001 for a limit that is none.';
