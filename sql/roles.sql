@@ -72,6 +72,7 @@ grant execute on function
   identity_sync.fail_identity_batch(bigint, text, text, text),
   identity_sync.stop_identity_run(bigint, text, text, text),
   identity_sync.tend_identity_runs(integer),
+  identity_sync.tell_ended_runs(),
   identity_sync.tidy_identity_sync(integer),
   identity_sync.lift_planning_hold(text)
 to identity_worker;

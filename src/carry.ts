@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Sql } from './database.js';
 import type { Answer, Lml } from './lml.js';
 import { describeFailure, log } from './log.js';
+import type { Observer, RunTrace } from './sentry.js';
 
 export interface Carrier {
   sql: Sql;
@@ -15,6 +16,7 @@ export interface Carrier {
   stop: AbortSignal;
   /** Raised, the calls in flight are cut off too, and their batches given back. */
   strictlyStop: AbortSignal;
+  observer: Pick<Observer, 'callEnded' | 'batchFailed' | 'protocolDrifted'>;
 }
 
 interface Claim {
@@ -22,12 +24,23 @@ interface Claim {
   request: string;
   wait_ms: number;
   inputs: number;
+  trace_id: string;
+}
+
+/** An answer that has come and is to be settled. */
+interface InHand {
+  run: RunTrace;
+  batchId: string;
+  inputs: number;
+  startedAt: number;
+  answer: Answer;
 }
 
 interface Settled {
   outcome: 'settled' | 'retried' | 'deferred' | 'split' | 'poison_input' | 'failed' | 'lost';
   reason: string | null;
   cache_stats: Record<string, unknown> | null;
+  drift: Record<string, number> | null;
 }
 
 // A dead process's claim is free this long after its call must have ended.
@@ -43,18 +56,18 @@ const RECONNECT_MS = 60_000;
  */
 export async function carryLane(carrier: Carrier, runId: string, holder: string): Promise<void> {
   const { sql, lml, stop, strictlyStop } = carrier;
-  let inHand = null as { batchId: string; answer: Answer } | null;
+  let inHand = null as InHand | null;
   let settled: Promise<unknown> = Promise.resolve();
 
   while (!stop.aborted) {
     const answered = inHand?.batchId ?? null;
     const [claim]: Claim[] = await onceConnected(
       () => sql<Claim[]>`
-        select batch_id, request, wait_ms, inputs from identity_sync.claim_identity_batch(
+        select batch_id, request, wait_ms, inputs, trace_id from identity_sync.claim_identity_batch(
           run_id => ${runId}, holder => ${holder}, concurrency => ${carrier.concurrency},
           lease_ms => ${carrier.timeoutMs + LEASE_MARGIN_MS}, answered => ${answered})`,
     );
-    if (inHand) settled = settle(carrier, runId, holder, inHand);
+    if (inHand) settled = settle(carrier, holder, inHand);
     inHand = null;
     settled.catch(() => {});
     if (!claim) break;
@@ -63,17 +76,19 @@ export async function carryLane(carrier: Carrier, runId: string, holder: string)
       continue;
     }
 
+    const startedAt = Date.now();
     const answer = await lml.ask(claim.request, strictlyStop);
     await settled;
     if (strictlyStop.aborted) {
       await sql`select from identity_sync.give_back_identity_batch(batch_id => ${claim.batch_id}, holder => ${holder})`;
       break;
     }
-    inHand = { batchId: claim.batch_id, answer };
+    const run = { runId, traceId: claim.trace_id };
+    inHand = { run, batchId: claim.batch_id, inputs: claim.inputs, startedAt, answer };
     await pause(carrier.throttleMs, stop);
   }
 
-  if (inHand) settled = settle(carrier, runId, holder, inHand);
+  if (inHand) settled = settle(carrier, holder, inHand);
   await settled;
   if (stop.aborted) await sql`select from identity_sync.enlist_lanes(run_id => ${runId}, lanes => 1)`;
 }
@@ -82,33 +97,24 @@ export async function carryLane(carrier: Carrier, runId: string, holder: string)
  * Hands an answer over. Where the database cannot take it, through no fault of the answer, the same text is handed over
  * again after a pause, and in the end the batch is given up; what the database refuses by its content it keeps itself.
  */
-async function settle(
-  carrier: Carrier,
-  runId: string,
-  holder: string,
-  { batchId, answer }: { batchId: string; answer: Answer },
-): Promise<void> {
+async function settle(carrier: Carrier, holder: string, inHand: InHand): Promise<void> {
   const { sql } = carrier;
+  const { answer, batchId, run } = inHand;
   for (let tries = 1; ; tries++) {
     try {
       const [settled] = await onceConnected(
         () => sql<[Settled]>`
-          select outcome, reason, cache_stats from identity_sync.settle_identity_batch(
+          select outcome, reason, cache_stats, drift from identity_sync.settle_identity_batch(
             batch_id => ${batchId}, holder => ${holder}, http_status => ${answer.status}, body => ${answer.body},
             failure => ${answer.failure}, latency_ms => ${answer.latencyMs}, retry_after => ${answer.retryAfter},
             max_tries => ${carrier.maxTries})`,
       );
-      if (settled.outcome !== 'settled') {
-        log.warn(
-          { step: 'settle', run_id: runId, batch_id: batchId, ...settled },
-          `batch ${batchId}: ${settled.outcome}`,
-        );
-      }
+      tell(carrier, inHand, settled);
       return;
     } catch (error) {
       const failure = describeFailure(error);
       log.warn(
-        { step: 'settle', run_id: runId, batch_id: batchId, tries, ...failure },
+        { step: 'settle', run_id: run.runId, batch_id: batchId, tries, ...failure },
         'the database could not take an answer',
       );
       if (tries < carrier.maxTries) {
@@ -117,10 +123,38 @@ async function settle(
       }
       await sql`
         select from identity_sync.fail_identity_batch(
-          batch_id => ${batchId}, failure => ${failure.message}, counted_as => 'writer_error',
-          holder => ${holder})`;
+          batch_id => ${batchId}, failure => ${failure.message}, counted_as => 'writer_error', holder => ${holder})`;
+      const failed = { batchId, batchSize: inHand.inputs, countedAs: 'writer_error', status: answer.status };
+      carrier.observer.batchFailed(run, { ...failed, failure: failure.message });
       return;
     }
+  }
+}
+
+/** Tells the log and the observer what came of a call. */
+function tell({ observer }: Carrier, inHand: InHand, settled: Settled): void {
+  const { answer, batchId, inputs, run, startedAt } = inHand;
+  const { outcome, reason, cache_stats: cacheStats, drift } = settled;
+  const { status, failure, latencyMs } = answer;
+  observer.callEnded(run, { startedAt, latencyMs, batchSize: inputs, status, failure, cacheStats });
+  if (outcome !== 'settled') {
+    log.warn(
+      { step: 'settle', run_id: run.runId, batch_id: batchId, status, reason },
+      `batch ${batchId}: ${outcome}`,
+    );
+  }
+  if (outcome === 'failed') {
+    observer.batchFailed(run, {
+      batchId,
+      batchSize: inputs,
+      countedAs: 'lml_error',
+      status,
+      failure: reason ?? outcome,
+    });
+  }
+  if (drift) {
+    log.warn({ step: 'settle', run_id: run.runId, batch_id: batchId, drift }, 'LML broke its contract');
+    observer.protocolDrifted(run, batchId, drift);
   }
 }
 

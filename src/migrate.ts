@@ -45,7 +45,7 @@ async function checkBeforeMigrating(databaseUrl: string): Promise<void> {
 }
 
 /** The hashes of the migrations that this program brings, from their headers. */
-async function knownMigrations(): Promise<string[]> {
+export async function knownMigrations(): Promise<string[]> {
   const folder = new URL('committed/', MIGRATIONS);
   const files = (await readdir(folder)).filter((name) => name.endsWith('.sql'));
   const texts = await Promise.all(files.map((name) => readFile(new URL(name, folder), 'utf8')));

@@ -2,6 +2,7 @@
 import { hostname } from 'node:os';
 import type { Settings } from './config.js';
 import type { Sql } from './database.js';
+import type { Observer, SentrySettings } from './sentry.js';
 
 /** This process's name in leases and in the ledger of runs. */
 export const PROCESS_NAME = `${hostname()}:${process.pid}`;
@@ -26,6 +27,9 @@ export const RUN_SETTINGS = [
   'STRICT_BANDS',
   'PARTITION_INDEX',
   'PARTITION_COUNT',
+  'SENTRY_DSN',
+  'SENTRY_TRACES_SAMPLE_RATE',
+  'SENTRY_RELEASE',
 ] as const satisfies (keyof Settings)[];
 
 /** Which rows a run asks for, who wants it, and what an operator has decided about it. */
@@ -38,7 +42,16 @@ export interface Which {
 
 export type RunSettings = Pick<Settings, (typeof RUN_SETTINGS)[number]>;
 
-/** Has a run planned; NULL where the cron is kept from planning until a person has acted. */
+/** What Sentry is started with. */
+export function sentrySettings(settings: RunSettings): SentrySettings {
+  return {
+    dsn: settings.SENTRY_DSN,
+    tracesSampleRate: settings.SENTRY_TRACES_SAMPLE_RATE,
+    release: settings.SENTRY_RELEASE,
+  };
+}
+
+/** Has a run planned; null where the cron is kept from planning until a person has acted. */
 export async function plan(sql: Sql, settings: RunSettings, which: Which): Promise<string | null> {
   const [planned] = await sql<[{ run_id: string | null }]>`
     select run_id from identity_sync.plan_identity_run(
@@ -52,4 +65,23 @@ export async function plan(sql: Sql, settings: RunSettings, which: Which): Promi
       accept_unresolved => ${which.acceptUnresolved}, scheduled => ${which.scheduled},
       deadline_minutes => ${settings.RUN_DEADLINE_MINUTES}, call_budget => ${settings.LML_CALL_BUDGET ?? null}) as run_id`;
   return planned.run_id;
+}
+
+/** Tells the observer of every run that has ended and that no other process has told of. */
+export async function tellEndedRuns(
+  sql: Sql,
+  observer: Observer,
+  cron: string,
+  maxMinutes: number,
+): Promise<void> {
+  const ended = await sql<
+    { run_id: string; trace_id: string; scheduled: boolean; report: Record<string, unknown> }[]
+  >`
+    select run_id, trace_id, scheduled, report from identity_sync.tell_ended_runs()`;
+  for (const { run_id: runId, trace_id: traceId, scheduled, report } of ended) {
+    const run = { runId, traceId };
+    observer.runEnded(run, report);
+    const status = report.outcome === 'completed' ? 'ok' : 'error';
+    if (scheduled) observer.checkedIn(run, { status, cron, maxMinutes });
+  }
 }

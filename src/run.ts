@@ -3,8 +3,9 @@ import { type Carrier, onceConnected } from './carry.js';
 import { connectDatabase, type Sql } from './database.js';
 import { connectLml } from './lml.js';
 import { log } from './log.js';
-import { PROCESS_NAME, plan, type RunSettings, type Which } from './plan.js';
+import { PROCESS_NAME, plan, type RunSettings, sentrySettings, tellEndedRuns, type Which } from './plan.js';
 import { startProgress } from './progress.js';
+import { startSentry } from './sentry.js';
 import { carrierOf, startWorker } from './worker.js';
 
 /** The report of a run as identity_run_report makes it: these are the keys that the command line looks at. */
@@ -50,6 +51,7 @@ export async function runOnce(
     apiKey: settings.LML_API_KEY,
     timeoutMs: settings.LML_TIMEOUT_MS,
   });
+  const observer = await startSentry(sentrySettings(settings));
   try {
     const runId = (await plan(sql, settings, which)) as string;
     const opened = await reportOf(sql, runId);
@@ -72,6 +74,7 @@ export async function runOnce(
       lml,
       stop: AbortSignal.any([stop, over.signal]),
       strictlyStop,
+      observer,
     });
     const worker = await startWorker(settings.DATABASE_URL, carrier);
     const progress = startProgress(runId, opened.planned);
@@ -81,8 +84,10 @@ export async function runOnce(
       progress.end();
       over.abort();
       await worker.stop();
+      await tellEndedRuns(sql, observer, '', settings.RUN_DEADLINE_MINUTES);
     }
   } finally {
+    await observer.close();
     await lml.close();
     await sql.end();
   }

@@ -3,10 +3,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type CronItem, Logger, parseCronItems, type Runner, run as startRunner } from 'graphile-worker';
 import { type Carrier, carryLane, onceConnected } from './carry.js';
 import type { Settings } from './config.js';
-import { connectDatabase } from './database.js';
+import { connectDatabase, type Sql } from './database.js';
+import { connectProbes, startHealthServer } from './health.js';
 import { connectLml } from './lml.js';
 import { log } from './log.js';
-import { PROCESS_NAME, plan, RUN_SETTINGS, type RunSettings } from './plan.js';
+import { knownMigrations } from './migrate.js';
+import { PROCESS_NAME, plan, RUN_SETTINGS, type RunSettings, sentrySettings, tellEndedRuns } from './plan.js';
+import { type Observer, startSentry } from './sentry.js';
 
 export const WORKER_SETTINGS = [
   ...RUN_SETTINGS,
@@ -26,7 +29,7 @@ const STALE_TICK_MS = 15 * 60_000;
 /** What lanes carry with, by the settings of a run. */
 export function carrierOf(
   settings: RunSettings,
-  tools: Pick<Carrier, 'sql' | 'lml' | 'stop' | 'strictlyStop'>,
+  tools: Pick<Carrier, 'sql' | 'lml' | 'stop' | 'strictlyStop' | 'observer'>,
 ): Carrier {
   return {
     ...tools,
@@ -44,7 +47,7 @@ export function carrierOf(
 export async function startWorker(
   databaseUrl: string,
   carrier: Carrier,
-  cron?: { items: CronItem[]; tasks: Record<string, () => Promise<unknown>> },
+  cron?: { items: CronItem[]; tasks: Record<string, () => Promise<unknown>>; afterLane: () => Promise<void> },
 ): Promise<Runner> {
   const scheduled = Object.entries(cron?.tasks ?? {}).map(
     ([name, task]) =>
@@ -68,6 +71,7 @@ export async function startWorker(
       async carry_identity_run(payload, helpers) {
         const { run_id: runId } = payload as { run_id: string };
         await carryLane(carrier, runId, `${PROCESS_NAME}:${helpers.job.id}`);
+        await cron?.afterLane();
       },
       ...Object.fromEntries(scheduled),
     },
@@ -94,27 +98,38 @@ export async function work(
     apiKey: settings.LML_API_KEY,
     timeoutMs: settings.LML_TIMEOUT_MS,
   });
+  const observer = await startSentry(sentrySettings(settings));
+  const health = await startHealth(settings);
   const cutOff = new AbortController();
   const carrier = carrierOf(settings, {
     sql,
     lml,
     stop,
     strictlyStop: AbortSignal.any([strictlyStop, cutOff.signal]),
+    observer: {
+      ...observer,
+      callEnded(run, call) {
+        health?.observeCall(call.latencyMs, call.status);
+        observer.callEnded(run, call);
+      },
+    },
   });
+  const tellEnded = () => tellEndedRuns(sql, observer, settings.PLAN_CRON, settings.RUN_DEADLINE_MINUTES);
   const tend = () => sql`select from identity_sync.tend_identity_runs(lanes => ${settings.LML_CONCURRENCY})`;
   try {
     // Somebody has started this process, perhaps with another key: it is to be tried.
     await sql`select from identity_sync.lift_planning_hold(name => 'key_refused')`;
     await tend();
     const runner = await startWorker(settings.DATABASE_URL, carrier, {
+      afterLane: tellEnded,
       items: [
         { task: 'plan_identity_run', match: settings.PLAN_CRON, identifier: 'plan_identity_run' },
         { task: 'tend_identity_runs', match: '* * * * *', identifier: 'tend_identity_runs' },
         { task: 'tidy_identity_sync', match: '41 4 * * *', identifier: 'tidy_identity_sync' },
       ],
       tasks: {
-        plan_identity_run: () => planScheduled(sql, settings),
-        tend_identity_runs: () => onceConnected(tend),
+        plan_identity_run: () => planScheduled(sql, settings, observer),
+        tend_identity_runs: () => onceConnected(tend).then(tellEnded),
         tidy_identity_sync: () =>
           sql`select from identity_sync.tidy_identity_sync(keep_days => ${settings.KEEP_DAYS})`,
       },
@@ -139,10 +154,29 @@ export async function work(
   }
 }
 
-async function planScheduled(
-  sql: ReturnType<typeof connectDatabase>,
-  settings: WorkerSettings,
-): Promise<void> {
+/** Serves the probes where a port is set. */
+async function startHealth(settings: WorkerSettings) {
+  if (settings.HEALTH_PORT === undefined) return null;
+  const probes = connectProbes(settings.DATABASE_URL, {
+    migrations: await knownMigrations(),
+    timeoutMs: settings.LML_TIMEOUT_MS,
+    throttleMs: settings.THROTTLE_MS,
+    staleDays: settings.STALE_THRESHOLD_DAYS,
+    unresolvedRetryDays: settings.UNRESOLVED_RETRY_DAYS,
+    includeNullCanonical: settings.INCLUDE_NULL_CANONICAL,
+  });
+  const server = await startHealthServer(settings.HEALTH_PORT, probes);
+  return {
+    observeCall: probes.observeCall,
+    async close() {
+      await server.close();
+      await probes.close();
+    },
+  };
+}
+
+async function planScheduled(sql: Sql, settings: WorkerSettings, observer: Observer): Promise<void> {
+  const checkIn = { cron: settings.PLAN_CRON, maxMinutes: settings.RUN_DEADLINE_MINUTES };
   const runId = await plan(sql, settings, {
     scope: 'due',
     ids: null,
@@ -155,6 +189,9 @@ async function planScheduled(
       'nothing is planned until a person has acted: select * from identity_sync.planning_hold',
     );
   } else {
+    const [{ trace_id: traceId }] = await sql<[{ trace_id: string }]>`
+      select trace_id from identity_sync.identity_run_progress(run_id => ${runId})`;
+    observer.checkedIn({ runId, traceId }, { status: 'in_progress', ...checkIn });
     log.info({ step: 'plan', run_id: Number(runId) }, 'planned');
   }
 }

@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:de6071788768ea90041fdbd1131eea5d118886b7
+--! Hash: sha1:a8bdebf20f42df003a15c4a3cb004d13c561335d
 --! Message: identity sync
 
 -- The station's identity tables: production has them, with rows in them, and they are left as they are; everywhere else
@@ -327,7 +327,8 @@ create table identity_sync.run (
   planned integer not null default 0,
   held_ids integer[] not null default '{}',
   opened_by text not null,
-  trace jsonb,
+  scheduled boolean not null,
+  trace_id text not null default replace(gen_random_uuid()::text, '-', ''),
   started_at timestamptz not null default clock_timestamp(),
   paused_until timestamptz,
   pauses integer not null default 0,
@@ -336,6 +337,7 @@ create table identity_sync.run (
   stop_reason text,
   finished_at timestamptz,
   report jsonb,
+  told_at timestamptz,
   outcome text check (outcome in ('completed', 'failed', 'stopped')),
   outcome_reason text,
   check ((finished_at is null) = (outcome is null)),
@@ -344,7 +346,8 @@ create table identity_sync.run (
 
 comment on column identity_sync.run.held_ids is 'Candidates that another open run held when this one was planned.';
 comment on column identity_sync.run.paused_until is 'Nothing is claimed before: LML asked for it, or several batches failed in a row.';
-comment on column identity_sync.run.trace is 'What other processes need to continue the trace of the process that planned the run.';
+comment on column identity_sync.run.trace_id is 'The trace that all processes which share the run tell of.';
+comment on column identity_sync.run.told_at is 'When a process took it upon itself to tell the outside of the run''s end.';
 
 -- One open run a scope: the guard against a retried job and the next tick of its cron running side by side.
 create unique index run_one_open_idx
@@ -426,6 +429,7 @@ comment on column identity_sync.settlement.is_answer is
 comment on column identity_sync.settlement.novel is
   'Rows that held an identity or were never asked before: what a shed is measured on, with those of them unresolved.';
 
+create index settlement_batch_idx on identity_sync.settlement (batch_id) where batch_id is not null;
 create index settlement_run_idx on identity_sync.settlement (run_id, settlement_id) where run_id is not null;
 
 -- A hold: why the cron plans nothing until a person has acted.
@@ -756,14 +760,14 @@ begin
 
   insert into identity_sync.run (
     scope, dry_run, stale_days, unresolved_retry_days, include_null_canonical,
-    partition_index, partition_count, ids, strict_bands, accept_unresolved, call_budget, deadline_at, opened_by
+    partition_index, partition_count, ids, strict_bands, accept_unresolved, call_budget, deadline_at, scheduled, opened_by
   )
   values (
     plan_identity_run.scope, plan_identity_run.dry_run, plan_identity_run.stale_days,
     plan_identity_run.unresolved_retry_days, plan_identity_run.include_null_canonical,
     plan_identity_run.partition_index, plan_identity_run.partition_count, named_ids,
     plan_identity_run.strict_bands, plan_identity_run.accept_unresolved, plan_identity_run.call_budget,
-    clock_timestamp() + make_interval(mins => deadline_minutes), plan_identity_run.opened_by
+    clock_timestamp() + make_interval(mins => deadline_minutes), plan_identity_run.scheduled, plan_identity_run.opened_by
   )
   returning run_id into opened;
 
@@ -928,7 +932,7 @@ create or replace function identity_sync.claim_identity_batch(
   lease_ms integer,
   answered bigint default null
 )
-returns table (batch_id bigint, request text, wait_ms integer, inputs integer)
+returns table (batch_id bigint, request text, wait_ms integer, inputs integer, trace_id text)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -981,6 +985,8 @@ begin
   into in_flight
   from identity_sync.batch
   where batch.closed_at is null and batch.state = 'asked';
+
+  claim_identity_batch.trace_id := this_run.trace_id;
 
   loop
     -- Whatever is unfinished becomes claimable at some time: at once, after a pause, or when a lease runs out.
@@ -1040,7 +1046,7 @@ $$;
 revoke all on function identity_sync.claim_identity_batch(bigint, text, integer, integer, bigint) from public;
 
 comment on function identity_sync.claim_identity_batch(bigint, text, integer, integer, bigint) is
-  'Takes a run, the name of the claiming lane, the calls allowed in flight over the whole database, the length of the lease in milliseconds and the lane''s batch whose answer has come; returns a batch with its request body and number of inputs, or a pause in milliseconds, or no row where the lane may end.';
+  'Takes a run, the name of the claiming lane, the calls allowed in flight over the whole database, the length of the lease in milliseconds and the lane''s batch whose answer has come; returns a batch with its request body, its number of inputs and its run''s trace, or a pause in milliseconds, or no row where the lane may end.';
 --! EndIncluded functions/claim_identity_batch.sql
 --! Included functions/settle_identity_batch.sql
 -- Takes what came of a call and decides what becomes of its batch, by the wire contract's table of faults: an answer is
@@ -1057,7 +1063,7 @@ create or replace function identity_sync.settle_identity_batch(
   retry_after text default null,
   max_tries integer default 3
 )
-returns table (outcome text, reason text, cache_stats jsonb)
+returns table (outcome text, reason text, cache_stats jsonb, drift jsonb)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -1111,6 +1117,7 @@ begin
     outcome := 'settled';
     cache_stats := case when jsonb_typeof(answer -> 'cache_stats') = 'object' then answer -> 'cache_stats' end;
     perform identity_sync.close_identity_batch(batch_id, answer, body);
+    drift := identity_sync.protocol_drift(batch_id);
     perform identity_sync.shed_identity_run(this_batch.run_id, batch_id);
     update identity_sync.run set pauses = 0 where run.run_id = this_batch.run_id and run.pauses > 0;
     -- Where a person has asked again and was answered, the key is good.
@@ -1187,8 +1194,32 @@ revoke all on function identity_sync.settle_identity_batch(
 ) from public;
 
 comment on function identity_sync.settle_identity_batch(bigint, text, integer, text, text, integer, text, integer) is
-  'Takes a claimed batch and its holder, the HTTP status, body and Retry-After header that came (NULL: none), the failure in words where the call failed, its duration in milliseconds and how often a call is tried; returns the outcome (settled, retried, deferred, split, poison_input, failed, or lost where the lease is somebody else''s by now), the reason in words, and LML''s cache_stats.';
+  'Takes a claimed batch and its holder, the HTTP status, body and Retry-After header that came (NULL: none), the failure in words where the call failed, its duration in milliseconds and how often a call is tried; returns the outcome (settled, retried, deferred, split, poison_input, failed, or lost where the lease is somebody else''s by now), the reason in words, LML''s cache_stats, and how many results broke the protocol, by key.';
 --! EndIncluded functions/settle_identity_batch.sql
+--! Included functions/protocol_drift.sql
+-- How far LML's answer for a batch was from its own contract: the results that broke it, by the report's key.
+-- NULL where every result kept to it.
+create or replace function identity_sync.protocol_drift(batch_id bigint)
+returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_object_agg(skipped.key, skipped.value)
+  from identity_sync.settlement
+  cross join lateral jsonb_each(settlement.report -> 'rows_skipped') as skipped
+  where settlement.settlement_id = (
+      select max(latest.settlement_id) from identity_sync.settlement as latest
+      where latest.batch_id = protocol_drift.batch_id
+    )
+    and skipped.key in ('invalid_verdict', 'lml_cardinality_mismatch', 'lml_untrusted_library_id')
+    and skipped.value <> '0';
+$$;
+
+revoke all on function identity_sync.protocol_drift(bigint) from public;
+
+comment on function identity_sync.protocol_drift(bigint) is
+  'Takes a settled batch; returns {key of rows_skipped: results} for what broke the wire contract, NULL where nothing did.';
+--! EndIncluded functions/protocol_drift.sql
 --! Included functions/retry_time.sql
 -- Reads a Retry-After header: seconds, or a date as HTTP writes it.
 -- What is neither says nothing, and gives NULL.
@@ -1821,6 +1852,25 @@ revoke all on function identity_sync.stop_identity_run(bigint, text, text, text)
 comment on function identity_sync.stop_identity_run(bigint, text, text, text) is
   'Takes a run, why it stops, who must have opened it (NULL: anybody) and the cause (hand, deadline, budget, key, shed, breaker); abandons what is not claimed and ends the run once nothing is in flight.';
 --! EndIncluded functions/stop_identity_run.sql
+--! Included functions/tell_ended_runs.sql
+-- Hands each run that has ended to the first process that asks, so that the outside is told once however many processes
+-- shared the run.
+create or replace function identity_sync.tell_ended_runs()
+returns table (run_id bigint, trace_id text, scheduled boolean, report jsonb)
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  update identity_sync.run as ended
+  set told_at = clock_timestamp()
+  where ended.finished_at is not null and ended.told_at is null
+  returning ended.run_id, ended.trace_id, ended.scheduled, ended.report;
+$$;
+
+revoke all on function identity_sync.tell_ended_runs() from public;
+
+comment on function identity_sync.tell_ended_runs() is
+  'Takes nothing; returns the runs that have ended and were not told of yet, with their trace and report, and marks them told.';
+--! EndIncluded functions/tell_ended_runs.sql
 --! Included functions/tend_identity_runs.sql
 -- Keeps the open runs going, whatever has died: frees leases that ran out, stops runs past their deadline, ends those that
 -- have nothing unfinished, and enlists lanes for the rest. Calling it too often does no harm.
@@ -2003,7 +2053,7 @@ comment on function identity_sync.identity_run_report(bigint) is
 -- The whole report is identity_run_report's.
 -- An unknown run gives no row.
 create or replace function identity_sync.identity_run_progress(run_id bigint)
-returns table (planned integer, asked integer, finished_at timestamptz)
+returns table (planned integer, asked integer, finished_at timestamptz, trace_id text)
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -2014,7 +2064,8 @@ as $$
       from identity_sync.batch
       where batch.run_id = run.run_id and batch.state in ('settled', 'failed')
     ),
-    run.finished_at
+    run.finished_at,
+    run.trace_id
   from identity_sync.run
   where run.run_id = identity_run_progress.run_id;
 $$;
@@ -2022,7 +2073,7 @@ $$;
 revoke all on function identity_sync.identity_run_progress(bigint) from public;
 
 comment on function identity_sync.identity_run_progress(bigint) is
-  'Takes a run; returns the rows planned, the rows of batches settled or failed so far, and when it ended.';
+  'Takes a run; returns the rows planned, the rows of batches settled or failed so far, when it ended, and its trace.';
 --! EndIncluded functions/identity_run_progress.sql
 --! Included functions/identity_dry_run_report.sql
 -- The report of a dry run in the shape that scripts rely on: what would be resolved, left and skipped.
@@ -4061,6 +4112,184 @@ revoke all on function identity_sync.identity_changes(jsonb, jsonb) from public;
 comment on function identity_sync.identity_changes(jsonb, jsonb) is
   'Takes two states of identity_state; returns a row for each column that differs, its old value beside the new one.';
 --! EndIncluded functions/identity_changes.sql
+
+-- For whoever watches.
+
+--! Included functions/identity_health.sql
+-- Whether the service does its work, as its tables tell: the last run that succeeded is recent, and while runs are open
+-- something of them moves, unless all that is left is to wait for a time that is set. Only a run over the catalogue is a
+-- success here, no dry run and no ids named by hand; where there never was one, the clock runs from the first that was
+-- tried, or else from the start of the process that asks. Open runs are looked at together, since one may rightly stand
+-- still while another has all the calls in flight.
+create or replace function identity_sync.identity_health(
+  max_age interval default '26 hours',
+  max_silence interval default '2 minutes',
+  process_started_at timestamptz default clock_timestamp()
+)
+returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  asked_at constant timestamptz := clock_timestamp();
+  tried record;
+  unfinished record;
+  age interval;
+  silence interval;
+begin
+  if max_age is null or max_age <= interval '0' or max_silence is null or max_silence <= interval '0' then
+    raise exception using
+      errcode = 'LS001',
+      message = format(
+        'max_age is %s and max_silence %s', coalesce(max_age::text, 'NULL'), coalesce(max_silence::text, 'NULL')
+      ),
+      hint = 'Allowed: intervals longer than 0.';
+  end if;
+
+  select min(run.started_at) as first_at, max(run.finished_at) filter (where run.outcome = 'completed') as succeeded_at
+  into tried
+  from identity_sync.run
+  where not run.dry_run and run.scope <> 'ids';
+
+  select
+    count(*) as runs,
+    greatest(max(run.started_at), max(moved.closed_at), max(moved.called_at), min(moved.claimable_at)) as moved_at
+  into unfinished
+  from identity_sync.run
+  cross join lateral (
+    select
+      max(batch.closed_at) as closed_at,
+      max(greatest(call.started_at, call.answered_at)) as called_at,
+      -- When the first of what is left may be claimed: at once, after a pause, or when the lease of a dead process ends.
+      min(coalesce(greatest(batch.not_before, batch.leased_until, run.paused_until), '-infinity'))
+        filter (where batch.closed_at is null) as claimable_at
+    from identity_sync.batch
+    left join identity_sync.lml_call as call on call.batch_id = batch.batch_id
+    where batch.run_id = run.run_id
+  ) as moved
+  where run.finished_at is null;
+
+  age := asked_at - coalesce(tried.succeeded_at, tried.first_at, process_started_at);
+  silence := greatest(asked_at - unfinished.moved_at, interval '0');
+
+  return jsonb_build_object(
+    'last_success', jsonb_build_object(
+      'ok', age <= max_age,
+      'finished_at', tried.succeeded_at,
+      'age_seconds', floor(extract(epoch from age)),
+      'limit_seconds', floor(extract(epoch from max_age))
+    ),
+    'lanes', jsonb_build_object(
+      'ok', unfinished.runs = 0 or silence <= max_silence,
+      'open_runs', unfinished.runs,
+      'silent_seconds', case when unfinished.runs > 0 then floor(extract(epoch from silence)) end,
+      'limit_seconds', floor(extract(epoch from max_silence))
+    ),
+    'planning_holds', (select coalesce(jsonb_agg(hold.name order by hold.name), '[]') from identity_sync.planning_hold as hold)
+  );
+end;
+$$;
+
+revoke all on function identity_sync.identity_health(interval, interval, timestamptz) from public;
+
+comment on function identity_sync.identity_health(interval, interval, timestamptz) is
+  'Takes how old the last successful run may be, how long open runs may stand still, and when the asking process began; returns last_success and lanes, each with ok, its age and its limit, and the names of planning_holds. Raises LS001 for a limit that is none.';
+--! EndIncluded functions/identity_health.sql
+--! Included functions/identity_metrics.sql
+-- What a dashboard counts, read from the tables, so that however many processes are asked, all say the same.
+-- Totals are the reports of all that was ever settled for real, added up, each kind of thing under a name of its own:
+-- rows, whose outcomes sum to what was scanned, and source_rows, identity, source and compilation_track.
+create or replace function identity_sync.identity_metrics(
+  stale_days integer default 7,
+  unresolved_retry_days integer default 30,
+  include_null_canonical boolean default false
+)
+returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  with settled as (
+    select report from identity_sync.settlement where not rehearsal
+    union all
+    -- With it every key is there before the first settlement.
+    select identity_sync.empty_report()
+  ),
+  total as (
+    select entry.key, part.key as part, sum(coalesce(part.value, entry.value #>> '{}')::bigint) as total
+    from settled
+    cross join lateral jsonb_each(settled.report) as entry
+    left join lateral jsonb_each_text(
+      case jsonb_typeof(entry.value) when 'object' then entry.value end
+    ) as part on true
+    where entry.key <> 'scanned'
+    group by entry.key, part.key
+  ),
+  by_kind as (
+    select named.kind, jsonb_object_agg(coalesce(total.part, total.key), total.total) as totals
+    from total
+    cross join lateral (
+      select
+        case
+          when total.key like 'source\_rows\_%' then 'source_rows'
+          when total.key like 'rows\_%' then 'rows'
+          else total.key
+        end as kind
+    ) as named
+    group by named.kind
+  ),
+  unfinished as (
+    select batch.state, count(*) as batches, count(*) filter (where batch.leased_until >= clock_timestamp()) as leased
+    from identity_sync.batch
+    where batch.closed_at is null
+    group by batch.state
+  )
+  select jsonb_build_object(
+    'totals', (select jsonb_object_agg(by_kind.kind, by_kind.totals) from by_kind),
+    'due_rows', (
+      select
+        jsonb_build_object(
+          'va', count(*) filter (where due.cohort = 'va'), 'non_va', count(*) filter (where due.cohort = 'non_va')
+        )
+      from identity_sync.identity_candidates(
+        stale_days => identity_metrics.stale_days,
+        unresolved_retry_days => identity_metrics.unresolved_retry_days,
+        include_null_canonical => identity_metrics.include_null_canonical
+      ) as due
+    ),
+    'open_batches', (
+      select jsonb_build_object('open', 0, 'asked', 0, 'answered', 0)
+        || coalesce(jsonb_object_agg(unfinished.state, unfinished.batches), '{}')
+      from unfinished
+    ),
+    'calls_in_flight', coalesce((select unfinished.leased from unfinished where unfinished.state = 'asked'), 0),
+    'quarantined', (
+      select
+        '{"invalid_verdict": 0, "writer_error": 0, "lml_untrusted_library_id": 0, "poison_input": 0}'::jsonb
+        || coalesce(jsonb_object_agg(entry.outcome, entry.entries), '{}')
+      from (
+        select outcome, count(*) as entries
+        from identity_sync.quarantined_verdict
+        where closed_at is null
+        group by outcome
+      ) as entry
+    ),
+    'planning_holds', (
+      select '{"key_refused": 0, "shed": 0}'::jsonb || coalesce(jsonb_object_agg(hold.name, 1), '{}')
+      from identity_sync.planning_hold as hold
+    ),
+    'last_success_age_seconds', (
+      select extract(epoch from clock_timestamp() - max(run.finished_at))
+      from identity_sync.run
+      where run.outcome = 'completed' and not run.dry_run and run.scope <> 'ids'
+    )
+  );
+$$;
+
+revoke all on function identity_sync.identity_metrics(integer, integer, boolean) from public;
+
+comment on function identity_sync.identity_metrics(integer, integer, boolean) is
+  'Takes the knobs that decide which rows are due; returns totals by kind and report key, and what is due, open, in flight and in quarantine now. Raises LS001 for a value out of range.';
+--! EndIncluded functions/identity_metrics.sql
 
 --! Included views/quarantine.sql
 -- What was refused and is still open, for an operator who asks why: one entry a library, the latest refusal.

@@ -1,5 +1,5 @@
---! Previous: sha1:de6071788768ea90041fdbd1131eea5d118886b7
---! Hash: sha1:afadeca83492ff4f92a46806f0e3b46bcb9e911d
+--! Previous: sha1:a8bdebf20f42df003a15c4a3cb004d13c561335d
+--! Hash: sha1:1dcdc03a5a7c2acfe488884c0753e28ccb066233
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

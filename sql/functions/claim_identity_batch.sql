@@ -9,7 +9,7 @@ create or replace function identity_sync.claim_identity_batch(
   lease_ms integer,
   answered bigint default null
 )
-returns table (batch_id bigint, request text, wait_ms integer, inputs integer)
+returns table (batch_id bigint, request text, wait_ms integer, inputs integer, trace_id text)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -62,6 +62,8 @@ begin
   into in_flight
   from identity_sync.batch
   where batch.closed_at is null and batch.state = 'asked';
+
+  claim_identity_batch.trace_id := this_run.trace_id;
 
   loop
     -- Whatever is unfinished becomes claimable at some time: at once, after a pause, or when a lease runs out.
@@ -121,4 +123,4 @@ $$;
 revoke all on function identity_sync.claim_identity_batch(bigint, text, integer, integer, bigint) from public;
 
 comment on function identity_sync.claim_identity_batch(bigint, text, integer, integer, bigint) is
-  'Takes a run, the name of the claiming lane, the calls allowed in flight over the whole database, the length of the lease in milliseconds and the lane''s batch whose answer has come; returns a batch with its request body and number of inputs, or a pause in milliseconds, or no row where the lane may end.';
+  'Takes a run, the name of the claiming lane, the calls allowed in flight over the whole database, the length of the lease in milliseconds and the lane''s batch whose answer has come; returns a batch with its request body, its number of inputs and its run''s trace, or a pause in milliseconds, or no row where the lane may end.';

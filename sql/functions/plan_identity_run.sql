@@ -93,14 +93,14 @@ begin
 
   insert into identity_sync.run (
     scope, dry_run, stale_days, unresolved_retry_days, include_null_canonical,
-    partition_index, partition_count, ids, strict_bands, accept_unresolved, call_budget, deadline_at, opened_by
+    partition_index, partition_count, ids, strict_bands, accept_unresolved, call_budget, deadline_at, scheduled, opened_by
   )
   values (
     plan_identity_run.scope, plan_identity_run.dry_run, plan_identity_run.stale_days,
     plan_identity_run.unresolved_retry_days, plan_identity_run.include_null_canonical,
     plan_identity_run.partition_index, plan_identity_run.partition_count, named_ids,
     plan_identity_run.strict_bands, plan_identity_run.accept_unresolved, plan_identity_run.call_budget,
-    clock_timestamp() + make_interval(mins => deadline_minutes), plan_identity_run.opened_by
+    clock_timestamp() + make_interval(mins => deadline_minutes), plan_identity_run.scheduled, plan_identity_run.opened_by
   )
   returning run_id into opened;
 

@@ -12,7 +12,7 @@ create or replace function identity_sync.settle_identity_batch(
   retry_after text default null,
   max_tries integer default 3
 )
-returns table (outcome text, reason text, cache_stats jsonb)
+returns table (outcome text, reason text, cache_stats jsonb, drift jsonb)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -66,6 +66,7 @@ begin
     outcome := 'settled';
     cache_stats := case when jsonb_typeof(answer -> 'cache_stats') = 'object' then answer -> 'cache_stats' end;
     perform identity_sync.close_identity_batch(batch_id, answer, body);
+    drift := identity_sync.protocol_drift(batch_id);
     perform identity_sync.shed_identity_run(this_batch.run_id, batch_id);
     update identity_sync.run set pauses = 0 where run.run_id = this_batch.run_id and run.pauses > 0;
     -- Where a person has asked again and was answered, the key is good.
@@ -142,4 +143,4 @@ revoke all on function identity_sync.settle_identity_batch(
 ) from public;
 
 comment on function identity_sync.settle_identity_batch(bigint, text, integer, text, text, integer, text, integer) is
-  'Takes a claimed batch and its holder, the HTTP status, body and Retry-After header that came (NULL: none), the failure in words where the call failed, its duration in milliseconds and how often a call is tried; returns the outcome (settled, retried, deferred, split, poison_input, failed, or lost where the lease is somebody else''s by now), the reason in words, and LML''s cache_stats.';
+  'Takes a claimed batch and its holder, the HTTP status, body and Retry-After header that came (NULL: none), the failure in words where the call failed, its duration in milliseconds and how often a call is tried; returns the outcome (settled, retried, deferred, split, poison_input, failed, or lost where the lease is somebody else''s by now), the reason in words, LML''s cache_stats, and how many results broke the protocol, by key.';
