@@ -28,6 +28,29 @@ const url = (...protocols: string[]) =>
     .refine((value) => protocols.includes(URL.parse(value)?.protocol ?? ''))
     .describe(`a URL that begins with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`);
 
+const CRONTAB_FIELDS = [
+  [0, 59],
+  [0, 23],
+  [1, 31],
+  [1, 12],
+  [0, 6],
+] as const;
+
+/** Five fields of lists, ranges and steps, each within its bounds: graphile-worker would find a wrong one too late. */
+function isCrontabTime(value: string): boolean {
+  const fields = value.split(' ');
+  return (
+    fields.length === CRONTAB_FIELDS.length &&
+    fields.every((field, index) =>
+      field.split(',').every((part) => {
+        const [, from, to] = /^(?:\*(?:\/[1-9]\d?)?|(\d{1,2})(?:-(\d{1,2}))?)$/.exec(part) ?? ['', '-1'];
+        const [lowest, highest] = CRONTAB_FIELDS[index]!;
+        return [from, to].every((bound) => bound === undefined || (+bound >= lowest && +bound <= highest));
+      }),
+    )
+  );
+}
+
 const SETTINGS = {
   DATABASE_URL: url('postgres:', 'postgresql:'),
   LIBRARY_METADATA_URL: url('http:', 'https:'),
@@ -48,7 +71,7 @@ const SETTINGS = {
   LML_CALL_BUDGET: integer(1, 999_999_999).optional(),
   PLAN_CRON: z
     .string()
-    .regex(/^[\d*,/-]+( [\d*,/-]+){4}$/)
+    .refine(isCrontabTime)
     .describe('a crontab time in UTC, as in 17 3 * * *')
     .default('17 3 * * *'),
   HEALTH_PORT: integer(1, 65_535).optional(),

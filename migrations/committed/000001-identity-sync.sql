@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:a8bdebf20f42df003a15c4a3cb004d13c561335d
+--! Hash: sha1:e9f8f782ac11ffeb5d06d09b4a7797506fc1b5e8
 --! Message: identity sync
 
 -- The station's identity tables: production has them, with rows in them, and they are left as they are; everywhere else
@@ -1749,15 +1749,6 @@ declare
   refused integer;
   settled integer;
 begin
-  -- While somebody has a batch to claim yet, nobody needs to wait for the others at the run's row.
-  if exists (
-    select from identity_sync.batch
-    where batch.run_id = close_identity_run.run_id and batch.closed_at is null and batch.state = 'open'
-  )
-  then
-    return;
-  end if;
-
   perform from identity_sync.run where run.run_id = close_identity_run.run_id and run.finished_at is null for update;
   if not found
     or exists (
@@ -4195,6 +4186,24 @@ revoke all on function identity_sync.identity_health(interval, interval, timesta
 comment on function identity_sync.identity_health(interval, interval, timestamptz) is
   'Takes how old the last successful run may be, how long open runs may stand still, and when the asking process began; returns last_success and lanes, each with ok, its age and its limit, and the names of planning_holds. Raises LS001 for a limit that is none.';
 --! EndIncluded functions/identity_health.sql
+--! Included functions/missing_migrations.sql
+-- How many of the migrations that a program brings this database has not seen.
+-- It is SECURITY DEFINER, since the history belongs to whoever migrates.
+create or replace function identity_sync.missing_migrations(known text[])
+returns integer
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select count(*)::integer
+  from unnest(missing_migrations.known) as brought (hash)
+  where not exists (select from graphile_migrate.migrations as seen where seen.hash = brought.hash);
+$$;
+
+revoke all on function identity_sync.missing_migrations(text[]) from public;
+
+comment on function identity_sync.missing_migrations(text[]) is
+  'Takes the hashes of the migrations that a program brings; returns how many of them this database has not seen.';
+--! EndIncluded functions/missing_migrations.sql
 --! Included functions/identity_metrics.sql
 -- What a dashboard counts, read from the tables, so that however many processes are asked, all say the same.
 -- Totals are the reports of all that was ever settled for real, added up, each kind of thing under a name of its own:

@@ -1,5 +1,5 @@
---! Previous: sha1:a8bdebf20f42df003a15c4a3cb004d13c561335d
---! Hash: sha1:1dcdc03a5a7c2acfe488884c0753e28ccb066233
+--! Previous: sha1:e9f8f782ac11ffeb5d06d09b4a7797506fc1b5e8
+--! Hash: sha1:3b673d416cddcba9b4ae99b19eae7e7885d50514
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

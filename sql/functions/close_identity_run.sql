@@ -14,15 +14,6 @@ declare
   refused integer;
   settled integer;
 begin
-  -- While somebody has a batch to claim yet, nobody needs to wait for the others at the run's row.
-  if exists (
-    select from identity_sync.batch
-    where batch.run_id = close_identity_run.run_id and batch.closed_at is null and batch.state = 'open'
-  )
-  then
-    return;
-  end if;
-
   perform from identity_sync.run where run.run_id = close_identity_run.run_id and run.finished_at is null for update;
   if not found
     or exists (

@@ -1,0 +1,16 @@
+-- How many of the migrations that a program brings this database has not seen.
+-- It is SECURITY DEFINER, since the history belongs to whoever migrates.
+create or replace function identity_sync.missing_migrations(known text[])
+returns integer
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select count(*)::integer
+  from unnest(missing_migrations.known) as brought (hash)
+  where not exists (select from graphile_migrate.migrations as seen where seen.hash = brought.hash);
+$$;
+
+revoke all on function identity_sync.missing_migrations(text[]) from public;
+
+comment on function identity_sync.missing_migrations(text[]) is
+  'Takes the hashes of the migrations that a program brings; returns how many of them this database has not seen.';
