@@ -1,0 +1,97 @@
+import { randomBytes } from 'node:crypto';
+import postgres from 'postgres';
+import { afterAll, beforeAll, inject } from 'vitest';
+
+export interface TestDatabase {
+  name: string;
+  sql: postgres.Sql;
+  url: string;
+  drop(): Promise<void>;
+}
+
+const server = inject('server');
+
+/** The server's major version, for what differs between the ends of the supported range. */
+export const postgresVersion = server.version;
+
+const opened = new Map<string, postgres.Sql[]>();
+
+/** Opens a session of its own, for what two of them do to each other; dropping the database closes it. */
+export function connect(url: string): postgres.Sql {
+  const session = postgres(url, { max: 1, onnotice: () => {} });
+  const name = nameOf(url);
+  opened.set(name, [...(opened.get(name) ?? []), session]);
+  return session;
+}
+
+/** Makes a database like production's, with nothing in it, by copying the template. */
+export function cloneDatabase(): Promise<TestDatabase> {
+  return createDatabase(`template "${server.template}"`);
+}
+
+/** Makes a database without the product; `how` is what CREATE DATABASE says after its name. */
+export async function createDatabase(how = ''): Promise<TestDatabase> {
+  const name = `identity_sync_test_${randomBytes(6).toString('hex')}`;
+  const url = Object.assign(new URL(server.url), { pathname: name }).href;
+  await administer((admin) => admin.unsafe(`create database ${name} ${how}`));
+  const sql = postgres(url, { max: 5, onnotice: () => {} });
+  return {
+    name,
+    sql,
+    url,
+    async drop() {
+      await Promise.all([sql, ...(opened.get(name) ?? [])].map((session) => session.end({ timeout: 1 })));
+      opened.delete(name);
+      // PostgreSQL waits a while for sessions that are about to end. Those of graphile-migrate, which it keeps for 200 ms,
+      // would end this process when cut off.
+      await administer((admin) => admin`drop database if exists ${admin(name)}`).catch(() =>
+        administer((admin) => admin`drop database if exists ${admin(name)} with (force)`),
+      );
+    },
+  };
+}
+
+/** Gives the calling test file or `describe` block a database that lives as long as it does. */
+export function useDatabase(make: () => Promise<TestDatabase> = cloneDatabase): TestDatabase {
+  const database = {} as TestDatabase;
+  beforeAll(async () => {
+    Object.assign(database, await make());
+  });
+  afterAll(() => database.drop());
+  return database;
+}
+
+export interface Login {
+  name: string;
+  /** The way of this login into a database. */
+  into(database: Pick<TestDatabase, 'url'>): string;
+}
+
+/**
+ * Gives the calling test file a login, which goes after the databases that are used after it. Whoever is to dispose of
+ * it later must have created it.
+ */
+export function useLogin(attributes = '', creator?: Login): Login {
+  const name = `identity_sync_test_${randomBytes(6).toString('hex')}`;
+  const password = randomBytes(12).toString('hex');
+  const by = () => creator?.into(server);
+  beforeAll(() =>
+    administer(
+      (admin) => admin.unsafe(`create role ${name} login password '${password}' ${attributes}`),
+      by(),
+    ),
+  );
+  afterAll(() => administer((admin) => admin.unsafe(`drop role ${name}`), by()));
+  return { name, into: ({ url }) => Object.assign(new URL(url), { username: name, password }).href };
+}
+
+const nameOf = (url: string) => new URL(url).pathname.slice(1);
+
+/** Runs one statement outside of the test databases, none of which can create or drop itself. */
+async function administer(
+  statement: (admin: postgres.Sql) => Promise<unknown>,
+  url = server.url,
+): Promise<void> {
+  const admin = postgres(url, { max: 1, onnotice: () => {} });
+  await statement(admin).finally(() => admin.end());
+}

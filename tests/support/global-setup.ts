@@ -1,0 +1,98 @@
+// Runs once a project: one PostgreSQL server, and in it one template database that the test files clone.
+import { randomBytes } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+import postgres from 'postgres';
+import type { TestProject } from 'vitest/node';
+import { startEmbeddedPostgres } from '../../src/demo/embedded-postgres.js';
+import { migrate } from '../../src/migrate.js';
+
+declare module 'vitest' {
+  export interface ProvidedContext {
+    server: { url: string; template: string; version: number };
+  }
+}
+
+interface Server {
+  origin: string;
+  url: string;
+  stop(): Promise<void>;
+}
+
+// Nothing in a test database needs to survive a crash.
+const SETTINGS = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off', max_connections: '100' };
+
+/** Starts the project's server, builds the template and tells the tests where both are. */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const server = await startServer(project.name);
+  const admin = postgres(server.url, { max: 1, onnotice: () => {} });
+  const template = `identity_sync_template_${randomBytes(4).toString('hex')}`;
+
+  /** Takes the template along, since a server that the caller names stays. */
+  async function tearDown() {
+    try {
+      await admin`drop database if exists ${admin(template)} with (force)`;
+    } finally {
+      await admin.end();
+      await server.stop();
+    }
+  }
+
+  try {
+    const [setting] = await admin<[{ server_version: string }]>`show server_version`;
+    console.log(`${project.name}: PostgreSQL ${setting.server_version}, ${server.origin}`);
+    await admin`create database ${admin(template)}`;
+    await fillTemplate(Object.assign(new URL(server.url), { pathname: template }).href);
+    await admin`alter database ${admin(template)} allow_connections false`;
+    project.provide('server', {
+      url: server.url,
+      template,
+      version: Number.parseInt(setting.server_version, 10),
+    });
+    return tearDown;
+  } catch (error) {
+    await tearDown();
+    throw error;
+  }
+}
+
+/** Chooses the server: the one that the caller names, else a container, else the embedded one. */
+async function startServer(projectName: string): Promise<Server> {
+  const named = process.env.TEST_DATABASE_URL;
+  if (named) return { origin: 'from TEST_DATABASE_URL', url: named, stop: async () => {} };
+
+  const version = projectName === 'pg14' ? 14 : 18;
+  try {
+    return await startContainer(`postgres:${version}-alpine`);
+  } catch (error) {
+    const embedded = await startEmbeddedPostgres({ version, settings: SETTINGS });
+    const reason = error instanceof Error ? error.message : error;
+    return {
+      origin: `embedded, since there is no container: ${reason}`,
+      url: embedded.url,
+      stop: embedded.stop,
+    };
+  }
+}
+
+/** Starts a container, which its reaper removes should this process be killed. */
+async function startContainer(image: string): Promise<Server> {
+  const { PostgreSqlContainer } = await import('@testcontainers/postgresql');
+  const settings = Object.entries(SETTINGS).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+  const container = await new PostgreSqlContainer(image).withCommand(['postgres', ...settings]).start();
+  return {
+    origin: `Testcontainers, ${image}`,
+    url: container.getConnectionUri(),
+    async stop() {
+      await container.stop();
+    },
+  };
+}
+
+/** Brings the template to where production is: the backend's own tables first, then this service's migration. */
+async function fillTemplate(url: string): Promise<void> {
+  const sql = postgres(url, { max: 1, onnotice: () => {} });
+  await sql
+    .file(fileURLToPath(new URL('../../src/demo/backend.sql', import.meta.url)))
+    .finally(() => sql.end());
+  await migrate(url);
+}
