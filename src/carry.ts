@@ -124,6 +124,7 @@ async function settle(carrier: Carrier, holder: string, inHand: InHand): Promise
       await sql`
         select from identity_sync.fail_identity_batch(
           batch_id => ${batchId}, failure => ${failure.message}, counted_as => 'writer_error', holder => ${holder})`;
+      tellCall(carrier, inHand, null);
       const failed = { batchId, batchSize: inHand.inputs, countedAs: 'writer_error', status: answer.status };
       carrier.observer.batchFailed(run, { ...failed, failure: failure.message });
       return;
@@ -132,11 +133,12 @@ async function settle(carrier: Carrier, holder: string, inHand: InHand): Promise
 }
 
 /** Tells the log and the observer what came of a call. */
-function tell({ observer }: Carrier, inHand: InHand, settled: Settled): void {
-  const { answer, batchId, inputs, run, startedAt } = inHand;
+function tell(carrier: Carrier, inHand: InHand, settled: Settled): void {
+  const { observer } = carrier;
+  const { answer, batchId, inputs, run } = inHand;
   const { outcome, reason, cache_stats: cacheStats, drift } = settled;
-  const { status, failure, latencyMs } = answer;
-  observer.callEnded(run, { startedAt, latencyMs, batchSize: inputs, status, failure, cacheStats });
+  const { status } = answer;
+  tellCall(carrier, inHand, cacheStats);
   if (outcome !== 'settled') {
     log.warn(
       { step: 'settle', run_id: run.runId, batch_id: batchId, status, reason },
@@ -156,6 +158,12 @@ function tell({ observer }: Carrier, inHand: InHand, settled: Settled): void {
     log.warn({ step: 'settle', run_id: run.runId, batch_id: batchId, drift }, 'LML broke its contract');
     observer.protocolDrifted(run, batchId, drift);
   }
+}
+
+function tellCall({ observer }: Carrier, inHand: InHand, cacheStats: Settled['cache_stats']): void {
+  const { answer, inputs, run, startedAt } = inHand;
+  const { status, failure, latencyMs } = answer;
+  observer.callEnded(run, { startedAt, latencyMs, batchSize: inputs, status, failure, cacheStats });
 }
 
 /** Does its work once the database is there again: what was never heard by a server is no try of anything. */

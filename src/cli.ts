@@ -231,7 +231,8 @@ function conclude(report: RunReport): number {
       `${quarantined} rows are in quarantine: select * from identity_sync.quarantine`,
     );
   }
-  const summary = `${dry_run ? 'dry run' : 'run'} ${run_id} ${outcome}${outcome_reason ? `: ${outcome_reason}` : ''}`;
+  const how = outcome === null ? 'goes on with the process that opened it' : outcome;
+  const summary = `${dry_run ? 'dry run' : 'run'} ${run_id} ${how}${outcome_reason ? `: ${outcome_reason}` : ''}`;
   if (outcome === 'completed') log.info({ step: 'report', run_id }, summary);
   else log.error({ step: 'report', run_id, left }, summary);
   return outcome === 'completed' ? OK : FAILED;

@@ -1,5 +1,6 @@
 // Configuration: what the contract allows, by flag or environment, checked before a row is read.
 import { z } from 'zod';
+import { DSN } from './sentry.js';
 
 /** A wrong setting or wrong usage: the program ends with status 2 and this message. */
 export class UsageError extends Error {}
@@ -82,7 +83,7 @@ const SETTINGS = {
   STRICT_BANDS: flag.default(false),
   PARTITION_INDEX: integer(0, 1023).default(0),
   PARTITION_COUNT: integer(1, 1024).default(1),
-  SENTRY_DSN: url('http:', 'https:').optional(),
+  SENTRY_DSN: z.string().regex(DSN).describe('a Sentry DSN, as in https://key@host/1').optional(),
   SENTRY_TRACES_SAMPLE_RATE: z
     .string()
     .regex(/^(0(\.\d+)?|1(\.0+)?)$/)

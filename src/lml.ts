@@ -65,7 +65,10 @@ export function connectLml(
         status = response.statusCode;
         retryAfter = response.headers['retry-after']?.toString() ?? null;
         const text = decode(await response.body.arrayBuffer());
-        return text === null ? answer(null, 'the answer is no UTF-8 text') : answer(text, null);
+        if (text === null) return answer(null, 'the answer is no UTF-8 text');
+        // An error that says the key back must not carry it into a log or the quarantine.
+        const isSafe = status === 200 || !options.apiKey;
+        return answer(isSafe ? text : text.replaceAll(options.apiKey as string, '[LML_API_KEY]'), null);
       } catch (error) {
         return answer(null, failureOf(error, options.timeoutMs));
       }

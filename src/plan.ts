@@ -2,6 +2,7 @@
 import { hostname } from 'node:os';
 import type { Settings } from './config.js';
 import type { Sql } from './database.js';
+import { describeFailure, log } from './log.js';
 import type { Observer, SentrySettings } from './sentry.js';
 
 /** This process's name in leases and in the ledger of runs. */
@@ -27,6 +28,7 @@ export const RUN_SETTINGS = [
   'STRICT_BANDS',
   'PARTITION_INDEX',
   'PARTITION_COUNT',
+  'PLAN_CRON',
   'SENTRY_DSN',
   'SENTRY_TRACES_SAMPLE_RATE',
   'SENTRY_RELEASE',
@@ -67,21 +69,29 @@ export async function plan(sql: Sql, settings: RunSettings, which: Which): Promi
   return planned.run_id;
 }
 
-/** Tells the observer of every run that has ended and that no other process has told of. */
-export async function tellEndedRuns(
-  sql: Sql,
-  observer: Observer,
-  cron: string,
-  maxMinutes: number,
-): Promise<void> {
-  const ended = await sql<
-    { run_id: string; trace_id: string; scheduled: boolean; report: Record<string, unknown> }[]
-  >`
-    select run_id, trace_id, scheduled, report from identity_sync.tell_ended_runs()`;
-  for (const { run_id: runId, trace_id: traceId, scheduled, report } of ended) {
-    const run = { runId, traceId };
-    observer.runEnded(run, report);
-    const status = report.outcome === 'completed' ? 'ok' : 'error';
-    if (scheduled) observer.checkedIn(run, { status, cron, maxMinutes });
+/**
+ * Tells Sentry, where there is one, of every run that has ended and that no other process has told of. Telling never
+ * breaks what was told of.
+ */
+export async function tellEndedRuns(sql: Sql, observer: Observer, settings: RunSettings): Promise<void> {
+  if (settings.SENTRY_DSN === undefined) return;
+  try {
+    const ended = await sql<
+      { run_id: string; trace_id: string; scheduled: boolean; report: Record<string, unknown> }[]
+    >`
+      select run_id, trace_id, scheduled, report from identity_sync.tell_ended_runs()`;
+    for (const { run_id: runId, trace_id: traceId, scheduled, report } of ended) {
+      const run = { runId, traceId };
+      observer.runEnded(run, report);
+      const status = report.outcome === 'completed' ? 'ok' : 'error';
+      if (scheduled) observer.checkedIn(run, { status, ...monitorOf(settings) });
+    }
+  } catch (error) {
+    log.warn({ step: 'sentry', ...describeFailure(error) }, 'the end of a run could not be told of');
   }
+}
+
+/** When scheduled runs are expected, and how long they may take. */
+export function monitorOf(settings: RunSettings): { cron: string; maxMinutes: number } {
+  return { cron: settings.PLAN_CRON, maxMinutes: settings.RUN_DEADLINE_MINUTES };
 }

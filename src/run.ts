@@ -84,9 +84,9 @@ export async function runOnce(
       progress.end();
       over.abort();
       await worker.stop();
-      await tellEndedRuns(sql, observer, '', settings.RUN_DEADLINE_MINUTES);
     }
   } finally {
+    await tellEndedRuns(sql, observer, settings);
     await observer.close();
     await lml.close();
     await sql.end();
@@ -119,9 +119,11 @@ async function follow(
       await ended.then(() => Promise.reject(new Error('graphile-worker ended before the run did')));
     if (stop.aborted && !told) {
       told = true;
-      await sql`
-        select from identity_sync.stop_identity_run(
-          run_id => ${runId}, reason => 'stopped by hand', opened_by => ${PROCESS_NAME})`;
+      const [row] = await sql<[{ stopped: boolean }]>`
+        select stopped from identity_sync.stop_identity_run(
+          run_id => ${runId}, reason => 'stopped by hand', opened_by => ${PROCESS_NAME}) as stopped`;
+      // Somebody else's run goes on without this process.
+      if (!row.stopped) return await reportOf(sql, runId);
     } else if (polls % TEND_EVERY_POLLS === TEND_EVERY_POLLS - 1) {
       await onceConnected(
         () => sql`select from identity_sync.tend_identity_runs(lanes => ${carrier.concurrency})`,

@@ -4,16 +4,22 @@ import { type CronItem, Logger, parseCronItems, type Runner, run as startRunner 
 import { type Carrier, carryLane, onceConnected } from './carry.js';
 import type { Settings } from './config.js';
 import { connectDatabase, type Sql } from './database.js';
-import { connectProbes, startHealthServer } from './health.js';
 import { connectLml } from './lml.js';
 import { log } from './log.js';
 import { knownMigrations } from './migrate.js';
-import { PROCESS_NAME, plan, RUN_SETTINGS, type RunSettings, sentrySettings, tellEndedRuns } from './plan.js';
+import {
+  monitorOf,
+  PROCESS_NAME,
+  plan,
+  RUN_SETTINGS,
+  type RunSettings,
+  sentrySettings,
+  tellEndedRuns,
+} from './plan.js';
 import { type Observer, startSentry } from './sentry.js';
 
 export const WORKER_SETTINGS = [
   ...RUN_SETTINGS,
-  'PLAN_CRON',
   'KEEP_DAYS',
   'HEALTH_PORT',
 ] as const satisfies (keyof Settings)[];
@@ -99,7 +105,7 @@ export async function work(
     timeoutMs: settings.LML_TIMEOUT_MS,
   });
   const observer = await startSentry(sentrySettings(settings));
-  const health = await startHealth(settings);
+  let health: Awaited<ReturnType<typeof startHealth>> = null;
   const cutOff = new AbortController();
   const carrier = carrierOf(settings, {
     sql,
@@ -114,9 +120,10 @@ export async function work(
       },
     },
   });
-  const tellEnded = () => tellEndedRuns(sql, observer, settings.PLAN_CRON, settings.RUN_DEADLINE_MINUTES);
+  const tellEnded = () => tellEndedRuns(sql, observer, settings);
   const tend = () => sql`select from identity_sync.tend_identity_runs(lanes => ${settings.LML_CONCURRENCY})`;
   try {
+    health = await startHealth(settings);
     // Somebody has started this process, perhaps with another key: it is to be tried.
     await sql`select from identity_sync.lift_planning_hold(name => 'key_refused')`;
     await tend();
@@ -147,16 +154,15 @@ export async function work(
     clearTimeout(timer);
     log.info({ step: 'worker' }, 'the worker is down');
   } finally {
-    await Promise.race([
-      Promise.all([lml.close(), sql.end({ timeout: 2 })]),
-      sleep(3000, undefined, { ref: false }),
-    ]);
+    const closed = Promise.all([observer.close(), health?.close(), lml.close(), sql.end({ timeout: 2 })]);
+    await Promise.race([closed, sleep(3000, undefined, { ref: false })]);
   }
 }
 
 /** Serves the probes where a port is set. */
 async function startHealth(settings: WorkerSettings) {
   if (settings.HEALTH_PORT === undefined) return null;
+  const { connectProbes, startHealthServer } = await import('./health.js');
   const probes = connectProbes(settings.DATABASE_URL, {
     migrations: await knownMigrations(),
     timeoutMs: settings.LML_TIMEOUT_MS,
@@ -176,22 +182,21 @@ async function startHealth(settings: WorkerSettings) {
 }
 
 async function planScheduled(sql: Sql, settings: WorkerSettings, observer: Observer): Promise<void> {
-  const checkIn = { cron: settings.PLAN_CRON, maxMinutes: settings.RUN_DEADLINE_MINUTES };
-  const runId = await plan(sql, settings, {
-    scope: 'due',
-    ids: null,
-    acceptUnresolved: false,
-    scheduled: true,
-  });
+  const which = { scope: 'due', ids: null, acceptUnresolved: false, scheduled: true };
+  const runId = await plan(sql, settings, which);
   if (runId === null) {
+    observer.checkedIn(null, { status: 'error', ...monitorOf(settings) });
     log.error(
       { step: 'plan' },
       'nothing is planned until a person has acted: select * from identity_sync.planning_hold',
     );
-  } else {
-    const [{ trace_id: traceId }] = await sql<[{ trace_id: string }]>`
-      select trace_id from identity_sync.identity_run_progress(run_id => ${runId})`;
-    observer.checkedIn({ runId, traceId }, { status: 'in_progress', ...checkIn });
-    log.info({ step: 'plan', run_id: Number(runId) }, 'planned');
+    return;
   }
+  const [progress] = await sql<[{ trace_id: string }]>`
+    select trace_id from identity_sync.identity_run_progress(run_id => ${runId})`;
+  observer.checkedIn(
+    { runId, traceId: progress.trace_id },
+    { status: 'in_progress', ...monitorOf(settings) },
+  );
+  log.info({ step: 'plan', run_id: Number(runId) }, 'planned');
 }

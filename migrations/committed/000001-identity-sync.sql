@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:e9f8f782ac11ffeb5d06d09b4a7797506fc1b5e8
+--! Hash: sha1:839216d9e51d443457d849eaee798f401e850d3d
 --! Message: identity sync
 
 -- The station's identity tables: production has them, with rows in them, and they are left as they are; everywhere else
@@ -1815,7 +1815,7 @@ create or replace function identity_sync.stop_identity_run(
   opened_by text default null,
   cause text default 'hand'
 )
-returns void
+returns boolean
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -1827,7 +1827,7 @@ begin
     and (stop_identity_run.opened_by is null or run.opened_by = stop_identity_run.opened_by);
 
   if not found then
-    return;
+    return false;
   end if;
 
   update identity_sync.batch
@@ -1835,16 +1835,17 @@ begin
   where batch.run_id = stop_identity_run.run_id and batch.state = 'open';
 
   perform identity_sync.close_identity_run(run_id);
+  return true;
 end;
 $$;
 
 revoke all on function identity_sync.stop_identity_run(bigint, text, text, text) from public;
 
 comment on function identity_sync.stop_identity_run(bigint, text, text, text) is
-  'Takes a run, why it stops, who must have opened it (NULL: anybody) and the cause (hand, deadline, budget, key, shed, breaker); abandons what is not claimed and ends the run once nothing is in flight.';
+  'Takes a run, why it stops, who must have opened it (NULL: anybody) and the cause (hand, deadline, budget, key, shed, breaker); abandons what is not claimed ends the run once nothing is in flight, and returns whether it was there to be stopped.';
 --! EndIncluded functions/stop_identity_run.sql
 --! Included functions/tell_ended_runs.sql
--- Hands each run that has ended to the first process that asks, so that the outside is told once however many processes
+-- Hands each run that has ended within a day to the first process that asks, so that the outside is told once however many processes
 -- shared the run.
 create or replace function identity_sync.tell_ended_runs()
 returns table (run_id bigint, trace_id text, scheduled boolean, report jsonb)
@@ -1853,7 +1854,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   update identity_sync.run as ended
   set told_at = clock_timestamp()
-  where ended.finished_at is not null and ended.told_at is null
+  where ended.finished_at > clock_timestamp() - interval '1 day' and ended.told_at is null
   returning ended.run_id, ended.trace_id, ended.scheduled, ended.report;
 $$;
 

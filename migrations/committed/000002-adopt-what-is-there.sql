@@ -1,5 +1,5 @@
---! Previous: sha1:e9f8f782ac11ffeb5d06d09b4a7797506fc1b5e8
---! Hash: sha1:3b673d416cddcba9b4ae99b19eae7e7885d50514
+--! Previous: sha1:839216d9e51d443457d849eaee798f401e850d3d
+--! Hash: sha1:b547433908a8ee0932f16dec039d7503d9874c73
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

@@ -6,7 +6,7 @@ create or replace function identity_sync.stop_identity_run(
   opened_by text default null,
   cause text default 'hand'
 )
-returns void
+returns boolean
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -18,7 +18,7 @@ begin
     and (stop_identity_run.opened_by is null or run.opened_by = stop_identity_run.opened_by);
 
   if not found then
-    return;
+    return false;
   end if;
 
   update identity_sync.batch
@@ -26,10 +26,11 @@ begin
   where batch.run_id = stop_identity_run.run_id and batch.state = 'open';
 
   perform identity_sync.close_identity_run(run_id);
+  return true;
 end;
 $$;
 
 revoke all on function identity_sync.stop_identity_run(bigint, text, text, text) from public;
 
 comment on function identity_sync.stop_identity_run(bigint, text, text, text) is
-  'Takes a run, why it stops, who must have opened it (NULL: anybody) and the cause (hand, deadline, budget, key, shed, breaker); abandons what is not claimed and ends the run once nothing is in flight.';
+  'Takes a run, why it stops, who must have opened it (NULL: anybody) and the cause (hand, deadline, budget, key, shed, breaker); abandons what is not claimed ends the run once nothing is in flight, and returns whether it was there to be stopped.';

@@ -1,4 +1,4 @@
--- Hands each run that has ended to the first process that asks, so that the outside is told once however many processes
+-- Hands each run that has ended within a day to the first process that asks, so that the outside is told once however many processes
 -- shared the run.
 create or replace function identity_sync.tell_ended_runs()
 returns table (run_id bigint, trace_id text, scheduled boolean, report jsonb)
@@ -7,7 +7,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   update identity_sync.run as ended
   set told_at = clock_timestamp()
-  where ended.finished_at is not null and ended.told_at is null
+  where ended.finished_at > clock_timestamp() - interval '1 day' and ended.told_at is null
   returning ended.run_id, ended.trace_id, ended.scheduled, ended.report;
 $$;
 

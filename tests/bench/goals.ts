@@ -1,0 +1,161 @@
+// What the product is to reach, and whether it did.
+import {
+  APPLY,
+  APPLY_TWO,
+  type Compared,
+  JSON_FLOOR,
+  type Pass,
+  ROW_BY_ROW,
+  RUN,
+  TYPED_FLOOR,
+} from './comparison.js';
+import type { Grown } from './growth.js';
+import type { Usage } from './server.js';
+
+export interface Slow {
+  usage: Usage;
+  calls: number;
+  latencySeconds: number;
+  concurrency: number;
+}
+
+export interface Measured {
+  rows: number;
+  compared: Compared[];
+  grown: Grown[];
+  slow: Slow | null;
+}
+
+export interface Goal {
+  goal: string;
+  bound: string;
+  /** Null where what it needs was not measured. */
+  measured: string | null;
+  met: boolean | null;
+}
+
+const CATALOGUE = 64_676;
+
+export function median(values: number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length / 2;
+  return sorted.length % 2 === 1 ? sorted[Math.floor(middle)]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+/** Ratios are the medians of the rounds' own ratios, since the machine drifts from round to round. */
+export function judgeGoals({ rows, compared, grown, slow }: Measured): Goal[] {
+  const variant = (name: string) => compared.find((each) => each.variant === name);
+  const size = (count: number) => grown.find((each) => each.rows === count);
+
+  /** What a verdict costs in one pass over what it costs in another. */
+  function ratio(key: 'seconds' | 'walBytes', one: [string, Pass], other: [string, Pass]): number | null {
+    const [above, below] = [variant(one[0]), variant(other[0])];
+    if (!above || !below) return null;
+    const divisors = below.passes[other[1]].map((each) => each[key] / below.rows);
+    return median(above.passes[one[1]].map((each, round) => each[key] / above.rows / divisors[round]!));
+  }
+
+  /** How many times faster than row by row a variant writes at first. */
+  const gain = (name: string) => ratio('seconds', [ROW_BY_ROW, 'first write'], [name, 'first write']);
+
+  const run = variant(RUN);
+  const apply = variant(APPLY);
+  const [catalogue, quarter, million] = [size(CATALOGUE), size(250_000), size(1_000_000)];
+  const drained = million?.drain && catalogue?.drain;
+  const [big, small] = drained ? [million.drain, catalogue.drain] : [million?.fewDue, catalogue?.fewDue];
+  const peaks = [
+    ...(run ? Object.values(run.passes).flat() : []),
+    ...grown.flatMap((each) => [each.fewDue, ...each.nothingDue, each.drain ?? []].flat()),
+    ...(slow ? [slow.usage] : []),
+  ].map((usage) => usage.nodeMegabytes!);
+
+  return [
+    atLeast('first write, row by row ÷ apply over one connection', 20, '×', gain(APPLY)),
+    atLeast('first write, row by row ÷ apply over two connections', 33, '×', gain(APPLY_TWO)),
+    atMost(
+      'first write, apply ÷ floor from JSON text',
+      1.25,
+      '×',
+      ratio('seconds', [APPLY, 'first write'], [JSON_FLOOR, 'first write']),
+    ),
+    atMost(
+      'first write, apply ÷ floor from typed staging',
+      1.6,
+      '×',
+      ratio('seconds', [APPLY, 'first write'], [TYPED_FLOOR, 'first write']),
+    ),
+    atMost(
+      `first run without latency, ${rows.toLocaleString('en')} rows`,
+      4,
+      's',
+      run ? median(run.passes['first write'].map((each) => each.seconds)) : null,
+    ),
+    atLeast('first write, row by row ÷ the whole run', 14, '×', gain(RUN)),
+    atMost(
+      'apply, nothing changed ÷ first write',
+      0.5,
+      '×',
+      ratio('seconds', [APPLY, 'nothing changed'], [APPLY, 'first write']),
+    ),
+    atMost(
+      'nothing changed, WAL of apply ÷ row by row',
+      1 / 6,
+      '×',
+      ratio('walBytes', [APPLY, 'nothing changed'], [ROW_BY_ROW, 'nothing changed']),
+    ),
+    atMost(
+      'apply, 1 % changed ÷ nothing changed',
+      1.15,
+      '×',
+      ratio('seconds', [APPLY, '1 % changed'], [APPLY, 'nothing changed']),
+    ),
+    atMost(
+      `a run with nothing due, whole process, ${CATALOGUE.toLocaleString('en')} rows`,
+      0.4,
+      's',
+      catalogue ? median(catalogue.nothingDue.map((each) => each.seconds)) : null,
+    ),
+    atMost(
+      'planning with 1,000 due, 1,000,000 rows ÷ 250,000',
+      4,
+      '×',
+      million && quarter ? median(million.planning) / median(quarter.planning) : null,
+    ),
+    atMost('planning with 1,000 due, 1,000,000 rows', 1, 's', million ? median(million.planning) : null),
+    atMost('round trips a verdict, the whole run', 0.02, '', run ? run.roundTrips / run.rows : null),
+    atMost('round trips a verdict, apply', 0.02, '', apply ? apply.roundTrips / apply.rows : null),
+    within(
+      'a run at 1.9 s a call, concurrency 4 ÷ calls × 1.9 s ÷ 4',
+      0.05,
+      slow ? slow.usage.seconds / ((slow.calls * slow.latencySeconds) / slow.concurrency) : null,
+    ),
+    atMost('peak memory of Node', 120, 'MB', peaks.length > 0 ? Math.max(...peaks) : null),
+    within(
+      `peak memory of Node, ${drained ? 'a drain' : '1,000 due'}, 1,000,000 rows ÷ ${CATALOGUE.toLocaleString('en')}`,
+      0.15,
+      big && small ? big.nodeMegabytes! / small.nodeMegabytes! : null,
+    ),
+  ];
+}
+
+function atLeast(goal: string, bound: number, unit: string, measured: number | null): Goal {
+  return { goal, bound: `≥ ${show(bound, unit)}`, ...judge(measured, unit, (value) => value >= bound) };
+}
+
+function atMost(goal: string, bound: number, unit: string, measured: number | null): Goal {
+  return { goal, bound: `≤ ${show(bound, unit)}`, ...judge(measured, unit, (value) => value <= bound) };
+}
+
+function within(goal: string, share: number, measured: number | null): Goal {
+  return { goal, bound: `1 ± ${share}`, ...judge(measured, '', (value) => Math.abs(value - 1) <= share) };
+}
+
+function judge(measured: number | null, unit: string, isMet: (value: number) => boolean) {
+  if (measured === null) return { measured: null, met: null };
+  return { measured: show(measured, unit), met: isMet(measured) };
+}
+
+/** Four digits that count, without trailing noughts. */
+function show(value: number, unit: string): string {
+  return `${Number(value.toPrecision(4))} ${unit}`.trim();
+}

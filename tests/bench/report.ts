@@ -1,0 +1,99 @@
+// What a person reads: the tables.
+import Table from 'cli-table3';
+import { type Compared, PASSES, ROW_BY_ROW } from './comparison.js';
+import { type Goal, type Measured, median } from './goals.js';
+import type { Measurement } from './server.js';
+
+/** The medians over the rounds, a table a pass. */
+export function comparisonTables(compared: Compared[]): string {
+  return PASSES.map(({ name }) => {
+    const rowByRow = compared.find((each) => each.variant === ROW_BY_ROW);
+    const lines = compared.map(({ variant, rows, roundTrips, passes }) => {
+      const measurements = passes[name];
+      const of = (value: (each: Measurement) => number | null, digits: number) =>
+        show(middle(measurements, value), digits);
+      const microseconds = (each: Measurement, count: number) => (each.seconds * 1e6) / count;
+      const gains = measurements.map((each, round) =>
+        rowByRow
+          ? microseconds(rowByRow.passes[name][round]!, rowByRow.rows) / microseconds(each, rows)
+          : Number.NaN,
+      );
+      return [
+        variant,
+        rows.toLocaleString('en'),
+        of((each) => each.seconds, 2),
+        of((each) => microseconds(each, rows), 1),
+        Math.round(rows / median(measurements.map((each) => each.seconds))).toLocaleString('en'),
+        `${median(gains).toFixed(1)} ×`,
+        of((each) => each.walBytes / rows, 0),
+        of((each) => (each.walFullPageBytes === null ? null : each.walFullPageBytes / rows), 0),
+        of((each) => (each.updates === 0 ? null : (100 * each.hotUpdates) / each.updates), 0),
+        of((each) => each.grownBytes / rows, 0),
+        show(roundTrips / rows, 4),
+        of((each) => (each.nodeCpuSeconds * 1e6) / rows, 1),
+        of((each) => each.nodeMegabytes, 0),
+        of((each) => (each.serverCpuSeconds === null ? null : (each.serverCpuSeconds * 1e6) / rows), 1),
+      ];
+    });
+    const head = [
+      name,
+      'rows',
+      's',
+      'µs',
+      'rows/s',
+      'gain',
+      'WAL B',
+      'of pages',
+      'HOT %',
+      'growth B',
+      'round trips',
+      'Node µs',
+      'Node MB',
+      'server µs',
+    ];
+    return table(head, lines);
+  }).join('\n');
+}
+
+export function growthTable({ grown }: Measured): string {
+  const head = ['rows', 'planning, s', 'nothing due, s', '1,000 due, s', 'MB', 'drain, s', 'rows/s', 'MB'];
+  const lines = grown.map(({ rows, planning, nothingDue, fewDue, drain }) => [
+    rows.toLocaleString('en'),
+    show(median(planning), 3),
+    show(median(nothingDue.map((usage) => usage.seconds)), 2),
+    show(fewDue.seconds, 2),
+    show(fewDue.nodeMegabytes, 0),
+    show(drain?.seconds ?? null, 1),
+    drain ? Math.round(rows / drain.seconds).toLocaleString('en') : '–',
+    show(drain?.nodeMegabytes ?? null, 0),
+  ]);
+  return table(head, lines);
+}
+
+export function goalsTable(goals: Goal[]): string {
+  const word = (met: boolean | null) => (met === null ? '' : met ? 'met' : 'NOT MET');
+  const lines = goals.map(({ goal, bound, measured, met }) => [
+    goal,
+    bound,
+    measured ?? 'not measured',
+    word(met),
+  ]);
+  return table(['goal', 'bound', 'measured', ''], lines, ['left', 'right', 'right', 'left']);
+}
+
+function table(head: string[], lines: string[][], align?: ('left' | 'right')[]): string {
+  const colAligns = align ?? head.map((_, index) => (index === 0 ? 'left' : 'right'));
+  const drawn = new Table({ head, colAligns, style: { head: [], border: [], compact: true } });
+  drawn.push(...lines);
+  return drawn.toString();
+}
+
+/** The median of what was measured, or null where it could not be. */
+function middle(measurements: Measurement[], value: (each: Measurement) => number | null): number | null {
+  const values = measurements.flatMap((each) => value(each) ?? []);
+  return values.length === 0 ? null : median(values);
+}
+
+function show(value: number | null | undefined, digits: number): string {
+  return value === null || value === undefined ? '–' : value.toFixed(digits);
+}

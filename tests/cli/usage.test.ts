@@ -1,0 +1,105 @@
+// Wrong usage and wrong settings end the program with 2, in one line of words, before anything is read: the database and
+// LML that these settings name are not there.
+import { describe, expect, test } from 'vitest';
+import { cli } from '../support/cli.js';
+
+const NOWHERE = {
+  DATABASE_URL: 'postgres://wxyc:hunter2@127.0.0.1:1/station',
+  LIBRARY_METADATA_URL: 'http://127.0.0.1:1',
+};
+
+test.each<[string[], Record<string, string>, string]>([
+  [['run'], { DATABASE_URL: '' }, 'DATABASE_URL is not set; allowed: a URL that begins with postgres'],
+  [
+    ['run'],
+    { LIBRARY_METADATA_URL: '' },
+    'LIBRARY_METADATA_URL is not set; allowed: a URL that begins with http',
+  ],
+  [
+    ['run'],
+    { LIBRARY_METADATA_URL: 'lml' },
+    'LIBRARY_METADATA_URL is "lml"; allowed: a URL that begins with http',
+  ],
+  [['migrate'], { DATABASE_URL: '' }, 'DATABASE_URL is not set; allowed: a URL that begins with postgres'],
+  [['run'], { BATCH_SIZE: '1001' }, 'BATCH_SIZE is "1001"; allowed: an integer from 1 to 1000'],
+  [['run'], { DRY_RUN: 'yes' }, 'DRY_RUN is "yes"; allowed: true, 1, false, 0 or empty'],
+  [
+    ['run'],
+    { PARTITION_INDEX: '4', PARTITION_COUNT: '4' },
+    'PARTITION_INDEX is 4; allowed: less than PARTITION_COUNT',
+  ],
+  [['run', '--batch-size', '0'], {}, 'BATCH_SIZE is "0"; allowed: an integer from 1 to 1000'],
+  [['run', '--va-batch-size', '1e3'], {}, 'VA_BATCH_SIZE is "1e3"; allowed: an integer from 1 to 1000'],
+  [['run', '--concurrency', '33'], {}, 'LML_CONCURRENCY is "33"; allowed: an integer from 1 to 32'],
+  [['run', '--timeout-ms', '999'], {}, 'LML_TIMEOUT_MS is "999"; allowed: an integer from 1000 to 600000'],
+  [['run', '--throttle-ms', '-1'], {}, 'THROTTLE_MS is "-1"; allowed: an integer from 0 to 60000'],
+  [['run', '--stale-days', '0'], {}, 'STALE_THRESHOLD_DAYS is "0"; allowed: an integer from 1 to 3650'],
+  [
+    ['run', '--unresolved-retry-days', ''],
+    {},
+    'UNRESOLVED_RETRY_DAYS is ""; allowed: an integer from 1 to 3650',
+  ],
+  [['run', '--max-tries', '11'], {}, 'LML_MAX_TRIES is "11"; allowed: an integer from 1 to 10'],
+  [['run', '--deadline-minutes', '0'], {}, 'RUN_DEADLINE_MINUTES is "0"; allowed: an integer from 1 to 1440'],
+  [['run', '--call-budget', '0'], {}, 'LML_CALL_BUDGET is "0"; allowed: an integer from 1 to '],
+  [
+    ['worker'],
+    { PLAN_CRON: 'daily' },
+    'PLAN_CRON is "daily"; allowed: a crontab time in UTC, as in 17 3 * * *',
+  ],
+  [['worker'], { HEALTH_PORT: 'off' }, 'HEALTH_PORT is "off"; allowed: an integer from 1 to 65535'],
+  [['run', '--partition', '4/4'], {}, 'PARTITION_INDEX is 4; allowed: less than PARTITION_COUNT, which is 4'],
+  [['run', '--partition', '1'], {}, '--partition is "1"; allowed: index/count, as in 0/4'],
+  [['run', '--scope', 'everything'], {}, '--scope is "everything"; allowed: due, refresh, recheck, ids'],
+  [['run', '--scope', 'ids'], {}, '--scope ids needs --ids 1,2,3'],
+  [['run', '--ids', '1,two'], {}, '--ids is "1,two"; allowed: library ids, as in 1,2,3'],
+  [['run', '--ids', ''], {}, '--ids is ""; allowed: library ids, as in 1,2,3'],
+  [['run', '--ids', '1', '--scope', 'due'], {}, '--ids implies --scope ids'],
+  [['run', '--quickly'], {}, "error: unknown option '--quickly'"],
+  [['run', 'now'], {}, "error: too many arguments for 'run'"],
+  [['runs'], {}, "error: unknown command 'runs'"],
+])('%j with %j', async (args, settings, words) => {
+  const { status, stdout, stderr } = await cli(args, { ...NOWHERE, ...settings });
+
+  expect(status).toBe(2);
+  expect(stdout).toBe('');
+  expect(stderr).toContain(words);
+  expect(stderr.split('\n')[0]).toContain(words);
+  expect(stderr).not.toContain('hunter2');
+});
+
+describe('a secret that is not usable is named, never shown', () => {
+  test.each([
+    [
+      'DATABASE_URL',
+      'mysql://wxyc:hunter2@db/station',
+      'a URL that begins with postgres:// or postgresql://',
+    ],
+    [
+      'DATABASE_URL',
+      'postgres://wxyc:hunter2@db:99999/station',
+      'a URL that begins with postgres:// or postgresql://',
+    ],
+    ['LML_API_KEY', 'hunter2 hunter2', 'printable ASCII without blanks'],
+  ])('%s', async (name, value, allowed) => {
+    const ended = await cli(['run'], { ...NOWHERE, [name]: value });
+    expect(ended).toEqual({
+      status: 2,
+      stdout: '',
+      stderr: `identity-sync: ${name} is not usable; allowed: ${allowed}\n`,
+    });
+  });
+});
+
+test.each([['--help'], ['help'], ['run', '--help']])(
+  '%j is no error, and tells of the commands or flags',
+  async (...args) => {
+    const { status, stdout } = await cli(args.flat(), {});
+    expect(status).toBe(0);
+    expect(stdout).toContain(args.flat()[0] === 'run' ? '--partition <index/count>' : 'migrate');
+  },
+);
+
+test('no command at all is wrong usage', async () => {
+  expect(await cli([], {})).toMatchObject({ status: 2, stdout: '' });
+});
