@@ -28,6 +28,14 @@ begin
     end if;
   end if;
 
+  -- Without this right nothing in the schema can even be looked for.
+  if to_regnamespace('wxyc_schema') is not null and not has_schema_privilege('wxyc_schema', 'USAGE') then
+    raise exception using
+      errcode = 'LS005',
+      message = format('this database is not ready, it lacks: USAGE on schema wxyc_schema: grant it to %I', current_user),
+      hint = 'Nothing was changed.';
+  end if;
+
   -- What the backend must bring, and what an adopted identity table must have.
   missing := missing || array(
     select
@@ -79,6 +87,19 @@ begin
         ('wxyc_schema.library_identity_source', 'notes', '{text}'),
         ('wxyc_schema.library_identity_history', 'history_id', '{integer}'),
         ('wxyc_schema.library_identity_history', 'library_id', '{integer}'),
+        ('wxyc_schema.library_identity_history', 'discogs_master_id', '{integer}'),
+        ('wxyc_schema.library_identity_history', 'discogs_release_id', '{integer}'),
+        ('wxyc_schema.library_identity_history', 'musicbrainz_release_group_mbid', '{uuid}'),
+        ('wxyc_schema.library_identity_history', 'musicbrainz_release_mbid', '{uuid}'),
+        ('wxyc_schema.library_identity_history', 'musicbrainz_recording_mbid', '{uuid}'),
+        ('wxyc_schema.library_identity_history', 'wikidata_qid', '{text}'),
+        ('wxyc_schema.library_identity_history', 'spotify_id', '{text}'),
+        ('wxyc_schema.library_identity_history', 'apple_music_id', '{text}'),
+        ('wxyc_schema.library_identity_history', 'last_verified_at', '{timestamp with time zone}'),
+        ('wxyc_schema.library_identity_history', 'method', '{text}'),
+        ('wxyc_schema.library_identity_history', 'confidence', '{real}'),
+        ('wxyc_schema.library_identity_history', 'agreement_sources', '{text}'),
+        ('wxyc_schema.library_identity_history', 'notes', '{text}'),
         ('wxyc_schema.library_identity_history', 'superseded_reason', '{text}'),
         ('wxyc_schema.library_identity_history', 'reason_category', '{text}')
     ) as needed (relation, name, types)

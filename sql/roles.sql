@@ -35,6 +35,27 @@ grant select on
   wxyc_schema.library_identity, wxyc_schema.library_identity_source, wxyc_schema.library_identity_history
 to identity_reader;
 
+-- A grant that this login may not make is a mere warning to PostgreSQL.
+do $$
+declare
+  closed text[] := array(
+    select 'SELECT on ' || relation
+    from unnest(array['wxyc_schema.library', 'wxyc_schema.artists', 'wxyc_schema.compilation_track_artist']) as relation
+    where not has_table_privilege('identity_reader', relation, 'SELECT')
+  );
+begin
+  if not has_schema_privilege('identity_reader', 'wxyc_schema', 'USAGE') then
+    closed := array['USAGE on schema wxyc_schema'] || closed;
+  end if;
+  if closed <> '{}' then
+    raise exception using
+      errcode = 'insufficient_privilege',
+      message = format('%I cannot grant %s to identity_reader', current_user, array_to_string(closed, ', ')),
+      hint = 'Run this as a member of their owner, or have the owner grant them first.';
+  end if;
+end;
+$$;
+
 -- A function that is not volatile writes nothing, so whoever reads may call it.
 do $$
 declare

@@ -9,8 +9,9 @@ import { log } from './log.js';
 const MIGRATIONS = new URL('../migrations/', import.meta.url);
 const PREFLIGHT = fileURLToPath(new URL('../sql/preflight.sql', import.meta.url));
 
-// An exclusive lock that is not to be had at once must not queue the station's own queries behind it.
-const LOCK_TIMEOUT = '3s';
+// While an exclusive lock is waited for, the station's own queries queue up behind it: so the tries are short. Being shorter
+// than deadlock_timeout, it also lets go before a deadlock would be found.
+const LOCK_TIMEOUT = '100ms';
 const PATIENCE_MS = 5 * 60_000;
 
 /**

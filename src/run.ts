@@ -129,7 +129,8 @@ async function follow(
         () => sql`select from identity_sync.tend_identity_runs(lanes => ${carrier.concurrency})`,
       );
     }
-    await Promise.race([sleep(POLL_MS), ended.catch(() => {})]);
+    const pause = told ? sleep(POLL_MS) : sleep(POLL_MS, undefined, { signal: stop });
+    await Promise.race([pause.catch(() => {}), ended.catch(() => {})]);
   }
 }
 

@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:839216d9e51d443457d849eaee798f401e850d3d
+--! Hash: sha1:7f91ff2a65d98b9dbef45c6ab61027388ea540ed
 --! Message: identity sync
 
 -- The station's identity tables: production has them, with rows in them, and they are left as they are; everywhere else
@@ -846,7 +846,8 @@ comment on function identity_sync.plan_identity_run(
 --! Included functions/enlist_lanes.sql
 -- Enqueues the lanes of a run: jobs that each carry one batch after another until none is left.
 -- More lanes than calls may be in flight do no harm, since claim_identity_batch holds them back; their keys keep them from
--- piling up in the queue. A run that has nothing unfinished gets none.
+-- piling up in the queue. A run that is stopping, or has nothing unfinished,
+-- gets none.
 create or replace function identity_sync.enlist_lanes(run_id bigint, lanes integer, run_at timestamptz default null)
 returns void
 language plpgsql volatile security definer
@@ -864,7 +865,12 @@ begin
     1,
     least(
       lanes,
-      (select count(*) from identity_sync.batch where batch.run_id = enlist_lanes.run_id and batch.closed_at is null)
+      (
+        select count(*)
+        from identity_sync.batch
+        join identity_sync.run on run.run_id = batch.run_id
+        where batch.run_id = enlist_lanes.run_id and batch.closed_at is null and run.stop_reason is null
+      )
     )
   ) as lane;
 end;
@@ -4333,7 +4339,7 @@ select
   run.scope,
   run.dry_run,
   run.planned,
-  coalesce(progress.asked, 0) as asked,
+  coalesce((run.report ->> 'scanned')::bigint, progress.asked, 0) as asked,
   progress.batches,
   progress.batches_in_flight,
   progress.batches_failed,

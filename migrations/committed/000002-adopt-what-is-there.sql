@@ -1,5 +1,5 @@
---! Previous: sha1:839216d9e51d443457d849eaee798f401e850d3d
---! Hash: sha1:b547433908a8ee0932f16dec039d7503d9874c73
+--! Previous: sha1:7f91ff2a65d98b9dbef45c6ab61027388ea540ed
+--! Hash: sha1:10120f25781e7cdd61d524c5b7e70f2a51539302
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

@@ -1,6 +1,7 @@
 -- Enqueues the lanes of a run: jobs that each carry one batch after another until none is left.
 -- More lanes than calls may be in flight do no harm, since claim_identity_batch holds them back; their keys keep them from
--- piling up in the queue. A run that has nothing unfinished gets none.
+-- piling up in the queue. A run that is stopping, or has nothing unfinished,
+-- gets none.
 create or replace function identity_sync.enlist_lanes(run_id bigint, lanes integer, run_at timestamptz default null)
 returns void
 language plpgsql volatile security definer
@@ -18,7 +19,12 @@ begin
     1,
     least(
       lanes,
-      (select count(*) from identity_sync.batch where batch.run_id = enlist_lanes.run_id and batch.closed_at is null)
+      (
+        select count(*)
+        from identity_sync.batch
+        join identity_sync.run on run.run_id = batch.run_id
+        where batch.run_id = enlist_lanes.run_id and batch.closed_at is null and run.stop_reason is null
+      )
     )
   ) as lane;
 end;

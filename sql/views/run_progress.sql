@@ -5,7 +5,7 @@ select
   run.scope,
   run.dry_run,
   run.planned,
-  coalesce(progress.asked, 0) as asked,
+  coalesce((run.report ->> 'scanned')::bigint, progress.asked, 0) as asked,
   progress.batches,
   progress.batches_in_flight,
   progress.batches_failed,
