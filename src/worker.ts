@@ -54,12 +54,13 @@ export async function startWorker(
   databaseUrl: string,
   carrier: Carrier,
   cron?: { items: CronItem[]; tasks: Record<string, () => Promise<unknown>>; afterLane: () => Promise<void> },
-): Promise<Runner> {
+): Promise<Pick<Runner, 'promise' | 'stop'>> {
   const scheduled = Object.entries(cron?.tasks ?? {}).map(
     ([name, task]) =>
       [name, async (payload: unknown) => (isStale(payload) ? undefined : void (await task()))] as const,
   );
-  return await startRunner({
+  const lanes = new Set<Promise<void>>();
+  const runner = await startRunner({
     connectionString: databaseUrl,
     maxPoolSize: carrier.concurrency + 4,
     // Lanes wait where the fleet's calls are in flight elsewhere, and the crontab's tasks must not wait for lanes.
@@ -76,12 +77,24 @@ export async function startWorker(
     taskList: {
       async carry_identity_run(payload, helpers) {
         const { run_id: runId } = payload as { run_id: string };
-        await carryLane(carrier, runId, `${PROCESS_NAME}:${helpers.job.id}`);
+        const lane = carryLane(carrier, runId, `${PROCESS_NAME}:${helpers.job.id}`);
+        lanes.add(lane);
+        await lane.finally(() => lanes.delete(lane));
         await cron?.afterLane();
       },
       ...Object.fromEntries(scheduled),
     },
   });
+  return {
+    promise: runner.promise,
+    async stop() {
+      // graphile-worker does not wait until it has told its queue that a job is done: a job that ends while the runner does
+      // would stay locked for hours.
+      await Promise.allSettled(lanes);
+      await sleep(50);
+      await runner.stop();
+    },
+  };
 }
 
 function isStale(payload: unknown): boolean {
