@@ -37,7 +37,7 @@ interface InHand {
 }
 
 interface Settled {
-  outcome: 'settled' | 'retried' | 'deferred' | 'split' | 'poison_input' | 'failed' | 'lost';
+  outcome: 'settled' | 'retried' | 'deferred' | 'split' | 'abandoned' | 'poison_input' | 'failed' | 'lost';
   reason: string | null;
   cache_stats: Record<string, unknown> | null;
   drift: Record<string, number> | null;

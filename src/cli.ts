@@ -69,6 +69,7 @@ program
     const settings = readSettings(WORKER_SETTINGS, {}, process.env);
     const { stop, strictlyStop } = stopOnSignals();
     await work(settings, stop, strictlyStop);
+    process.exit(OK);
   });
 
 program
@@ -248,6 +249,7 @@ try {
     process.exitCode = WRONG_USAGE;
   } else {
     log.error({ step: 'end', ...describeFailure(error) }, 'identity-sync could not go on');
-    process.exitCode = FAILED;
+    // Whatever still holds a socket must not keep a process alive that cannot work.
+    process.exit(FAILED);
   }
 }

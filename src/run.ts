@@ -89,7 +89,7 @@ export async function runOnce(
     await tellEndedRuns(sql, observer, settings);
     await observer.close();
     await lml.close();
-    await sql.end();
+    await sql.end({ timeout: 5 });
   }
 }
 

@@ -29,6 +29,9 @@ export type WorkerSettings = Pick<Settings, (typeof WORKER_SETTINGS)[number]>;
 // A container is killed ten seconds after SIGTERM unless told otherwise.
 const SHUTDOWN_MS = 8000;
 
+// What settling and graphile-worker may take beyond the last call.
+const STOP_MARGIN_MS = 3000;
+
 // A tick that lay in the queue of a dead worker for hours must not plan a run at some odd time.
 const STALE_TICK_MS = 15 * 60_000;
 
@@ -90,9 +93,15 @@ export async function startWorker(
     async stop() {
       // graphile-worker does not wait until it has told its queue that a job is done: a job that ends while the runner does
       // would stay locked for hours.
-      await Promise.allSettled(lanes);
-      await sleep(50);
-      await runner.stop();
+      const stopped = Promise.allSettled(lanes)
+        .then(() => sleep(50))
+        .then(() => runner.stop());
+      // Where sessions were cut, a query or graphile-worker itself may wait for them for ever.
+      const bound = new AbortController();
+      const late = sleep(carrier.timeoutMs + STOP_MARGIN_MS, undefined, { signal: bound.signal }).catch(
+        () => {},
+      );
+      await Promise.race([stopped.finally(() => bound.abort()), late]);
     },
   };
 }
@@ -156,11 +165,12 @@ export async function work(
     });
     log.info({ step: 'worker', plan_cron: settings.PLAN_CRON }, 'the worker is up');
 
-    const told = new Promise<'told'>((resolve) =>
-      stop.addEventListener('abort', () => resolve('told'), { once: true }),
-    );
-    const ended = await Promise.race([told, runner.promise.then(() => 'ended' as const)]);
-    if (ended === 'ended' && !stop.aborted) throw new Error('graphile-worker has ended');
+    const outcome = await Promise.race([
+      untilAborted(stop).then(() => 'told' as const),
+      runner.promise.then(() => 'ended' as const),
+      untilDatabaseIsGone(sql, stop),
+    ]);
+    if (outcome === 'ended' && !stop.aborted) throw new Error('graphile-worker has ended');
 
     const timer = setTimeout(() => cutOff.abort(), SHUTDOWN_MS).unref();
     await Promise.race([runner.stop(), sleep(SHUTDOWN_MS + 4000, undefined, { ref: false })]);
@@ -169,6 +179,23 @@ export async function work(
   } finally {
     const closed = Promise.all([observer.close(), health?.close(), lml.close(), sql.end({ timeout: 2 })]);
     await Promise.race([closed, sleep(3000, undefined, { ref: false })]);
+  }
+}
+
+function untilAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
+
+/** Rejects once the database has been away for a minute: graphile-worker would try again for ever, looking alive. */
+async function untilDatabaseIsGone(sql: Sql, stop: AbortSignal): Promise<never> {
+  for (;;) {
+    await onceConnected(() => sql`select from identity_sync.identity_run_progress(run_id => 0)`);
+    await sleep(5000, undefined, { signal: stop, ref: false }).catch(() =>
+      untilAborted(new AbortController().signal),
+    );
   }
 }
 

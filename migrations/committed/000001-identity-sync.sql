@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:7f91ff2a65d98b9dbef45c6ab61027388ea540ed
+--! Hash: sha1:c74fb8eaa9cf0b7b44d2b8b6f01a966a13c0aa7c
 --! Message: identity sync
 
 -- The station's identity tables: production has them, with rows in them, and they are left as they are; everywhere else
@@ -974,19 +974,6 @@ begin
     );
     return;
   end if;
-  if this_run.call_budget <= (
-    select count(*)
-    from identity_sync.lml_call
-    join identity_sync.batch on batch.batch_id = lml_call.batch_id
-    where batch.run_id = claim_identity_batch.run_id
-  )
-  then
-    perform identity_sync.stop_identity_run(
-      run_id, 'its budget of calls is used up, what is left is due next time', cause => 'budget'
-    );
-    return;
-  end if;
-
   select count(*)
   into in_flight
   from identity_sync.batch
@@ -1022,6 +1009,19 @@ begin
       claim_identity_batch.batch_id := null;
       claim_identity_batch.wait_ms := case when in_flight >= concurrency then 100 else 500 end;
       return next;
+      return;
+    end if;
+
+    if this_run.call_budget <= (
+      select count(*)
+      from identity_sync.lml_call
+      join identity_sync.batch on batch.batch_id = lml_call.batch_id
+      where batch.run_id = claim_identity_batch.run_id
+    )
+    then
+      perform identity_sync.stop_identity_run(
+        run_id, 'its budget of calls is used up, what is left is due next time', cause => 'budget'
+      );
       return;
     end if;
 
@@ -1077,6 +1077,7 @@ declare
   this_batch identity_sync.batch;
   size integer;
   is_part boolean;
+  is_stopping boolean;
   answer jsonb;
   retry_at constant timestamptz := identity_sync.retry_time(retry_after);
   is_transient constant boolean := http_status is null or http_status in (200, 408, 425, 429) or http_status >= 500;
@@ -1097,6 +1098,9 @@ begin
 
   size := cardinality(this_batch.library_ids);
   is_part := this_batch.root_batch_id is not null;
+  is_stopping := exists (
+    select from identity_sync.run where run.run_id = this_batch.run_id and run.stop_reason is not null
+  );
 
   update identity_sync.lml_call
   set
@@ -1127,7 +1131,11 @@ begin
     perform identity_sync.shed_identity_run(this_batch.run_id, batch_id);
     update identity_sync.run set pauses = 0 where run.run_id = this_batch.run_id and run.pauses > 0;
     -- Where a person has asked again and was answered, the key is good.
-    delete from identity_sync.planning_hold where planning_hold.name = 'key_refused';
+    delete from identity_sync.planning_hold
+    using identity_sync.lml_call
+    where planning_hold.name = 'key_refused'
+      and lml_call.batch_id = settle_identity_batch.batch_id
+      and lml_call.started_at > planning_hold.since;
 
   elsif http_status in (401, 403) then
     outcome := 'failed';
@@ -1143,15 +1151,21 @@ begin
     where open.finished_at is null;
     perform identity_sync.fail_identity_batch(batch_id, reason);
 
-  elsif http_status = 429 or (is_transient and retry_at is not null) then
+  elsif is_stopping then
+    outcome := 'abandoned';
+    perform identity_sync.reopen_identity_batch(batch_id);
+
+  elsif http_status = 429 then
     outcome := 'deferred';
     perform identity_sync.defer_identity_batch(batch_id, retry_at);
 
-  elsif http_status in (413, 422) and size = 1 then
+  elsif size = 1
+    and (http_status = 422 or (http_status = 413 and identity_sync.has_answered_part(this_batch.root_batch_id)))
+  then
     outcome := 'poison_input';
     perform identity_sync.poison_identity_batch(batch_id, reason, body);
 
-  elsif http_status in (413, 422) then
+  elsif http_status in (413, 422) and size > 1 then
     outcome := identity_sync.split_identity_batch(batch_id, reason, needs_evidence => http_status = 422);
 
   -- A part of a cut batch is one of many: only alone is an input tried as often as a whole batch.
@@ -1165,19 +1179,17 @@ begin
       holder = null,
       leased_until = null,
       tries = batch.tries + 1,
-      not_before = clock_timestamp()
-        + least(30, 0.5 * 2 ^ batch.tries) * (0.75 + random() / 2) * interval '1 second'
+      not_before = coalesce(
+        retry_at,
+        clock_timestamp() + least(30, 0.5 * 2 ^ batch.tries) * (0.75 + random() / 2) * interval '1 second'
+      )
     where batch.batch_id = settle_identity_batch.batch_id;
 
   elsif http_status >= 500 and size > 1 then
     outcome := identity_sync.split_identity_batch(batch_id, reason, needs_evidence => true);
 
   elsif http_status >= 500
-    and is_part
-    and exists (
-      select from identity_sync.batch as part
-      where part.root_batch_id = this_batch.root_batch_id and part.state = 'settled'
-    )
+    and identity_sync.has_answered_part(this_batch.root_batch_id)
   then
     outcome := 'poison_input';
     perform identity_sync.poison_identity_batch(batch_id, reason, body);
@@ -1200,7 +1212,7 @@ revoke all on function identity_sync.settle_identity_batch(
 ) from public;
 
 comment on function identity_sync.settle_identity_batch(bigint, text, integer, text, text, integer, text, integer) is
-  'Takes a claimed batch and its holder, the HTTP status, body and Retry-After header that came (NULL: none), the failure in words where the call failed, its duration in milliseconds and how often a call is tried; returns the outcome (settled, retried, deferred, split, poison_input, failed, or lost where the lease is somebody else''s by now), the reason in words, LML''s cache_stats, and how many results broke the protocol, by key.';
+  'Takes a claimed batch and its holder, the HTTP status, body and Retry-After header that came (NULL: none), the failure in words where the call failed, its duration in milliseconds and how often a call is tried; returns the outcome (settled, retried, deferred, split, abandoned, poison_input, failed, or lost where the lease is somebody else''s by now), the reason in words, LML''s cache_stats, and how many results broke the protocol, by key.';
 --! EndIncluded functions/settle_identity_batch.sql
 --! Included functions/protocol_drift.sql
 -- How far LML's answer for a batch was from its own contract: the results that broke it, by the report's key.
@@ -1297,7 +1309,7 @@ begin
     leased_until = null,
     deferrals = batch.deferrals + 1,
     not_before = coalesce(
-      retry_at,
+      case when retry_at is not null then greatest(retry_at, clock_timestamp() + interval '0.5 seconds') end,
       clock_timestamp() + least(30, 0.5 * 2 ^ least(batch.deferrals, 10)) * (0.75 + random() / 2) * interval '1 second'
     )
   where batch.batch_id = defer_identity_batch.batch_id
@@ -1315,6 +1327,25 @@ revoke all on function identity_sync.defer_identity_batch(bigint, timestamptz) f
 comment on function identity_sync.defer_identity_batch(bigint, timestamptz) is
   'Takes a batch and the time that LML named (NULL: none); opens it again for then, and pauses its run until then.';
 --! EndIncluded functions/defer_identity_batch.sql
+--! Included functions/has_answered_part.sql
+-- Whether LML has answered some part of a batch that was cut: then it is an input that is at fault, and not LML.
+-- A part that was poisoned counts too: it was singled out because others were answered.
+create or replace function identity_sync.has_answered_part(root_batch_id bigint)
+returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select exists (
+    select from identity_sync.batch as part
+    where part.root_batch_id = has_answered_part.root_batch_id and part.state = 'settled'
+  );
+$$;
+
+revoke all on function identity_sync.has_answered_part(bigint) from public;
+
+comment on function identity_sync.has_answered_part(bigint) is
+  'Takes a batch as it was planned (NULL: none); returns whether a part of it is settled.';
+--! EndIncluded functions/has_answered_part.sql
 --! Included functions/split_identity_batch.sql
 -- Cuts a batch in two, since LML refuses or chokes on something in it; the halves are asked after everything else.
 -- Where only evidence justifies going on (some part of the same batch was answered), six fruitless parts in a row end it:
@@ -1338,7 +1369,7 @@ begin
   half := cardinality(whole.library_ids) / 2;
 
   if needs_evidence
-    and not exists (select from identity_sync.batch as part where part.root_batch_id = root and part.state = 'settled')
+    and not identity_sync.has_answered_part(root)
     and (select count(*) from identity_sync.batch as part where part.root_batch_id = root and part.state = 'split') >= 5
   then
     perform identity_sync.fail_identity_batch(part.batch_id, reason)

@@ -1,5 +1,5 @@
---! Previous: sha1:7f91ff2a65d98b9dbef45c6ab61027388ea540ed
---! Hash: sha1:10120f25781e7cdd61d524c5b7e70f2a51539302
+--! Previous: sha1:c74fb8eaa9cf0b7b44d2b8b6f01a966a13c0aa7c
+--! Hash: sha1:ba28fd9e319632abb8d852530a7f795093be9fc7
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

@@ -45,19 +45,6 @@ begin
     );
     return;
   end if;
-  if this_run.call_budget <= (
-    select count(*)
-    from identity_sync.lml_call
-    join identity_sync.batch on batch.batch_id = lml_call.batch_id
-    where batch.run_id = claim_identity_batch.run_id
-  )
-  then
-    perform identity_sync.stop_identity_run(
-      run_id, 'its budget of calls is used up, what is left is due next time', cause => 'budget'
-    );
-    return;
-  end if;
-
   select count(*)
   into in_flight
   from identity_sync.batch
@@ -93,6 +80,19 @@ begin
       claim_identity_batch.batch_id := null;
       claim_identity_batch.wait_ms := case when in_flight >= concurrency then 100 else 500 end;
       return next;
+      return;
+    end if;
+
+    if this_run.call_budget <= (
+      select count(*)
+      from identity_sync.lml_call
+      join identity_sync.batch on batch.batch_id = lml_call.batch_id
+      where batch.run_id = claim_identity_batch.run_id
+    )
+    then
+      perform identity_sync.stop_identity_run(
+        run_id, 'its budget of calls is used up, what is left is due next time', cause => 'budget'
+      );
       return;
     end if;
 

@@ -15,7 +15,7 @@ begin
     leased_until = null,
     deferrals = batch.deferrals + 1,
     not_before = coalesce(
-      retry_at,
+      case when retry_at is not null then greatest(retry_at, clock_timestamp() + interval '0.5 seconds') end,
       clock_timestamp() + least(30, 0.5 * 2 ^ least(batch.deferrals, 10)) * (0.75 + random() / 2) * interval '1 second'
     )
   where batch.batch_id = defer_identity_batch.batch_id

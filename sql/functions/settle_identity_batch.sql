@@ -20,6 +20,7 @@ declare
   this_batch identity_sync.batch;
   size integer;
   is_part boolean;
+  is_stopping boolean;
   answer jsonb;
   retry_at constant timestamptz := identity_sync.retry_time(retry_after);
   is_transient constant boolean := http_status is null or http_status in (200, 408, 425, 429) or http_status >= 500;
@@ -40,6 +41,9 @@ begin
 
   size := cardinality(this_batch.library_ids);
   is_part := this_batch.root_batch_id is not null;
+  is_stopping := exists (
+    select from identity_sync.run where run.run_id = this_batch.run_id and run.stop_reason is not null
+  );
 
   update identity_sync.lml_call
   set
@@ -70,7 +74,11 @@ begin
     perform identity_sync.shed_identity_run(this_batch.run_id, batch_id);
     update identity_sync.run set pauses = 0 where run.run_id = this_batch.run_id and run.pauses > 0;
     -- Where a person has asked again and was answered, the key is good.
-    delete from identity_sync.planning_hold where planning_hold.name = 'key_refused';
+    delete from identity_sync.planning_hold
+    using identity_sync.lml_call
+    where planning_hold.name = 'key_refused'
+      and lml_call.batch_id = settle_identity_batch.batch_id
+      and lml_call.started_at > planning_hold.since;
 
   elsif http_status in (401, 403) then
     outcome := 'failed';
@@ -86,15 +94,21 @@ begin
     where open.finished_at is null;
     perform identity_sync.fail_identity_batch(batch_id, reason);
 
-  elsif http_status = 429 or (is_transient and retry_at is not null) then
+  elsif is_stopping then
+    outcome := 'abandoned';
+    perform identity_sync.reopen_identity_batch(batch_id);
+
+  elsif http_status = 429 then
     outcome := 'deferred';
     perform identity_sync.defer_identity_batch(batch_id, retry_at);
 
-  elsif http_status in (413, 422) and size = 1 then
+  elsif size = 1
+    and (http_status = 422 or (http_status = 413 and identity_sync.has_answered_part(this_batch.root_batch_id)))
+  then
     outcome := 'poison_input';
     perform identity_sync.poison_identity_batch(batch_id, reason, body);
 
-  elsif http_status in (413, 422) then
+  elsif http_status in (413, 422) and size > 1 then
     outcome := identity_sync.split_identity_batch(batch_id, reason, needs_evidence => http_status = 422);
 
   -- A part of a cut batch is one of many: only alone is an input tried as often as a whole batch.
@@ -108,19 +122,17 @@ begin
       holder = null,
       leased_until = null,
       tries = batch.tries + 1,
-      not_before = clock_timestamp()
-        + least(30, 0.5 * 2 ^ batch.tries) * (0.75 + random() / 2) * interval '1 second'
+      not_before = coalesce(
+        retry_at,
+        clock_timestamp() + least(30, 0.5 * 2 ^ batch.tries) * (0.75 + random() / 2) * interval '1 second'
+      )
     where batch.batch_id = settle_identity_batch.batch_id;
 
   elsif http_status >= 500 and size > 1 then
     outcome := identity_sync.split_identity_batch(batch_id, reason, needs_evidence => true);
 
   elsif http_status >= 500
-    and is_part
-    and exists (
-      select from identity_sync.batch as part
-      where part.root_batch_id = this_batch.root_batch_id and part.state = 'settled'
-    )
+    and identity_sync.has_answered_part(this_batch.root_batch_id)
   then
     outcome := 'poison_input';
     perform identity_sync.poison_identity_batch(batch_id, reason, body);
@@ -143,4 +155,4 @@ revoke all on function identity_sync.settle_identity_batch(
 ) from public;
 
 comment on function identity_sync.settle_identity_batch(bigint, text, integer, text, text, integer, text, integer) is
-  'Takes a claimed batch and its holder, the HTTP status, body and Retry-After header that came (NULL: none), the failure in words where the call failed, its duration in milliseconds and how often a call is tried; returns the outcome (settled, retried, deferred, split, poison_input, failed, or lost where the lease is somebody else''s by now), the reason in words, LML''s cache_stats, and how many results broke the protocol, by key.';
+  'Takes a claimed batch and its holder, the HTTP status, body and Retry-After header that came (NULL: none), the failure in words where the call failed, its duration in milliseconds and how often a call is tried; returns the outcome (settled, retried, deferred, split, abandoned, poison_input, failed, or lost where the lease is somebody else''s by now), the reason in words, LML''s cache_stats, and how many results broke the protocol, by key.';

@@ -20,7 +20,7 @@ begin
   half := cardinality(whole.library_ids) / 2;
 
   if needs_evidence
-    and not exists (select from identity_sync.batch as part where part.root_batch_id = root and part.state = 'settled')
+    and not identity_sync.has_answered_part(root)
     and (select count(*) from identity_sync.batch as part where part.root_batch_id = root and part.state = 'split') >= 5
   then
     perform identity_sync.fail_identity_batch(part.batch_id, reason)

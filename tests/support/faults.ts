@@ -92,29 +92,47 @@ export async function cutSessions(sql: postgres.ISql): Promise<number> {
   return cut.length;
 }
 
+/** Asks the system for a port that is free right now. */
+export async function freePort(): Promise<string> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  await once(server.close(), 'close');
+  return String(port);
+}
+
 export interface Gate {
   url: string;
+  /** How often something came through, on its way in. */
+  readonly messages: number;
   /** Refuses connections, and cuts those that are there. */
   shut(): Promise<void>;
   open(): Promise<void>;
 }
 
-/** A door of one's own before another server: an address where there may be nobody. It begins shut. */
-export async function makeGate(target: string): Promise<Gate> {
+/** A door of one's own before another server, which counts what passes, and behind which there may be nobody. */
+export async function openGate(target: string): Promise<Gate> {
   const { hostname, port } = new URL(target);
   const sockets = new Set<Socket>();
+  let messages = 0;
   const server = createServer((incoming) => {
     const outgoing = connect(Number(port), hostname);
     for (const socket of [incoming, outgoing]) {
       sockets.add(socket);
       socket.on('error', () => socket.destroy()).on('close', () => sockets.delete(socket));
     }
+    incoming.on('data', () => {
+      messages += 1;
+    });
     incoming.pipe(outgoing).pipe(incoming);
   });
   await once(server.listen(0, '127.0.0.1'), 'listening');
   const own = (server.address() as AddressInfo).port;
-  const gate = {
-    url: `http://127.0.0.1:${own}`,
+  return {
+    url: Object.assign(new URL(target), { hostname: '127.0.0.1', port: String(own) }).href,
+    get messages() {
+      return messages;
+    },
     async shut() {
       if (!server.listening) return;
       const closed = once(server, 'close');
@@ -126,8 +144,6 @@ export async function makeGate(target: string): Promise<Gate> {
       await once(server.listen(own, '127.0.0.1'), 'listening');
     },
   };
-  await gate.shut();
-  return gate;
 }
 
 export interface BreakableServer {

@@ -1,0 +1,149 @@
+// One input that LML refuses or chokes on: it is found by cutting its batch in two, within a bound on calls, and the
+// others are answered. Where everything is refused, nothing is called poison.
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { loadIdentities, type StandIn, startStandIn } from '../../src/demo/stand-in.js';
+import { candidates } from '../support/catalogue.js';
+import { cli, logOf } from '../support/cli.js';
+import { cloneDatabase, type TestDatabase } from '../support/database.js';
+import { identified, marked, reportOf, runOf, shelveMany } from '../support/faults.js';
+
+const identities = loadIdentities();
+
+let database: TestDatabase;
+let lml: StandIn;
+const settings = () => ({ DATABASE_URL: database.url, LIBRARY_METADATA_URL: lml.url });
+
+beforeEach(async () => {
+  database = await cloneDatabase();
+  lml = await startStandIn({ identities });
+});
+afterEach(async () => {
+  await lml.close();
+  await database.drop();
+});
+
+/** Makes LML answer whatever holds one of these with an error. */
+function poison(culprits: number[], status: number, message: string, headers = {}) {
+  lml.respondWith(({ inputs }) =>
+    inputs.some((input) => culprits.includes(input.library_id))
+      ? { status, headers, body: JSON.stringify({ message }) }
+      : undefined,
+  );
+}
+
+async function quarantine() {
+  const entries = await database.sql`
+    select library_id, outcome, reason, verdict_text from identity_sync.quarantined_verdict
+    where closed_at is null order by library_id`;
+  return entries.map((entry) => ({ ...entry }));
+}
+
+describe('one poison input of 500', () => {
+  // The last one is the worst case: of an odd number, the second half is the larger.
+  test.each([
+    [422, 'inputs.499.artist_name: none is not an allowed value', 19],
+    [500, 'Internal Server Error', 23],
+    [503, 'Entity store is not available', 23],
+  ])(
+    'that LML answers with %i is named in at most 24 calls, and 499 are written',
+    async (status, words, calls) => {
+      const ids = await shelveMany(database.sql, 500);
+      const culprit = ids.at(-1)!;
+      poison([culprit], status, words);
+      const ended = await cli(['run'], settings());
+
+      expect(ended.status).toBe(0);
+      expect(lml.calls.length).toBeLessThanOrEqual(24);
+      expect(lml.calls).toHaveLength(calls);
+      expect(await identified(database.sql)).toEqual(ids.slice(0, -1));
+      expect(await quarantine()).toEqual([
+        {
+          library_id: culprit,
+          outcome: 'poison_input',
+          reason: `LML answered ${status}: ${words}`,
+          verdict_text: JSON.stringify({ message: words }),
+        },
+      ]);
+      expect(logOf(ended).find((line) => line.msg.includes('quarantine'))?.msg).toMatch(/^1 rows? /);
+      expect(JSON.parse(ended.stdout)).toMatchObject({
+        outcome: 'completed',
+        scanned: 500,
+        rows_resolved: 499,
+        rows_skipped: { poison_input: 1, lml_error: 0 },
+        lml_total_calls: calls,
+        left: 0,
+      });
+      expect(await marked(database.sql, 'poison_input')).toEqual([culprit]);
+      expect(await candidates(database.sql)).toEqual([]);
+      expect(await candidates(database.sql, { unresolved_retry_days: 0 })).toEqual([culprit]);
+    },
+  );
+
+  test('is found behind a proxy as well, which adds a Retry-After to each 503', async () => {
+    const ids = await shelveMany(database.sql, 8);
+    poison(ids.slice(-1), 503, 'Entity store is not available', { 'retry-after': '0' });
+    // Should it be asked for ever, this ends it.
+    const ended = await cli(['run', '--call-budget', '40'], settings());
+
+    expect(ended.status).toBe(0);
+    expect(lml.calls.length).toBeLessThanOrEqual(24);
+    expect(await quarantine()).toMatchObject([{ library_id: ids.at(-1), outcome: 'poison_input' }]);
+    expect(await identified(database.sql)).toEqual(ids.slice(0, -1));
+  });
+});
+
+test('several poison inputs of one batch are each found, and the others written', async () => {
+  const ids = await shelveMany(database.sql, 32);
+  const culprits = [ids[3]!, ids[4]!, ids[30]!];
+  poison(culprits, 422, 'Validation failed');
+  expect(await cli(['run'], settings())).toMatchObject({ status: 0 });
+
+  expect((await quarantine()).map((entry) => entry.library_id)).toEqual(culprits);
+  expect(await identified(database.sql)).toEqual(ids.filter((id) => !culprits.includes(id)));
+  expect(await candidates(database.sql)).toEqual([]);
+});
+
+test.each([422, 503])(
+  'where LML answers everything with %i, it is given up within a bound',
+  async (status) => {
+    const ids = await shelveMany(database.sql, 64);
+    poison(ids, status, 'Nothing today');
+    const ended = await cli(['run'], settings());
+
+    expect(ended.status).toBe(1);
+    expect(lml.calls.length).toBeLessThanOrEqual(12);
+    expect(await runOf(database.sql)).toMatchObject({
+      outcome: 'failed',
+      outcome_reason: expect.stringContaining(`LML answered ${status}: Nothing today`),
+    });
+    expect((await reportOf(database.sql)).rows_skipped).toMatchObject({ lml_error: 64, poison_input: 0 });
+    expect(await quarantine()).toEqual([]);
+    expect(await candidates(database.sql)).toEqual(ids);
+  },
+);
+
+describe('a 413', () => {
+  test('cuts the batch until LML takes its parts, and every row is answered once', async () => {
+    const ids = await shelveMany(database.sql, 11);
+    lml.respondWith(({ inputs }) => (inputs.length > 2 ? { status: 413 } : undefined));
+    const ended = await cli(['run'], settings());
+
+    expect(ended.status).toBe(0);
+    const taken = lml.calls.filter((call) => call.status === 200);
+    expect(taken.flatMap((call) => call.ids).sort((one, other) => one - other)).toEqual(ids);
+    expect(Math.max(...taken.map((call) => call.ids.length))).toBe(2);
+    expect(await identified(database.sql)).toEqual(ids);
+    expect(await quarantine()).toEqual([]);
+  });
+
+  test('for everything, be it one input alone, poisons nothing: all stays due', async () => {
+    const ids = await shelveMany(database.sql, 8);
+    poison(ids, 413, 'Request Entity Too Large');
+    const ended = await cli(['run'], settings());
+
+    expect(ended.status).toBe(1);
+    expect(lml.calls.length).toBeLessThanOrEqual(15);
+    expect(await quarantine()).toEqual([]);
+    expect(await candidates(database.sql)).toEqual(ids);
+  });
+});

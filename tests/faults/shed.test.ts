@@ -1,0 +1,174 @@
+// LML sheds: overloaded, it answers 200 with everything unresolved. The run stops before the catalogue is frozen as "no
+// match", what it had believed is taken back, and only a person can say that the answers are right.
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { loadIdentities, type StandIn, startStandIn } from '../../src/demo/stand-in.js';
+import { answerOf, call, candidates, claim, plan, settle, verdict } from '../support/catalogue.js';
+import { cli, killLeftovers, logOf, startCli } from '../support/cli.js';
+import { cloneDatabase, type TestDatabase } from '../support/database.js';
+import { addJob, identified, marked, NEVER, runOf, shelveMany, UNHEARD_OF } from '../support/faults.js';
+
+const identities = loadIdentities();
+const LONG_AGO = new Date(Date.now() - 40 * 86_400_000);
+
+let database: TestDatabase;
+let lml: StandIn;
+const settings = () => ({ DATABASE_URL: database.url, LIBRARY_METADATA_URL: lml.url, BATCH_SIZE: '50' });
+
+beforeEach(async () => {
+  database = await cloneDatabase();
+  lml = await startStandIn({ identities });
+});
+afterEach(async () => {
+  await killLeftovers();
+  await lml.close();
+  await database.drop();
+});
+
+/** What the service was told of these libraries, forty days ago. */
+async function wereAsked(ids: number[], what: 'resolved' | 'unresolved') {
+  await call(database.sql, 'apply_identity_response', {
+    body: answerOf(ids.map((id) => verdict[what](id))),
+    requested: ids,
+    origin: 'consumer:lml-bulk',
+    verified_at: LONG_AGO,
+  });
+}
+
+/** An earlier run, of which so many of a hundred records came back unresolved. */
+async function wasUsual(unresolved: number) {
+  const ids = await shelveMany(database.sql, 300);
+  const { batch_id } = await claim(database.sql, await plan(database.sql, { batch_size: 300 }));
+  const told = ids.map((id, index) =>
+    index % 100 < unresolved ? verdict.unresolved(id) : verdict.resolved(id),
+  );
+  await settle(database.sql, batch_id, { body: answerOf(told) });
+}
+
+async function holds(): Promise<string[]> {
+  const rows = await database.sql`select name from identity_sync.planning_hold`;
+  return rows.map((row) => row.name);
+}
+
+const completed = { outcome: 'completed', stop_cause: null };
+
+describe('a first run of which everything comes back unresolved', () => {
+  let known: number[];
+  let ids: number[];
+
+  beforeEach(async () => {
+    known = await shelveMany(database.sql, 20, UNHEARD_OF);
+    await wereAsked(known, 'unresolved');
+    ids = [...known, ...(await shelveMany(database.sql, 480, UNHEARD_OF))];
+  });
+
+  test('stops, and takes back the marks of the rows counted, while all others stand', async () => {
+    const ended = await cli(['run'], settings());
+
+    expect(ended.status).toBe(1);
+    expect(await runOf(database.sql)).toMatchObject({ outcome: 'failed', stop_cause: 'shed' });
+    expect(logOf(ended).at(-1)!.msg).toMatch(/^run 1 failed: .*identity-sync run --accept-unresolved/);
+    // Two hundred rows to count make five batches, and each lane may hold an answer and have a call in flight.
+    expect(lml.calls.length).toBeGreaterThanOrEqual(5);
+    expect(lml.calls.length).toBeLessThanOrEqual(8);
+    expect(await marked(database.sql, 'unresolved')).toEqual(known);
+    expect(await candidates(database.sql)).toEqual(ids.slice(known.length));
+    expect(await holds()).toEqual(['shed']);
+  });
+
+  test('keeps the cron from planning, until a run that accepts it has succeeded', async () => {
+    await cli(['run'], settings());
+    const worker = startCli(['worker'], { ...settings(), PLAN_CRON: NEVER });
+    await worker.says('the worker is up');
+    const asked = lml.calls.length;
+    await addJob(database.sql, 'plan_identity_run');
+    await worker.says('nothing is planned until a person has acted');
+    expect(await runOf(database.sql)).toMatchObject({ run_id: '1' });
+    expect(lml.calls).toHaveLength(asked);
+
+    const accepted = await cli(['run', '--accept-unresolved'], settings());
+    expect(accepted.status).toBe(0);
+    expect(JSON.parse(accepted.stdout)).toMatchObject({ ...completed, rows_unresolved: 480 });
+    expect(await marked(database.sql, 'unresolved')).toEqual(ids);
+    expect(await holds()).toEqual([]);
+
+    await addJob(database.sql, 'plan_identity_run');
+    await expect.poll(async () => (await runOf(database.sql)).run_id, { timeout: 10_000 }).toBe('3');
+  });
+
+  test('stops again where a person runs it again without accepting', async () => {
+    for (const runId of ['1', '2']) {
+      expect(await cli(['run'], settings())).toMatchObject({ status: 1 });
+      expect(await runOf(database.sql)).toMatchObject({ run_id: runId, stop_cause: 'shed' });
+    }
+    expect(await candidates(database.sql)).toEqual(ids.slice(known.length));
+  });
+});
+
+describe('no shed is', () => {
+  afterEach(async () => expect(await holds()).toEqual([]));
+
+  test('a day on which hundreds of rows long known as unresolved fall due', async () => {
+    const ids = await shelveMany(database.sql, 300, UNHEARD_OF);
+    await wereAsked(ids, 'unresolved');
+    expect(await cli(['run'], settings())).toMatchObject({ status: 0 });
+    expect(await runOf(database.sql)).toMatchObject(completed);
+    expect(await candidates(database.sql)).toEqual([]);
+  });
+
+  test('a run of fewer than two hundred new rows', async () => {
+    await shelveMany(database.sql, 199, UNHEARD_OF);
+    expect(await cli(['run'], settings())).toMatchObject({ status: 0 });
+    expect(await runOf(database.sql)).toMatchObject(completed);
+  });
+
+  test('a run of which one row in fifteen is resolved', async () => {
+    for (let batch = 0; batch < 5; batch++) {
+      await shelveMany(database.sql, 4);
+      await shelveMany(database.sql, 46, UNHEARD_OF);
+    }
+    expect(await cli(['run'], settings())).toMatchObject({ status: 0 });
+    expect(await runOf(database.sql)).toMatchObject(completed);
+  });
+
+  test('what is less than twenty points above the usual share of earlier runs', async () => {
+    await wasUsual(85);
+    await shelveMany(database.sql, 250, UNHEARD_OF);
+    expect(await cli(['run'], settings())).toMatchObject({ status: 0 });
+    expect(await runOf(database.sql)).toMatchObject({ ...completed, run_id: '2' });
+  });
+
+  test('a run of ids that a person names', async () => {
+    const ids = await shelveMany(database.sql, 250, UNHEARD_OF);
+    expect(await cli(['run', '--ids', ids.join()], settings())).toMatchObject({ status: 0 });
+    expect(await runOf(database.sql)).toMatchObject({ ...completed, scope: 'ids' });
+  });
+
+  test('a recheck of compilations, be it in vain', async () => {
+    const ids = await shelveMany(database.sql, 250, UNHEARD_OF);
+    await database.sql`update wxyc_schema.library set code_volume_letters = 'Z'`;
+    // They hold an identity and a mark, so that they would count elsewhere.
+    await wereAsked(ids, 'resolved');
+    await wereAsked(ids, 'unresolved');
+    const ended = await cli(['run', '--scope', 'recheck'], settings());
+    expect(ended.status).toBe(0);
+    expect(JSON.parse(ended.stdout)).toMatchObject({ ...completed, scope: 'recheck', rows_unresolved: 250 });
+  });
+});
+
+test('twenty points above the usual share of earlier runs is a shed', async () => {
+  await wasUsual(75);
+  const ids = await shelveMany(database.sql, 250, UNHEARD_OF);
+  expect(await cli(['run'], settings())).toMatchObject({ status: 1 });
+  expect(await runOf(database.sql)).toMatchObject({ run_id: '2', stop_cause: 'shed' });
+  expect(await candidates(database.sql)).toEqual(ids);
+});
+
+test('rows that hold an identity count as new ones do, and keep it', async () => {
+  const ids = await shelveMany(database.sql, 250, UNHEARD_OF);
+  await wereAsked(ids, 'resolved');
+  expect(await cli(['run'], settings())).toMatchObject({ status: 1 });
+  expect(await runOf(database.sql)).toMatchObject({ stop_cause: 'shed' });
+  expect(await identified(database.sql)).toEqual(ids);
+  expect(await marked(database.sql, 'unresolved')).toEqual([]);
+  expect(await candidates(database.sql)).toEqual(ids);
+});

@@ -1,0 +1,58 @@
+// Several workers on one database: they share a run and one limit on the calls in flight, and get in nobody's way.
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { loadIdentities, type StandIn, startStandIn } from '../../src/demo/stand-in.js';
+import { candidates, plan } from '../support/catalogue.js';
+import { killLeftovers, startCli } from '../support/cli.js';
+import { cloneDatabase, type TestDatabase } from '../support/database.js';
+import { NEVER, reportOf, runOf, shelveMany } from '../support/faults.js';
+
+const BATCHES = 40;
+const LATENCY_MS = 500;
+const CONCURRENCY = 4;
+
+let database: TestDatabase;
+let lml: StandIn;
+
+beforeEach(async () => {
+  database = await cloneDatabase();
+  lml = await startStandIn({ identities: loadIdentities(), latencyMs: LATENCY_MS });
+});
+afterEach(async () => {
+  await killLeftovers();
+  await lml.close();
+  await database.drop();
+});
+
+test('three workers ask for every record of a run once, with as many calls in flight as one may have', async () => {
+  const ids = await shelveMany(database.sql, BATCHES * 2);
+  const settings = { DATABASE_URL: database.url, LIBRARY_METADATA_URL: lml.url, PLAN_CRON: NEVER };
+  const limit = { LML_CONCURRENCY: String(CONCURRENCY) };
+  const workers = [1, 2, 3].map(() => startCli(['worker'], { ...settings, ...limit }));
+  for (const worker of workers) await worker.says('the worker is up');
+  // More lanes than one of them can carry.
+  await plan(database.sql, { batch_size: 2, lanes: 3 * CONCURRENCY });
+  await expect.poll(async () => (await runOf(database.sql)).outcome, { timeout: 25_000 }).toBe('completed');
+
+  expect([...lml.askedIds()].sort(([one], [other]) => one - other)).toEqual(ids.map((id) => [id, 1]));
+  expect(lml.calls).toHaveLength(BATCHES);
+  expect(lml.maxInFlight).toBe(CONCURRENCY);
+  expect(await candidates(database.sql)).toEqual([]);
+  expect(await reportOf(database.sql)).toMatchObject({
+    scanned: ids.length,
+    rows_resolved: ids.length,
+    lml_total_calls: BATCHES,
+    failed_batches: 0,
+  });
+  const processes = await database.sql`
+    select split_part(holder, ':', 2) as pid from identity_sync.lml_call group by 1`;
+  expect(processes.length).toBeGreaterThan(1);
+
+  // Printed only: no clock of a busy machine is a promise.
+  const { finished_at } = await runOf(database.sql);
+  const took = finished_at!.getTime() - lml.calls[0]!.at.getTime();
+  const least = (BATCHES * LATENCY_MS) / CONCURRENCY;
+  const above = Math.round((took / least - 1) * 100);
+  console.log(
+    `three workers, ${BATCHES} calls of ${LATENCY_MS} ms, ${CONCURRENCY} at once: ${took} ms, ${above} % above the least`,
+  );
+});
