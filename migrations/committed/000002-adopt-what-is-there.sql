@@ -1,5 +1,5 @@
---! Previous: sha1:e9f8f782ac11ffeb5d06d09b4a7797506fc1b5e8
---! Hash: sha1:3b673d416cddcba9b4ae99b19eae7e7885d50514
+--! Previous: sha1:22cc010e85928771fbd93318abe9ef4ec84ede24
+--! Hash: sha1:a91584d07956d822cad0d105ae26a78d26dd105c
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without
