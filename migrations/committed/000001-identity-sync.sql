@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:22cc010e85928771fbd93318abe9ef4ec84ede24
+--! Hash: sha1:228d41dd08a857ed66a86a01cd473d5185dc6103
 --! Message: identity sync
 
 -- The station's identity tables: production has them, with rows in them, and they are left as they are; everywhere else
@@ -2988,7 +2988,7 @@ begin
         listed.entry ->> 'resolved_artist_name' as resolved_artist_name,
         listed.entry ->> 'track_position' as track_position,
         listed.entry -> 'confidence' as stated_confidence
-      from jsonb_array_elements(judge_tracks.tracks) with ordinality as listed (entry, ordinal)
+      from jsonb_array_elements(nullif(judge_tracks.tracks, 'null')) with ordinality as listed (entry, ordinal)
       offset 0
     ) as field
     offset 0
@@ -3001,7 +3001,7 @@ $$;
 revoke all on function identity_sync.judge_tracks(jsonb) from public;
 
 comment on function identity_sync.judge_tracks(jsonb) is
-  'Takes the track entries of a compilation as a JSON array; returns one judged track a key, and one without an artist_name for each entry that is unusable.';
+  'Takes the track entries of a compilation, a JSON array or null; returns one judged track a key, and one without an artist_name for each entry that is unusable.';
 --! EndIncluded functions/judge_tracks.sql
 --! Included functions/best_judged_tracks.sql
 -- Of several entries of one key keeps the one of highest confidence, and of equals the first; a position stays where all

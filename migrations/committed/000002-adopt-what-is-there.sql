@@ -1,5 +1,5 @@
---! Previous: sha1:22cc010e85928771fbd93318abe9ef4ec84ede24
---! Hash: sha1:a91584d07956d822cad0d105ae26a78d26dd105c
+--! Previous: sha1:228d41dd08a857ed66a86a01cd473d5185dc6103
+--! Hash: sha1:7bcb432973d01e20aed8584f15fdac31fa8fc9f8
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

@@ -68,7 +68,7 @@ begin
         listed.entry ->> 'resolved_artist_name' as resolved_artist_name,
         listed.entry ->> 'track_position' as track_position,
         listed.entry -> 'confidence' as stated_confidence
-      from jsonb_array_elements(judge_tracks.tracks) with ordinality as listed (entry, ordinal)
+      from jsonb_array_elements(nullif(judge_tracks.tracks, 'null')) with ordinality as listed (entry, ordinal)
       offset 0
     ) as field
     offset 0
@@ -81,4 +81,4 @@ $$;
 revoke all on function identity_sync.judge_tracks(jsonb) from public;
 
 comment on function identity_sync.judge_tracks(jsonb) is
-  'Takes the track entries of a compilation as a JSON array; returns one judged track a key, and one without an artist_name for each entry that is unusable.';
+  'Takes the track entries of a compilation, a JSON array or null; returns one judged track a key, and one without an artist_name for each entry that is unusable.';
