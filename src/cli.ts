@@ -225,7 +225,8 @@ function refusedMoreThanSettled(report: Record<string, unknown>): boolean {
 
 /** Says on standard error what an operator should know of a run's end, and finds its exit status. */
 function conclude(report: RunReport): number {
-  const { run_id, dry_run, outcome, outcome_reason, left, quarantined } = report;
+  const { run_id, dry_run, outcome, outcome_reason, left, warnings, quarantined } = report;
+  for (const warning of warnings) log.warn({ step: 'report', run_id }, warning);
   if (quarantined > 0) {
     log.warn(
       { step: 'report', run_id },

@@ -15,10 +15,12 @@ export interface RunReport {
   planned: number;
   scanned: number;
   rows_resolved: number;
+  rows_resolved_compilation: number;
   rows_unresolved: number;
   rows_skipped: Record<string, number>;
   identity: Record<string, number>;
   source: Record<string, number>;
+  compilation_track: Record<string, number>;
   left: number;
   held_by_others: number;
   held_ids: number[];
@@ -27,6 +29,7 @@ export interface RunReport {
   finished_at: string | null;
   outcome: 'completed' | 'failed' | 'stopped' | null;
   outcome_reason: string | null;
+  warnings: string[];
   quarantined: number;
 }
 

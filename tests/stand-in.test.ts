@@ -8,6 +8,7 @@ import {
   type ArtistIdentity,
   type Input,
   identityVerdict,
+  loadCompilations,
   loadIdentities,
   type Result,
   type StandIn,
@@ -66,6 +67,36 @@ const main = closed({
 const nothing = { main: { type: 'null' }, method: { type: 'null' }, confidence: { type: 'null' } };
 const noProvenance = { provenance: { maxItems: 0 } };
 
+const track = {
+  ...closed({
+    track_position: nullable('string'),
+    artist_name: { type: 'string', pattern: '\\S' },
+    track_title: nullable('string'),
+    resolved_artist_name: nullable('string'),
+    confidence,
+    method: { enum: [...METHODS, null] },
+    sources: { type: 'array', items: provenance },
+  }),
+  oneOf: [
+    {
+      properties: {
+        resolved_artist_name: { type: 'string' },
+        confidence: { type: 'number' },
+        method: { type: 'string' },
+        sources: { minItems: 1 },
+      },
+    },
+    {
+      properties: {
+        resolved_artist_name: { type: 'null' },
+        confidence: { type: 'null' },
+        method: { type: 'null' },
+        sources: { maxItems: 0 },
+      },
+    },
+  ],
+};
+
 const result = {
   ...closed({
     kind: { enum: ['single_artist', 'compilation', 'unresolved'] },
@@ -75,7 +106,7 @@ const result = {
     confidence,
     provenance: { type: 'array', items: provenance },
     tracks_attempted: nullable('boolean'),
-    tracks: { type: ['array', 'null'], maxItems: 0 },
+    tracks: { type: ['array', 'null'], items: track },
   }),
   oneOf: [
     {
@@ -85,6 +116,7 @@ const result = {
         method: { type: 'string' },
         confidence: { type: 'number' },
         provenance: { minItems: 1 },
+        tracks: { maxItems: 0 },
       },
     },
     { properties: { kind: { const: 'compilation' }, ...nothing, ...noProvenance } },
@@ -203,6 +235,60 @@ describe('an answer', () => {
     const without = JSON.stringify({ inputs: asked, include_tracks: false });
     expect(pairs(await results(without))).toEqual([unasked, unasked, unasked]);
     expect(pairs(await results(JSON.stringify({ inputs: asked })))).toEqual([unasked, unasked, unasked]);
+  });
+
+  describe('about a compilation that it knows', () => {
+    const compilations = loadCompilations();
+    const killahKuts = { ...input(1, 'Various Artists'), album_title: 'The Killah Kuts' };
+
+    it('names the artists of each track as Discogs credits them', async () => {
+      await start({ compilations, tracksContractVersion: 1 });
+      const [one] = await results(asking(killahKuts));
+      expect(one).toMatchObject({ kind: 'compilation', tracks_attempted: true });
+      expect(
+        one!.tracks!.map((entry) => [entry.track_position, entry.artist_name, entry.track_title]),
+      ).toEqual([
+        ['A1', 'Usher', "You Don't Have To Call (Clean Remix)"],
+        ['A1', 'Ludacris', "You Don't Have To Call (Clean Remix)"],
+        ['A2', 'Usher', "You Don't Have To Call (Dirty Remix)"],
+        ['A2', 'Ludacris', "You Don't Have To Call (Dirty Remix)"],
+        ['A3', 'Usher', "You Don't Have To Call (Remix)"],
+        ['A3', `Royce Da 5'9"`, "You Don't Have To Call (Remix)"],
+        ['B1', 'Usher', "You Don't Have To Call (Remix)"],
+        ['B1', 'Sacario', "You Don't Have To Call (Remix)"],
+        ['B2', 'Usher', 'You Got It Bad (Main Mix)'],
+      ]);
+    });
+
+    it('finds most of them, under a name without the number that Discogs tells namesakes apart by', async () => {
+      await start({ compilations, tracksContractVersion: 1 });
+      const asked = [...compilations.keys()].map((album_title, id) => ({
+        ...input(id + 1, 'Various Artists'),
+        album_title,
+      }));
+      const tracks = (await results(asking(...asked))).flatMap((one) => one.tracks ?? []);
+      const missed = tracks.filter((one) => one.resolved_artist_name === null);
+      expect(tracks.length).toBeGreaterThan(900);
+      expect(missed.length / tracks.length).toBeGreaterThan(0.03);
+      expect(missed.length / tracks.length).toBeLessThan(0.2);
+      expect(tracks.filter((one) => /\(\d+\)$/.test(one.artist_name)).length).toBeGreaterThan(50);
+      expect(tracks.filter((one) => /\(\d+\)$/.test(one.resolved_artist_name ?? ''))).toEqual([]);
+    });
+
+    it.each<[string, Partial<StandInOptions>, object, unknown]>([
+      ['without a version', {}, killahKuts, [false, []]],
+      [
+        'of another title',
+        { tracksContractVersion: 1 },
+        { ...killahKuts, album_title: 'Unheard' },
+        [false, []],
+      ],
+      ['under one name', { tracksContractVersion: 1 }, { ...killahKuts, artist_name: known }, [false, []]],
+    ])('says "not yet visited" %s', async (_when, options, asked, pair) => {
+      await start({ compilations, ...options });
+      const [one] = await results(asking(asked));
+      expect([one!.tracks_attempted, one!.tracks]).toEqual(pair);
+    });
   });
 });
 

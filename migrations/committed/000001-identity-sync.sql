@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:c74fb8eaa9cf0b7b44d2b8b6f01a966a13c0aa7c
+--! Hash: sha1:4d5c1cfc11c7022ea89bf7c410c1c2f8a35a5687
 --! Message: identity sync
 
 -- The station's identity tables: production has them, with rows in them, and they are left as they are; everywhere else
@@ -106,6 +106,17 @@ create type identity_sync.judged_source as (
   out_of_band boolean
 );
 
+-- A track is judged once a key: (artist_name, track_title) of its credit. An unusable entry has no artist_name.
+create type identity_sync.judged_track as (
+  artist_name text,
+  track_title text,
+  resolved_artist_name text,
+  confidence real,
+  confidence_out_of_range boolean,
+  track_position text,
+  ambiguous_position boolean
+);
+
 create type identity_sync.judged_verdict as (
   ordinal integer,
   library_id integer,
@@ -132,6 +143,26 @@ create type identity_sync.source_change as (
   confidence real,
   action text,
   version tid
+);
+
+-- A change to a credit, the id of which is credit_id.
+create type identity_sync.track_change as (
+  credit_id integer,
+  version tid,
+  action text,
+  track_artist_id integer,
+  confidence real,
+  link_method text,
+  new_position text
+);
+
+-- The counts are those of the report's compilation_track; linked are the credits that had no link, positioned those whose
+-- position is filled.
+create type identity_sync.compared_tracks as (
+  changes identity_sync.track_change[],
+  linked integer[],
+  positioned integer[],
+  counts jsonb
 );
 
 create type identity_sync.refusal as (
@@ -165,7 +196,10 @@ create type identity_sync.settled_verdicts as (
   source_inserted integer,
   source_changed integer,
   source_unchanged integer,
-  source_removed integer
+  source_removed integer,
+  linked_credit_ids integer[],
+  positioned_credit_ids integer[],
+  compilation_track jsonb
 );
 
 --! Included functions/empty_report.sql
@@ -418,6 +452,8 @@ create table identity_sync.settlement (
   report jsonb not null,
   inserted_ids integer[] not null default '{}',
   history_ids integer[] not null default '{}',
+  linked_credit_ids integer[] not null default '{}',
+  positioned_credit_ids integer[] not null default '{}',
   novel integer not null default 0,
   novel_unresolved_ids integer[] not null default '{}',
   constraint settlement_report_adds_up check (identity_sync.report_adds_up(report, asked, unasked))
@@ -428,6 +464,12 @@ comment on column identity_sync.settlement.is_answer is
 
 comment on column identity_sync.settlement.novel is
   'Rows that held an identity or were never asked before: what a shed is measured on, with those of them unresolved.';
+
+comment on column identity_sync.settlement.linked_credit_ids is
+  'Credits of compilation_track_artist that had no link before; what replaced one is in superseded_track_link.';
+
+comment on column identity_sync.settlement.positioned_credit_ids is
+  'Credits whose position was filled.';
 
 create index settlement_batch_idx on identity_sync.settlement (batch_id) where batch_id is not null;
 create index settlement_run_idx on identity_sync.settlement (run_id, settlement_id) where run_id is not null;
@@ -474,6 +516,7 @@ create table identity_sync.quarantined_verdict (
   constraint_name text,
   verdict jsonb,
   verdict_text text,
+  tracks_contract_version jsonb,
   origin text not null,
   verified_at timestamptz not null,
   strict_bands boolean not null,
@@ -510,6 +553,25 @@ create table identity_sync.superseded_source (
 
 create index superseded_source_library_idx on identity_sync.superseded_source (library_id);
 create index superseded_source_settlement_idx on identity_sync.superseded_source (settlement_id);
+
+-- Superseded track links: who played a track, as its credit said before a verdict linked it otherwise or took the link back.
+-- credit_id is the id in compilation_track_artist. A first link replaces nothing: the settlement knows what it linked.
+
+create table identity_sync.superseded_track_link (
+  settlement_id bigint not null,
+  credit_id integer not null,
+  library_id integer not null,
+  action text not null check (action in ('changed', 'unlinked')),
+  track_artist_id integer,
+  track_artist_link_confidence real,
+  track_artist_link_method text,
+  track_position text,
+  superseded_at timestamptz not null default clock_timestamp(),
+  superseded_reason text not null,
+  primary key (settlement_id, credit_id)
+);
+
+create index superseded_track_link_library_idx on identity_sync.superseded_track_link (library_id);
 
 -- Functions, in the order in which a verdict meets them.
 
@@ -1994,6 +2056,47 @@ revoke all on function identity_sync.lift_planning_hold(text) from public;
 comment on function identity_sync.lift_planning_hold(text) is
   'Takes the name of a hold (key_refused, shed); lifts it where it is in force.';
 --! EndIncluded functions/lift_planning_hold.sql
+--! Included functions/identity_run_warnings.sql
+-- What an operator should know of a run though nothing failed: batches of which most track entries, and at least ten,
+-- belong to no credit. Then the credits were renamed, or LML holds an older copy, and links go missing in silence.
+-- A run without such a batch gives none.
+create or replace function identity_sync.identity_run_warnings(run_id bigint)
+returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select
+    case
+      when count(*) = 0 then '[]'::jsonb
+      else jsonb_build_array(
+        format(
+          'batches whose track entries mostly match no credit of compilation_track_artist: %s (%s of %s entries); artist_name and track_title have drifted apart',
+          count(*), sum(counted.unmatched), sum(counted.entries)
+        )
+      )
+    end
+  from (
+    select
+      (settlement.report #>> '{compilation_track,no_cta_match}')::bigint as unmatched,
+      (
+        select sum(tally.value::bigint)
+        from jsonb_each_text(settlement.report -> 'compilation_track') as tally
+        where tally.key in (
+          'written', 'unlinked', 'unchanged', 'librarian', 'no_cta_match', 'no_resolved_name', 'unusable'
+        )
+      ) as entries
+    from identity_sync.run
+    join identity_sync.settlement on settlement.run_id = run.run_id and settlement.rehearsal = run.dry_run
+    where run.run_id = identity_run_warnings.run_id
+  ) as counted
+  where counted.unmatched >= 10 and counted.unmatched * 2 > counted.entries;
+$$;
+
+revoke all on function identity_sync.identity_run_warnings(bigint) from public;
+
+comment on function identity_sync.identity_run_warnings(bigint) is
+  'Takes a run; returns its warnings as a JSON array of texts, empty where there is nothing to warn of.';
+--! EndIncluded functions/identity_run_warnings.sql
 --! Included functions/identity_run_report.sql
 -- The report of a run: the sum over its batches, whose counts come from recorded outcomes, with what is left.
 -- A dry run sums its rehearsals, a real run what was written. While a run is open the report grows; once it is over, the
@@ -2050,6 +2153,10 @@ begin
       join identity_sync.batch on batch.batch_id = lml_call.batch_id
       where batch.run_id = run.run_id
     ) end
+    || case
+      when run.report is not null then '{}'
+      else jsonb_build_object('warnings', identity_sync.identity_run_warnings(run.run_id))
+    end
     || (
       select jsonb_build_object('quarantined', count(*))
       from identity_sync.quarantined_verdict as entry
@@ -2378,7 +2485,8 @@ as $$
     when 'object' then
       case
         when response ? 'results' then
-          case jsonb_typeof(response -> 'results') when 'array' then response -> 'results' end
+          -- By a path, since an operator would copy megabytes to look at their type.
+          case when response @? 'strict $.results ? (@.type() == "array")' then response -> 'results' end
         when response ? 'library_id' or response ? 'kind' then jsonb_build_array(response)
       end
   end;
@@ -2414,9 +2522,14 @@ declare
   );
   results constant jsonb := identity_sync.identity_results(response);
   set_aside constant jsonb := case when jsonb_typeof(response) = 'object' then response -> 'set_aside' end;
+  -- Only a whole answer carries a version, and without one nothing can be said about tracks.
+  tracks_contract_version constant jsonb := case
+    when jsonb_typeof(response) = 'object' and response ? 'results' then response -> 'tracks_contract_version'
+  end;
   this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
   judged identity_sync.judged_verdict[];
   resolvable identity_sync.judged_verdict[];
+  visited identity_sync.judged_verdict[];
   settled identity_sync.settled_verdicts;
   outcomes identity_sync.verdict_outcome[];
   asked_in_vain integer[] := array[]::integer[];
@@ -2448,7 +2561,7 @@ begin
   end if;
 
   if results is not null then
-    judged := identity_sync.judge_identity_verdicts(results, asked, strict_bands);
+    judged := identity_sync.judge_identity_verdicts(results, asked, strict_bands, tracks_contract_version);
     perform identity_sync.lock_identities(
       (select coalesce(array_agg(verdict.library_id), '{}') from unnest(judged) as verdict)
     );
@@ -2460,17 +2573,17 @@ begin
         select from wxyc_schema.library_identity as known where known.library_id = attempt.library_id
       )
     );
-    select array_agg(verdict order by verdict.library_id)
-    into resolvable
-    from unnest(judged) as verdict
-    where verdict.outcome = 'resolved';
+    select
+      array_agg(verdict order by verdict.library_id) filter (where verdict.outcome = 'resolved'),
+      array_agg(verdict order by verdict.library_id) filter (where verdict.outcome = 'resolved_compilation')
+    into resolvable, visited
+    from unnest(judged) as verdict;
   end if;
 
-  if resolvable is null then
-    settled := row('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 0, 0, 0, 0)::identity_sync.settled_verdicts;
-  else
-    settled := identity_sync.settle_or_bisect(resolvable, stated_origin, verified_at, this_settlement);
-  end if;
+  settled := identity_sync.add_settled(
+    identity_sync.settle_or_bisect(resolvable, results, stated_origin, verified_at, this_settlement),
+    identity_sync.settle_or_bisect(visited, results, stated_origin, verified_at, this_settlement)
+  );
 
   -- Every result, and every id without one, has exactly one outcome from here on.
   select array_agg(row(concluded.ordinal, concluded.library_id, concluded.outcome)::identity_sync.verdict_outcome)
@@ -2480,7 +2593,7 @@ begin
       verdict.ordinal,
       verdict.library_id,
       case
-        when verdict.outcome = 'resolved' then
+        when verdict.outcome in ('resolved', 'resolved_compilation') then
           case
             when verdict.library_id = any (settled.manual_precedence) then 'manual_precedence'
             when verdict.library_id = any (settled.stale_verdict) then 'stale_verdict'
@@ -2489,7 +2602,7 @@ begin
               select from unnest(settled.refused) as refusal where refusal.library_id = verdict.library_id
             )
             then 'writer_error'
-            else 'resolved'
+            else verdict.outcome
           end
         when verdict.outcome in ('unresolved', 'compilation')
           and not by_hand
@@ -2522,18 +2635,20 @@ begin
 
   insert into identity_sync.settlement (
     settlement_id, origin, verified_at, asked, unasked, report, inserted_ids, history_ids,
-    novel, novel_unresolved_ids
+    linked_credit_ids, positioned_credit_ids, novel, novel_unresolved_ids
   )
   overriding system value
   values (
     this_settlement, stated_origin, verified_at,
     coalesce(cardinality(asked), cardinality(outcomes), 0),
     case when asked is null then 0 else coalesce(cardinality(outcomes), 0) - cardinality(asked) end,
-    report, settled.inserted, settled.history_ids, novel, novel_unresolved_ids
+    report, settled.inserted, settled.history_ids,
+    settled.linked_credit_ids, settled.positioned_credit_ids, novel, novel_unresolved_ids
   );
 
   perform identity_sync.quarantine_verdicts(
-    outcomes, results, set_aside, settled.refused, stated_origin, verified_at, strict_bands, this_settlement
+    outcomes, results, set_aside, tracks_contract_version, settled.refused, stated_origin, verified_at, strict_bands,
+    this_settlement
   );
 
   return report;
@@ -2549,7 +2664,12 @@ comment on function identity_sync.apply_identity_verdicts(jsonb, integer[], text
 -- Judges every result of an answer on its own, by the wire contract alone, and writes nothing.
 -- What is fine comes back typed and ready to be settled; what is not carries its outcome only, and explain_refusal finds
 -- the words, so that the many good verdicts pay for one cheap expression and only the few bad ones for a reason.
-create or replace function identity_sync.judge_identity_verdicts(results jsonb, requested integer[], strict_bands boolean)
+create or replace function identity_sync.judge_identity_verdicts(
+  results jsonb,
+  requested integer[],
+  strict_bands boolean,
+  tracks_contract_version jsonb
+)
 returns identity_sync.judged_verdict[]
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -2575,6 +2695,7 @@ begin
           when library.id is null then 'library_gone'
           when not judged_fine.fine then 'invalid_verdict'
           when field.kind = 'single_artist' then 'resolved'
+          when field.kind = 'compilation' and field.is_visited then 'resolved_compilation'
           else field.kind
         end,
         case when judged_fine.fine then main.discogs_artist_id::integer end,
@@ -2610,7 +2731,9 @@ begin
       case when raw.confidence between '0' and '1' then round(raw.confidence::numeric, 12)::real end as composed,
       case when jsonb_typeof(raw.provenance) = 'array' then raw.provenance end as legs,
       coalesce(jsonb_typeof(raw.tracks_attempted) = 'boolean', true)
-        and coalesce(jsonb_typeof(raw.tracks) = 'array', true) as tracks_fine
+        and coalesce(jsonb_typeof(raw.tracks) = 'array', true) as tracks_fine,
+      -- Whether the track matcher has visited the row can be said under version 1 alone; entries speak for a visit.
+      tracks_contract_version = '1' and (raw.tracks_attempted = 'true' or raw.tracks <> '[]') as is_visited
     from (
       select listed.ordinal, field.*
       from jsonb_array_elements(results) with ordinality as listed (verdict, ordinal)
@@ -2801,10 +2924,10 @@ begin
 end;
 $$;
 
-revoke all on function identity_sync.judge_identity_verdicts(jsonb, integer[], boolean) from public;
+revoke all on function identity_sync.judge_identity_verdicts(jsonb, integer[], boolean, jsonb) from public;
 
-comment on function identity_sync.judge_identity_verdicts(jsonb, integer[], boolean) is
-  'Takes LML''s results as a JSON array, the distinct ids that were asked (NULL: trust every id) and whether a confidence outside its method''s band refuses its verdict; returns one judged verdict a result and one an id without a result, NULL where there is neither. The rules are the wire contract''s.';
+comment on function identity_sync.judge_identity_verdicts(jsonb, integer[], boolean, jsonb) is
+  'Takes LML''s results as a JSON array, the distinct ids that were asked (NULL: trust every id), whether a confidence outside its method''s band refuses its verdict, and the tracks_contract_version of the answer; returns one judged verdict a result and one an id without a result, NULL where there is neither. The rules are the wire contract''s.';
 --! EndIncluded functions/judge_identity_verdicts.sql
 --! Included functions/best_judged_sources.sql
 -- Of several provenance entries that name one source, keeps the one of highest confidence, and of equals the first.
@@ -2832,6 +2955,145 @@ revoke all on function identity_sync.best_judged_sources(identity_sync.judged_so
 comment on function identity_sync.best_judged_sources(identity_sync.judged_source[]) is
   'Takes the judged sources of one verdict; returns one a source, that of highest confidence.';
 --! EndIncluded functions/best_judged_sources.sql
+--! Included functions/judge_tracks.sql
+-- Judges the track entries of a compilation, each on its own, and keeps what a credit can be linked by: one entry a key.
+-- An unusable entry (no object, a field of the wrong type, a blank credit, a name or title longer than its column) comes
+-- back without an artist_name, so that it is counted and costs none of its neighbours.
+create or replace function identity_sync.judge_tracks(tracks jsonb)
+returns identity_sync.judged_track[]
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  blanks constant text := E' \t\n\v\f\r';
+  judged identity_sync.judged_track[];
+  keys integer;
+  usable integer;
+begin
+  select
+    array_agg(
+      case
+        when entry.is_usable
+        then row(
+          entry.artist_name,
+          entry.track_title,
+          case when btrim(entry.resolved_artist_name, blanks) <> '' then entry.resolved_artist_name end,
+          entry.confidence,
+          entry.confidence is null and entry.stated_confidence <> 'null',
+          case when btrim(entry.track_position, blanks) <> '' then entry.track_position end,
+          false
+        )::identity_sync.judged_track
+        else row(null, null, null, null, null, null, null)::identity_sync.judged_track
+      end
+      order by entry.ordinal
+    ),
+    count(*) filter (where entry.is_usable),
+    -- Two keys may look like one here, never one like two: the exact and slower look is for the rare doubles alone.
+    count(distinct hashtextextended(coalesce(entry.track_title, ''), hashtextextended(entry.artist_name, 0)))
+      filter (where entry.is_usable)
+  into judged, usable, keys
+  from (
+    select
+      field.*,
+      case
+        when field.stated_confidence between '0' and '1' then round(field.stated_confidence::numeric, 12)::real
+      end as confidence,
+      coalesce(
+        jsonb_typeof(field.entry -> 'artist_name') = 'string'
+        and char_length(field.artist_name) <= 255
+        and btrim(field.artist_name, blanks) <> ''
+        and (
+          field.track_title is null
+          or (jsonb_typeof(field.entry -> 'track_title') = 'string' and char_length(field.track_title) <= 255)
+        )
+        and (
+          field.resolved_artist_name is null
+          or (
+            jsonb_typeof(field.entry -> 'resolved_artist_name') = 'string'
+            and char_length(field.resolved_artist_name) <= 255
+          )
+        )
+        and (field.track_position is null or jsonb_typeof(field.entry -> 'track_position') = 'string')
+        and coalesce(jsonb_typeof(field.stated_confidence) in ('number', 'null'), true),
+        false
+      ) as is_usable
+    from (
+      select
+        listed.entry,
+        listed.ordinal,
+        listed.entry ->> 'artist_name' as artist_name,
+        listed.entry ->> 'track_title' as track_title,
+        listed.entry ->> 'resolved_artist_name' as resolved_artist_name,
+        listed.entry ->> 'track_position' as track_position,
+        listed.entry -> 'confidence' as stated_confidence
+      from jsonb_array_elements(nullif(judge_tracks.tracks, 'null')) with ordinality as listed (entry, ordinal)
+      offset 0
+    ) as field
+    offset 0
+  ) as entry;
+
+  return case when keys = usable then judged else identity_sync.best_judged_tracks(judged) end;
+end;
+$$;
+
+revoke all on function identity_sync.judge_tracks(jsonb) from public;
+
+comment on function identity_sync.judge_tracks(jsonb) is
+  'Takes the track entries of a compilation, a JSON array or null; returns one judged track a key, and one without an artist_name for each entry that is unusable.';
+--! EndIncluded functions/judge_tracks.sql
+--! Included functions/best_judged_tracks.sql
+-- Of several entries of one key keeps the one of highest confidence, and of equals the first; a position stays where all
+-- of them offer the same. Those outdone are in no counter: a key counts once.
+-- Only a release that names a key twice comes here, so that the others need no sorting.
+create or replace function identity_sync.best_judged_tracks(judged identity_sync.judged_track[])
+returns identity_sync.judged_track[]
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  with entry as (
+    select *
+    from unnest(best_judged_tracks.judged) with ordinality as listed (
+      artist_name, track_title, resolved_artist_name, confidence, confidence_out_of_range,
+      track_position, ambiguous_position, ordinal
+    )
+  ),
+  best as (
+    select distinct on (entry.artist_name, entry.track_title)
+      entry.*,
+      min(entry.track_position) over offers as first_position,
+      max(entry.track_position) over offers as last_position
+    from entry
+    where entry.artist_name is not null
+    window offers as (partition by entry.artist_name, entry.track_title)
+    order by entry.artist_name, entry.track_title, entry.confidence desc nulls last, entry.ordinal
+  ),
+  kept as (
+    select
+      best.ordinal,
+      row(
+        best.artist_name,
+        best.track_title,
+        best.resolved_artist_name,
+        best.confidence,
+        best.confidence_out_of_range,
+        case when best.first_position = best.last_position then best.first_position end,
+        coalesce(best.first_position <> best.last_position, false)
+      )::identity_sync.judged_track as track
+    from best
+    union all
+    select entry.ordinal, row(null, null, null, null, null, null, null)::identity_sync.judged_track
+    from entry
+    where entry.artist_name is null
+  )
+  select array_agg(kept.track order by kept.ordinal)
+  from kept;
+$$;
+
+revoke all on function identity_sync.best_judged_tracks(identity_sync.judged_track[]) from public;
+
+comment on function identity_sync.best_judged_tracks(identity_sync.judged_track[]) is
+  'Takes the judged tracks of one compilation; returns one a key, that of highest confidence, and each unusable one.';
+--! EndIncluded functions/best_judged_tracks.sql
 --! Included functions/distrust_repeated.sql
 -- Of several verdicts on one library, believes the first: the others are lml_untrusted_library_id.
 -- Only an answer that repeats an id comes here.
@@ -2913,11 +3175,12 @@ comment on function identity_sync.lock_identities(integer[]) is
   'Takes library ids (NULL: all); holds them, until the transaction ends, against every other session that applies verdicts.';
 --! EndIncluded functions/lock_identities.sql
 --! Included functions/settle_or_bisect.sql
--- Settles verdicts, and where the database refuses, settles their halves, down to the one that it refuses.
+-- Settles verdicts of one outcome, and where the database refuses, settles their halves, down to the one that it refuses.
 -- The good path costs one exception block; a block a verdict would overflow the subtransaction cache.
 -- What is no verdict's fault (connection, deadlock, resources, lock timeout, shutdown, disk) is raised again as it came.
 create or replace function identity_sync.settle_or_bisect(
   verdicts identity_sync.judged_verdict[],
+  results jsonb,
   origin text,
   verified_at timestamptz,
   settlement_id bigint
@@ -2928,13 +3191,18 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   half constant integer := cardinality(verdicts) / 2;
-  earlier identity_sync.settled_verdicts;
-  later identity_sync.settled_verdicts;
   refusal identity_sync.writer_refusal;
   settled identity_sync.settled_verdicts;
 begin
+  if verdicts is null then
+    return identity_sync.add_settled(null, null);
+  end if;
+
   for attempt in 1..3 loop
     begin
+      if verdicts[1].outcome = 'resolved_compilation' then
+        return identity_sync.settle_compilation_tracks(verdicts, results, origin, verified_at, settlement_id);
+      end if;
       return identity_sync.settle_identity_verdicts(verdicts, origin, verified_at, settlement_id);
     exception
       when others or assert_failure then
@@ -2951,24 +3219,13 @@ begin
   end loop;
 
   if half > 0 then
-    earlier := identity_sync.settle_or_bisect(verdicts[:half], origin, verified_at, settlement_id);
-    later := identity_sync.settle_or_bisect(verdicts[half + 1:], origin, verified_at, settlement_id);
-    settled.inserted := earlier.inserted || later.inserted;
-    settled.changed := earlier.changed || later.changed;
-    settled.unchanged := earlier.unchanged || later.unchanged;
-    settled.manual_precedence := earlier.manual_precedence || later.manual_precedence;
-    settled.stale_verdict := earlier.stale_verdict || later.stale_verdict;
-    settled.library_gone := earlier.library_gone || later.library_gone;
-    settled.refused := earlier.refused || later.refused;
-    settled.history_ids := earlier.history_ids || later.history_ids;
-    settled.source_inserted := earlier.source_inserted + later.source_inserted;
-    settled.source_changed := earlier.source_changed + later.source_changed;
-    settled.source_unchanged := earlier.source_unchanged + later.source_unchanged;
-    settled.source_removed := earlier.source_removed + later.source_removed;
-    return settled;
+    return identity_sync.add_settled(
+      identity_sync.settle_or_bisect(verdicts[:half], results, origin, verified_at, settlement_id),
+      identity_sync.settle_or_bisect(verdicts[half + 1:], results, origin, verified_at, settlement_id)
+    );
   end if;
 
-  settled := row('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 0, 0, 0, 0)::identity_sync.settled_verdicts;
+  settled := identity_sync.add_settled(null, null);
   refusal.library_id := verdicts[1].library_id;
   if exists (select from wxyc_schema.library where library.id = refusal.library_id) then
     settled.refused := array[refusal];
@@ -2979,10 +3236,11 @@ begin
 end;
 $$;
 
-revoke all on function identity_sync.settle_or_bisect(identity_sync.judged_verdict[], text, timestamptz, bigint) from public;
+revoke all on function identity_sync.settle_or_bisect(identity_sync.judged_verdict[], jsonb, text, timestamptz, bigint)
+from public;
 
-comment on function identity_sync.settle_or_bisect(identity_sync.judged_verdict[], text, timestamptz, bigint) is
-  'Takes and returns what settle_identity_verdicts does; what the database refuses comes back with SQLSTATE, message and constraint instead of raising. Raises only SQLSTATE classes 08, 40, 53, 55, 57 and 58.';
+comment on function identity_sync.settle_or_bisect(identity_sync.judged_verdict[], jsonb, text, timestamptz, bigint) is
+  'Takes verdicts of one outcome, or NULL, and LML''s results, in which they find their tracks; returns what settle_identity_verdicts or settle_compilation_tracks does, where what the database refuses comes back with SQLSTATE, message and constraint instead of raising. Raises only SQLSTATE classes 08, 40, 53, 55, 57 and 58.';
 --! EndIncluded functions/settle_or_bisect.sql
 --! Included functions/settle_identity_verdicts.sql
 -- Writes judged verdicts: finds out what each would change, then issues one statement a kind of change, and none where
@@ -3237,6 +3495,9 @@ begin
   settled.library_gone := '{}';
   settled.history_ids := coalesce(settled.history_ids, '{}');
   settled.refused := '{}';
+  settled.linked_credit_ids := '{}';
+  settled.positioned_credit_ids := '{}';
+  settled.compilation_track := identity_sync.empty_report() -> 'compilation_track';
   return settled;
 end;
 $$;
@@ -3283,6 +3544,284 @@ revoke all on function identity_sync.keep_identity_history(integer[], text, text
 comment on function identity_sync.keep_identity_history(integer[], text, text) is
   'Takes library ids, why their main rows are about to change, and a category (verdict, repair, release, undo); returns the history rows written.';
 --! EndIncluded functions/keep_identity_history.sql
+--! Included functions/settle_compilation_tracks.sql
+-- Links the tracks of compilations to the artists who play them: finds out what each entry would change, then issues one
+-- UPDATE, and none where nothing changes. What a link was is kept in superseded_track_link; a librarian's is never touched,
+-- and no column but the four of the link is named.
+create or replace function identity_sync.settle_compilation_tracks(
+  verdicts identity_sync.judged_verdict[],
+  results jsonb,
+  origin text,
+  verified_at timestamptz,
+  settlement_id bigint
+)
+returns identity_sync.settled_verdicts
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+-- Credits are taken in id order, one by one through their key, whatever the planner makes of an array.
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  by_hand constant boolean := starts_with(origin, 'repair:');
+  settled identity_sync.settled_verdicts := identity_sync.add_settled(null, null);
+  current identity_sync.judged_verdict[];
+  compared identity_sync.compared_tracks;
+  changed integer;
+  touched integer;
+begin
+  -- Newer than this answer is an identity that is there, or the last answer that called the row a compilation.
+  select
+    array_agg(verdict) filter (where not listed.is_overtaken),
+    coalesce(array_agg(verdict.library_id) filter (where listed.is_overtaken), '{}')
+  into current, settled.stale_verdict
+  from unnest(verdicts) as verdict
+  left join wxyc_schema.library_identity as known on known.library_id = verdict.library_id
+  left join identity_sync.attempt on attempt.library_id = verdict.library_id and attempt.outcome = 'compilation'
+  cross join lateral (
+    select
+      not by_hand
+      and greatest(known.last_verified_at, attempt.attempted_at, '-infinity') > settle_compilation_tracks.verified_at
+      as is_overtaken
+  ) as listed;
+
+  if current is null then
+    return settled;
+  end if;
+
+  compared := identity_sync.compare_track_links(current, results);
+  settled.compilation_track := compared.counts;
+
+  if compared.changes is not null then
+    changed := cardinality(compared.changes);
+
+    if changed > cardinality(compared.linked) then
+      insert into identity_sync.superseded_track_link (
+        settlement_id, credit_id, library_id, action,
+        track_artist_id, track_artist_link_confidence, track_artist_link_method, track_position, superseded_reason
+      )
+      select
+        settle_compilation_tracks.settlement_id, known.id, known.library_id, change.action,
+        known.track_artist_id, known.track_artist_link_confidence, known.track_artist_link_method, known.track_position,
+        format('verdict of %s, settlement %s', origin, settle_compilation_tracks.settlement_id)
+      from unnest(compared.changes) as change
+      join wxyc_schema.compilation_track_artist as known on known.id = change.credit_id
+      where change.action <> 'linked';
+      get diagnostics touched = row_count;
+      perform identity_sync.expect_rows('track links kept', changed - cardinality(compared.linked), touched);
+    end if;
+
+    -- "is true" keeps the comparison of versions a filter, which PostgreSQL repeats on a row that it had to wait for.
+    update wxyc_schema.compilation_track_artist as known
+    set
+      track_artist_id = change.track_artist_id,
+      track_artist_link_confidence = change.confidence,
+      track_artist_link_method = change.link_method,
+      track_position = coalesce(known.track_position, change.new_position)
+    from unnest(compared.changes) as change
+    where known.id = change.credit_id and (known.ctid = change.version) is true;
+    get diagnostics touched = row_count;
+    perform identity_sync.expect_rows('track links written', changed, touched);
+
+    settled.linked_credit_ids := compared.linked;
+    settled.positioned_credit_ids := compared.positioned;
+
+    -- A constraint that would speak only at the commit is heard here, where its culprit can still be found.
+    set constraints all immediate;
+  end if;
+
+  return settled;
+end;
+$$;
+
+revoke all on function identity_sync.settle_compilation_tracks(identity_sync.judged_verdict[], jsonb, text, timestamptz, bigint)
+from public;
+
+comment on function identity_sync.settle_compilation_tracks(identity_sync.judged_verdict[], jsonb, text, timestamptz, bigint) is
+  'Takes judged compilations whose tracks were visited and whose libraries the caller has locked, LML''s results, and their origin, time and settlement; links their credits and returns the ids that were overtaken and the counts. Raises whatever the database refuses, and LS006 where credits were changed meanwhile.';
+--! EndIncluded functions/settle_compilation_tracks.sql
+--! Included functions/compare_track_links.sql
+-- Lays the judged tracks of compilations beside their credits and finds what each would change, writing nothing.
+-- An entry belongs to the credit of its library with exactly its artist_name and track_title, null to null; it means the
+-- one artist of the catalogue whose name folds as its resolved name does. Every key and every unusable entry is in
+-- exactly one of the first seven counts, the others are "of which".
+create or replace function identity_sync.compare_track_links(verdicts identity_sync.judged_verdict[], results jsonb)
+returns identity_sync.compared_tracks
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+-- One hash join of all entries with all credits, whatever the planner makes of arrays and of tables still empty.
+set enable_seqscan = off
+set enable_nestloop = off
+set enable_mergejoin = off
+set plan_cache_mode = force_generic_plan
+set jit = off
+as $$
+declare
+  compared identity_sync.compared_tracks;
+begin
+  with entry as materialized (
+    select verdict.library_id, track.*
+    from unnest(verdicts) as verdict
+    cross join lateral unnest(
+      identity_sync.judge_tracks(compare_track_links.results #> array[(verdict.ordinal - 1)::text, 'tracks'])
+    ) as track
+  ),
+  -- Of several artists with one fold nobody can say which is meant.
+  artist as (
+    select
+      named.resolved_artist_name,
+      (
+        select case when count(*) = 1 then min(artists.id) end
+        from wxyc_schema.artists
+        where wxyc_schema.fold_artist_name(artists.artist_name) = named.fold
+      ) as artist_id
+    from (
+      select entry.resolved_artist_name, wxyc_schema.fold_artist_name(entry.resolved_artist_name) as fold
+      from entry
+      where entry.resolved_artist_name is not null
+      group by entry.resolved_artist_name
+      offset 0
+    ) as named
+    offset 0
+  ),
+  credit as (
+    select known.*, known.ctid as version
+    from wxyc_schema.compilation_track_artist as known
+    where known.library_id = any (array(select verdict.library_id from unnest(verdicts) as verdict))
+  ),
+  laid as (
+    select
+      entry.artist_name,
+      entry.resolved_artist_name,
+      entry.confidence,
+      entry.confidence_out_of_range,
+      entry.ambiguous_position,
+      credit.id as credit_id,
+      credit.version,
+      credit.track_artist_id as known_artist_id,
+      credit.track_artist_link_confidence as known_confidence,
+      credit.track_artist_link_method as known_method,
+      credit.track_position as known_position,
+      artist.artist_id,
+      case
+        when credit.track_position is null and char_length(entry.track_position) <= 20 then entry.track_position
+      end as new_position
+    from entry
+    left join credit
+      on credit.library_id = entry.library_id
+      and credit.artist_name = entry.artist_name
+      and coalesce(credit.track_title, '') = coalesce(entry.track_title, '')
+      and (credit.track_title is null) = (entry.track_title is null)
+    left join artist on artist.resolved_artist_name = entry.resolved_artist_name
+    offset 0
+  ),
+  reached as (
+    select
+      laid.*,
+      case
+        when laid.artist_name is null then 'unusable'
+        when laid.credit_id is null then 'no_cta_match'
+        when laid.known_method = 'librarian' then 'librarian'
+        when laid.resolved_artist_name is null and laid.known_method = 'lml_backfill' then 'unlinked'
+        when laid.resolved_artist_name is null then 'no_resolved_name'
+        when laid.known_method is distinct from 'lml_backfill'
+          or laid.known_artist_id is distinct from laid.artist_id
+          or laid.known_confidence is distinct from laid.confidence
+          or laid.new_position is not null
+        then 'written'
+        else 'unchanged'
+      end as fate,
+      num_nonnulls(laid.known_artist_id, laid.known_confidence, laid.known_method) = 0 as is_first
+    from laid
+    offset 0
+  )
+  select
+    array_agg(
+      row(
+        reached.credit_id,
+        reached.version,
+        case
+          when reached.fate = 'unlinked' then 'unlinked'
+          when reached.is_first then 'linked'
+          else 'changed'
+        end,
+        reached.artist_id,
+        reached.confidence,
+        case when reached.fate = 'written' then 'lml_backfill' end,
+        reached.new_position
+      )::identity_sync.track_change
+      order by reached.credit_id
+    ) filter (where reached.fate in ('written', 'unlinked')),
+    coalesce(array_agg(reached.credit_id) filter (where reached.fate = 'written' and reached.is_first), '{}'),
+    coalesce(array_agg(reached.credit_id) filter (where reached.fate = 'written' and reached.new_position is not null), '{}'),
+    jsonb_build_object(
+      'written', count(*) filter (where reached.fate = 'written'),
+      'unlinked', count(*) filter (where reached.fate = 'unlinked'),
+      'unchanged', count(*) filter (where reached.fate = 'unchanged'),
+      'librarian', count(*) filter (where reached.fate = 'librarian'),
+      'no_cta_match', count(*) filter (where reached.fate = 'no_cta_match'),
+      'no_resolved_name', count(*) filter (where reached.fate = 'no_resolved_name'),
+      'unusable', count(*) filter (where reached.fate = 'unusable'),
+      'no_catalog_artist', count(*) filter (where reached.fate in ('written', 'unchanged') and reached.artist_id is null),
+      'ambiguous_position',
+      count(*) filter (
+        where reached.fate in ('written', 'unchanged') and reached.known_position is null and reached.ambiguous_position
+      ),
+      'position_written', count(*) filter (where reached.fate = 'written' and reached.new_position is not null),
+      'confidence_out_of_range',
+      count(*) filter (where reached.fate in ('written', 'unchanged') and reached.confidence_out_of_range)
+    )
+  into compared.changes, compared.linked, compared.positioned, compared.counts
+  from reached;
+
+  return compared;
+end;
+$$;
+
+revoke all on function identity_sync.compare_track_links(identity_sync.judged_verdict[], jsonb) from public;
+
+comment on function identity_sync.compare_track_links(identity_sync.judged_verdict[], jsonb) is
+  'Takes judged compilations and LML''s results, which hold their tracks; returns the changes to their credits, in id order, and the counts of the report''s compilation_track.';
+--! EndIncluded functions/compare_track_links.sql
+--! Included functions/add_settled.sql
+-- What became of two shares of a batch, as one: lists are joined, counts are summed.
+-- NULL stands for nothing settled, so that two of them make the empty result.
+-- It refuses nothing.
+create or replace function identity_sync.add_settled(
+  earlier identity_sync.settled_verdicts,
+  later identity_sync.settled_verdicts
+)
+returns identity_sync.settled_verdicts
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select row(
+    coalesce(earlier.inserted, '{}') || later.inserted,
+    coalesce(earlier.changed, '{}') || later.changed,
+    coalesce(earlier.unchanged, '{}') || later.unchanged,
+    coalesce(earlier.manual_precedence, '{}') || later.manual_precedence,
+    coalesce(earlier.stale_verdict, '{}') || later.stale_verdict,
+    coalesce(earlier.library_gone, '{}') || later.library_gone,
+    coalesce(earlier.refused, '{}') || later.refused,
+    coalesce(earlier.history_ids, '{}') || later.history_ids,
+    coalesce(earlier.source_inserted, 0) + coalesce(later.source_inserted, 0),
+    coalesce(earlier.source_changed, 0) + coalesce(later.source_changed, 0),
+    coalesce(earlier.source_unchanged, 0) + coalesce(later.source_unchanged, 0),
+    coalesce(earlier.source_removed, 0) + coalesce(later.source_removed, 0),
+    coalesce(earlier.linked_credit_ids, '{}') || later.linked_credit_ids,
+    coalesce(earlier.positioned_credit_ids, '{}') || later.positioned_credit_ids,
+    identity_sync.add_reports(
+      coalesce(earlier.compilation_track, identity_sync.empty_report() -> 'compilation_track'),
+      later.compilation_track
+    )
+  )::identity_sync.settled_verdicts;
+$$;
+
+revoke all on function identity_sync.add_settled(identity_sync.settled_verdicts, identity_sync.settled_verdicts) from public;
+
+comment on function identity_sync.add_settled(identity_sync.settled_verdicts, identity_sync.settled_verdicts) is
+  'Takes what was settled of two shares of a batch, either NULL; returns it as one.';
+--! EndIncluded functions/add_settled.sql
 --! Included functions/expect_rows.sql
 -- Holds a statement of the writer to the rows it was meant for: whoever else writes them takes no lock of ours, and a
 -- trigger may drop what is written without a word. Where the counts differ it raises LS006, and nothing of it stays.
@@ -3321,12 +3860,17 @@ set enable_seqscan = off
 as $$
 declare
   in_vain constant text[] := array[
-    'unresolved', 'compilation', 'invalid_verdict', 'writer_error', 'manual_precedence'
+    'unresolved', 'compilation', 'resolved_compilation', 'invalid_verdict', 'writer_error', 'manual_precedence'
   ];
 begin
   if exists (select from unnest(outcomes) as reached where reached.outcome = any (in_vain)) then
     insert into identity_sync.attempt as known (library_id, outcome, attempted_at, settlement_id)
-    select reached.library_id, reached.outcome, mark_attempts.verified_at, mark_attempts.settlement_id
+    select
+      reached.library_id,
+      -- Its tracks were visited or not: either way LML has no more to say before the retry window is over.
+      case reached.outcome when 'resolved_compilation' then 'compilation' else reached.outcome end,
+      mark_attempts.verified_at,
+      mark_attempts.settlement_id
     from unnest(outcomes) as reached
     where reached.outcome = any (in_vain) and reached.library_id is not null
     order by reached.library_id
@@ -3410,7 +3954,8 @@ as $$
         'changed', settled.source_changed,
         'unchanged', settled.source_unchanged,
         'removed', settled.source_removed
-      )
+      ),
+      'compilation_track', settled.compilation_track
     )
   from reached, skipped, left_out;
 $$;
@@ -3432,6 +3977,7 @@ create or replace function identity_sync.quarantine_verdicts(
   outcomes identity_sync.verdict_outcome[],
   results jsonb,
   set_aside jsonb,
+  tracks_contract_version jsonb,
   refused identity_sync.writer_refusal[],
   origin text,
   verified_at timestamptz,
@@ -3518,7 +4064,7 @@ begin
 
     insert into identity_sync.quarantined_verdict (
       settlement_id, library_id, outcome, reason, path, value, sqlstate, message, constraint_name,
-      verdict, verdict_text, origin, verified_at, strict_bands, closed_at, closed_reason
+      verdict, verdict_text, tracks_contract_version, origin, verified_at, strict_bands, closed_at, closed_reason
     )
     values (
       quarantine_verdicts.settlement_id, refusal.library_id, refusal.outcome,
@@ -3526,7 +4072,8 @@ begin
       refusal.path, refusal.value, refusal.sqlstate, refusal.message, nullif(refusal.constraint_name, ''),
       case when refusal.aside is null then refusal.verdict end,
       refusal.aside ->> 'unreadable',
-      quarantine_verdicts.origin, quarantine_verdicts.verified_at, quarantine_verdicts.strict_bands,
+      quarantine_verdicts.tracks_contract_version, quarantine_verdicts.origin, quarantine_verdicts.verified_at,
+      quarantine_verdicts.strict_bands,
       case when refusal.is_outranked then clock_timestamp() end,
       case when refusal.is_outranked then 'nobody asked for it, and a refusal that can be replayed is open' end
     );
@@ -3535,13 +4082,15 @@ end;
 $$;
 
 revoke all on function identity_sync.quarantine_verdicts(
-  identity_sync.verdict_outcome[], jsonb, jsonb, identity_sync.writer_refusal[], text, timestamptz, boolean, bigint
+  identity_sync.verdict_outcome[], jsonb, jsonb, jsonb, identity_sync.writer_refusal[], text, timestamptz, boolean,
+  bigint
 ) from public;
 
 comment on function identity_sync.quarantine_verdicts(
-  identity_sync.verdict_outcome[], jsonb, jsonb, identity_sync.writer_refusal[], text, timestamptz, boolean, bigint
+  identity_sync.verdict_outcome[], jsonb, jsonb, jsonb, identity_sync.writer_refusal[], text, timestamptz, boolean,
+  bigint
 ) is
-  'Takes the outcomes of a settlement, LML''s results, those set aside by their number, what the database refused, and the settlement''s origin, time and strictness; writes and closes quarantine entries.';
+  'Takes the outcomes of a settlement, LML''s results, those set aside by their number, the tracks_contract_version they came with, what the database refused, and the settlement''s origin, time and strictness; writes and closes quarantine entries.';
 --! EndIncluded functions/quarantine_verdicts.sql
 --! Included functions/explain_refusal.sql
 -- Finds the words for a verdict that judge_identity_verdicts refused: the path of the first offending field, its value,
@@ -3849,7 +4398,13 @@ begin
     report := identity_sync.add_reports(
       report,
       identity_sync.apply_identity_response(
-        body => coalesce(entry.verdict_text, jsonb_build_array(entry.verdict)::text),
+        body => coalesce(
+          entry.verdict_text,
+          jsonb_build_object(
+            'results', jsonb_build_array(entry.verdict),
+            'tracks_contract_version', entry.tracks_contract_version
+          )::text
+        ),
         requested => case when entry.library_id is not null then array[entry.library_id] end,
         origin => entry.origin,
         verified_at => entry.verified_at,
@@ -4054,8 +4609,8 @@ comment on function identity_sync.apply_identity_preview(bigint) is
   'Takes a dry run that is over; applies its kept answers and returns the report. Raises LS002 for an unknown run, LS004 where it was no dry run, is not over, or its answers are gone.';
 --! EndIncluded functions/apply_identity_preview.sql
 --! Included functions/identity_state.sql
--- What is stored for the libraries that an answer names, for comparing before with after: the main row and every source
--- row as jsonb, under a name for each. The time of verification is left out, since every confirmation moves it.
+-- What is stored for the libraries that an answer names, for comparing before with after: the main row, every
+-- source row and every track credit as jsonb, under a name for each. The time of verification is left out, since every confirmation moves it.
 create or replace function identity_sync.identity_state(response jsonb)
 returns jsonb
 language sql stable
@@ -4077,6 +4632,10 @@ as $$
     select known.library_id, 'source ' || known.source, to_jsonb(known) - 'last_verified_at' - 'source'
     from wxyc_schema.library_identity_source as known
     join named on named.library_id = known.library_id
+    union all
+    select credit.library_id, 'track ' || credit.id, to_jsonb(credit) - 'id'
+    from wxyc_schema.compilation_track_artist as credit
+    join named on named.library_id = credit.library_id
   )
   select
     coalesce(

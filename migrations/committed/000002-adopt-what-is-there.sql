@@ -1,5 +1,5 @@
---! Previous: sha1:c74fb8eaa9cf0b7b44d2b8b6f01a966a13c0aa7c
---! Hash: sha1:ba28fd9e319632abb8d852530a7f795093be9fc7
+--! Previous: sha1:4d5c1cfc11c7022ea89bf7c410c1c2f8a35a5687
+--! Hash: sha1:d62a76f0f3c340f12d9393bd8a2e5ff8d305ccc7
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

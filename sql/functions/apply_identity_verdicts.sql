@@ -22,9 +22,14 @@ declare
   );
   results constant jsonb := identity_sync.identity_results(response);
   set_aside constant jsonb := case when jsonb_typeof(response) = 'object' then response -> 'set_aside' end;
+  -- Only a whole answer carries a version, and without one nothing can be said about tracks.
+  tracks_contract_version constant jsonb := case
+    when jsonb_typeof(response) = 'object' and response ? 'results' then response -> 'tracks_contract_version'
+  end;
   this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
   judged identity_sync.judged_verdict[];
   resolvable identity_sync.judged_verdict[];
+  visited identity_sync.judged_verdict[];
   settled identity_sync.settled_verdicts;
   outcomes identity_sync.verdict_outcome[];
   asked_in_vain integer[] := array[]::integer[];
@@ -56,7 +61,7 @@ begin
   end if;
 
   if results is not null then
-    judged := identity_sync.judge_identity_verdicts(results, asked, strict_bands);
+    judged := identity_sync.judge_identity_verdicts(results, asked, strict_bands, tracks_contract_version);
     perform identity_sync.lock_identities(
       (select coalesce(array_agg(verdict.library_id), '{}') from unnest(judged) as verdict)
     );
@@ -68,17 +73,17 @@ begin
         select from wxyc_schema.library_identity as known where known.library_id = attempt.library_id
       )
     );
-    select array_agg(verdict order by verdict.library_id)
-    into resolvable
-    from unnest(judged) as verdict
-    where verdict.outcome = 'resolved';
+    select
+      array_agg(verdict order by verdict.library_id) filter (where verdict.outcome = 'resolved'),
+      array_agg(verdict order by verdict.library_id) filter (where verdict.outcome = 'resolved_compilation')
+    into resolvable, visited
+    from unnest(judged) as verdict;
   end if;
 
-  if resolvable is null then
-    settled := row('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 0, 0, 0, 0)::identity_sync.settled_verdicts;
-  else
-    settled := identity_sync.settle_or_bisect(resolvable, stated_origin, verified_at, this_settlement);
-  end if;
+  settled := identity_sync.add_settled(
+    identity_sync.settle_or_bisect(resolvable, results, stated_origin, verified_at, this_settlement),
+    identity_sync.settle_or_bisect(visited, results, stated_origin, verified_at, this_settlement)
+  );
 
   -- Every result, and every id without one, has exactly one outcome from here on.
   select array_agg(row(concluded.ordinal, concluded.library_id, concluded.outcome)::identity_sync.verdict_outcome)
@@ -88,7 +93,7 @@ begin
       verdict.ordinal,
       verdict.library_id,
       case
-        when verdict.outcome = 'resolved' then
+        when verdict.outcome in ('resolved', 'resolved_compilation') then
           case
             when verdict.library_id = any (settled.manual_precedence) then 'manual_precedence'
             when verdict.library_id = any (settled.stale_verdict) then 'stale_verdict'
@@ -97,7 +102,7 @@ begin
               select from unnest(settled.refused) as refusal where refusal.library_id = verdict.library_id
             )
             then 'writer_error'
-            else 'resolved'
+            else verdict.outcome
           end
         when verdict.outcome in ('unresolved', 'compilation')
           and not by_hand
@@ -130,18 +135,20 @@ begin
 
   insert into identity_sync.settlement (
     settlement_id, origin, verified_at, asked, unasked, report, inserted_ids, history_ids,
-    novel, novel_unresolved_ids
+    linked_credit_ids, positioned_credit_ids, novel, novel_unresolved_ids
   )
   overriding system value
   values (
     this_settlement, stated_origin, verified_at,
     coalesce(cardinality(asked), cardinality(outcomes), 0),
     case when asked is null then 0 else coalesce(cardinality(outcomes), 0) - cardinality(asked) end,
-    report, settled.inserted, settled.history_ids, novel, novel_unresolved_ids
+    report, settled.inserted, settled.history_ids,
+    settled.linked_credit_ids, settled.positioned_credit_ids, novel, novel_unresolved_ids
   );
 
   perform identity_sync.quarantine_verdicts(
-    outcomes, results, set_aside, settled.refused, stated_origin, verified_at, strict_bands, this_settlement
+    outcomes, results, set_aside, tracks_contract_version, settled.refused, stated_origin, verified_at, strict_bands,
+    this_settlement
   );
 
   return report;

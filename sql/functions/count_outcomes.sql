@@ -56,7 +56,8 @@ as $$
         'changed', settled.source_changed,
         'unchanged', settled.source_unchanged,
         'removed', settled.source_removed
-      )
+      ),
+      'compilation_track', settled.compilation_track
     )
   from reached, skipped, left_out;
 $$;

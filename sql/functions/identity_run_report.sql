@@ -53,6 +53,10 @@ begin
       join identity_sync.batch on batch.batch_id = lml_call.batch_id
       where batch.run_id = run.run_id
     ) end
+    || case
+      when run.report is not null then '{}'
+      else jsonb_build_object('warnings', identity_sync.identity_run_warnings(run.run_id))
+    end
     || (
       select jsonb_build_object('quarantined', count(*))
       from identity_sync.quarantined_verdict as entry

@@ -1,5 +1,5 @@
--- What is stored for the libraries that an answer names, for comparing before with after: the main row and every source
--- row as jsonb, under a name for each. The time of verification is left out, since every confirmation moves it.
+-- What is stored for the libraries that an answer names, for comparing before with after: the main row, every
+-- source row and every track credit as jsonb, under a name for each. The time of verification is left out, since every confirmation moves it.
 create or replace function identity_sync.identity_state(response jsonb)
 returns jsonb
 language sql stable
@@ -21,6 +21,10 @@ as $$
     select known.library_id, 'source ' || known.source, to_jsonb(known) - 'last_verified_at' - 'source'
     from wxyc_schema.library_identity_source as known
     join named on named.library_id = known.library_id
+    union all
+    select credit.library_id, 'track ' || credit.id, to_jsonb(credit) - 'id'
+    from wxyc_schema.compilation_track_artist as credit
+    join named on named.library_id = credit.library_id
   )
   select
     coalesce(

@@ -1,7 +1,12 @@
 -- Judges every result of an answer on its own, by the wire contract alone, and writes nothing.
 -- What is fine comes back typed and ready to be settled; what is not carries its outcome only, and explain_refusal finds
 -- the words, so that the many good verdicts pay for one cheap expression and only the few bad ones for a reason.
-create or replace function identity_sync.judge_identity_verdicts(results jsonb, requested integer[], strict_bands boolean)
+create or replace function identity_sync.judge_identity_verdicts(
+  results jsonb,
+  requested integer[],
+  strict_bands boolean,
+  tracks_contract_version jsonb
+)
 returns identity_sync.judged_verdict[]
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -27,6 +32,7 @@ begin
           when library.id is null then 'library_gone'
           when not judged_fine.fine then 'invalid_verdict'
           when field.kind = 'single_artist' then 'resolved'
+          when field.kind = 'compilation' and field.is_visited then 'resolved_compilation'
           else field.kind
         end,
         case when judged_fine.fine then main.discogs_artist_id::integer end,
@@ -62,7 +68,9 @@ begin
       case when raw.confidence between '0' and '1' then round(raw.confidence::numeric, 12)::real end as composed,
       case when jsonb_typeof(raw.provenance) = 'array' then raw.provenance end as legs,
       coalesce(jsonb_typeof(raw.tracks_attempted) = 'boolean', true)
-        and coalesce(jsonb_typeof(raw.tracks) = 'array', true) as tracks_fine
+        and coalesce(jsonb_typeof(raw.tracks) = 'array', true) as tracks_fine,
+      -- Whether the track matcher has visited the row can be said under version 1 alone; entries speak for a visit.
+      tracks_contract_version = '1' and (raw.tracks_attempted = 'true' or raw.tracks <> '[]') as is_visited
     from (
       select listed.ordinal, field.*
       from jsonb_array_elements(results) with ordinality as listed (verdict, ordinal)
@@ -253,7 +261,7 @@ begin
 end;
 $$;
 
-revoke all on function identity_sync.judge_identity_verdicts(jsonb, integer[], boolean) from public;
+revoke all on function identity_sync.judge_identity_verdicts(jsonb, integer[], boolean, jsonb) from public;
 
-comment on function identity_sync.judge_identity_verdicts(jsonb, integer[], boolean) is
-  'Takes LML''s results as a JSON array, the distinct ids that were asked (NULL: trust every id) and whether a confidence outside its method''s band refuses its verdict; returns one judged verdict a result and one an id without a result, NULL where there is neither. The rules are the wire contract''s.';
+comment on function identity_sync.judge_identity_verdicts(jsonb, integer[], boolean, jsonb) is
+  'Takes LML''s results as a JSON array, the distinct ids that were asked (NULL: trust every id), whether a confidence outside its method''s band refuses its verdict, and the tracks_contract_version of the answer; returns one judged verdict a result and one an id without a result, NULL where there is neither. The rules are the wire contract''s.';

@@ -13,12 +13,17 @@ set enable_seqscan = off
 as $$
 declare
   in_vain constant text[] := array[
-    'unresolved', 'compilation', 'invalid_verdict', 'writer_error', 'manual_precedence'
+    'unresolved', 'compilation', 'resolved_compilation', 'invalid_verdict', 'writer_error', 'manual_precedence'
   ];
 begin
   if exists (select from unnest(outcomes) as reached where reached.outcome = any (in_vain)) then
     insert into identity_sync.attempt as known (library_id, outcome, attempted_at, settlement_id)
-    select reached.library_id, reached.outcome, mark_attempts.verified_at, mark_attempts.settlement_id
+    select
+      reached.library_id,
+      -- Its tracks were visited or not: either way LML has no more to say before the retry window is over.
+      case reached.outcome when 'resolved_compilation' then 'compilation' else reached.outcome end,
+      mark_attempts.verified_at,
+      mark_attempts.settlement_id
     from unnest(outcomes) as reached
     where reached.outcome = any (in_vain) and reached.library_id is not null
     order by reached.library_id

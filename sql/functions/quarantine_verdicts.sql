@@ -5,6 +5,7 @@ create or replace function identity_sync.quarantine_verdicts(
   outcomes identity_sync.verdict_outcome[],
   results jsonb,
   set_aside jsonb,
+  tracks_contract_version jsonb,
   refused identity_sync.writer_refusal[],
   origin text,
   verified_at timestamptz,
@@ -91,7 +92,7 @@ begin
 
     insert into identity_sync.quarantined_verdict (
       settlement_id, library_id, outcome, reason, path, value, sqlstate, message, constraint_name,
-      verdict, verdict_text, origin, verified_at, strict_bands, closed_at, closed_reason
+      verdict, verdict_text, tracks_contract_version, origin, verified_at, strict_bands, closed_at, closed_reason
     )
     values (
       quarantine_verdicts.settlement_id, refusal.library_id, refusal.outcome,
@@ -99,7 +100,8 @@ begin
       refusal.path, refusal.value, refusal.sqlstate, refusal.message, nullif(refusal.constraint_name, ''),
       case when refusal.aside is null then refusal.verdict end,
       refusal.aside ->> 'unreadable',
-      quarantine_verdicts.origin, quarantine_verdicts.verified_at, quarantine_verdicts.strict_bands,
+      quarantine_verdicts.tracks_contract_version, quarantine_verdicts.origin, quarantine_verdicts.verified_at,
+      quarantine_verdicts.strict_bands,
       case when refusal.is_outranked then clock_timestamp() end,
       case when refusal.is_outranked then 'nobody asked for it, and a refusal that can be replayed is open' end
     );
@@ -108,10 +110,12 @@ end;
 $$;
 
 revoke all on function identity_sync.quarantine_verdicts(
-  identity_sync.verdict_outcome[], jsonb, jsonb, identity_sync.writer_refusal[], text, timestamptz, boolean, bigint
+  identity_sync.verdict_outcome[], jsonb, jsonb, jsonb, identity_sync.writer_refusal[], text, timestamptz, boolean,
+  bigint
 ) from public;
 
 comment on function identity_sync.quarantine_verdicts(
-  identity_sync.verdict_outcome[], jsonb, jsonb, identity_sync.writer_refusal[], text, timestamptz, boolean, bigint
+  identity_sync.verdict_outcome[], jsonb, jsonb, jsonb, identity_sync.writer_refusal[], text, timestamptz, boolean,
+  bigint
 ) is
-  'Takes the outcomes of a settlement, LML''s results, those set aside by their number, what the database refused, and the settlement''s origin, time and strictness; writes and closes quarantine entries.';
+  'Takes the outcomes of a settlement, LML''s results, those set aside by their number, the tracks_contract_version they came with, what the database refused, and the settlement''s origin, time and strictness; writes and closes quarantine entries.';

@@ -44,7 +44,13 @@ begin
     report := identity_sync.add_reports(
       report,
       identity_sync.apply_identity_response(
-        body => coalesce(entry.verdict_text, jsonb_build_array(entry.verdict)::text),
+        body => coalesce(
+          entry.verdict_text,
+          jsonb_build_object(
+            'results', jsonb_build_array(entry.verdict),
+            'tracks_contract_version', entry.tracks_contract_version
+          )::text
+        ),
         requested => case when entry.library_id is not null then array[entry.library_id] end,
         origin => entry.origin,
         verified_at => entry.verified_at,

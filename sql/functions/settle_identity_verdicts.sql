@@ -250,6 +250,9 @@ begin
   settled.library_gone := '{}';
   settled.history_ids := coalesce(settled.history_ids, '{}');
   settled.refused := '{}';
+  settled.linked_credit_ids := '{}';
+  settled.positioned_credit_ids := '{}';
+  settled.compilation_track := identity_sync.empty_report() -> 'compilation_track';
   return settled;
 end;
 $$;

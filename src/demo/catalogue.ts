@@ -25,6 +25,17 @@ export async function loadCatalogue(sql: postgres.Sql, options: { rows?: number 
   });
 }
 
+/** Adds real compilations, which are no holdings, with an artist for each track; `compilations.sql` states the rules. */
+export async function loadCompilationCredits(sql: postgres.Sql): Promise<void> {
+  const releases = gunzipSync(readFileSync(new URL('data/compilations.json.gz', here))).toString();
+  await sql.begin(async (tx) => {
+    await tx`
+      create temp table release on commit drop as
+      select entry, ordinal from jsonb_array_elements(${releases}::text::jsonb) with ordinality as listed (entry, ordinal)`;
+    await tx.unsafe(sqlFile('compilations.sql'));
+  });
+}
+
 /** From here on every write to `library` fails, as the service promises never to make one. */
 export async function guardLibrary(sql: postgres.Sql): Promise<void> {
   await sql.unsafe(sqlFile('guard.sql'));

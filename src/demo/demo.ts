@@ -8,14 +8,16 @@ import { log } from '../log.js';
 import { migrate } from '../migrate.js';
 import { RUN_SETTINGS } from '../plan.js';
 import { type RunReport, runOnce } from '../run.js';
-import { guardLibrary, loadCatalogue } from './catalogue.js';
+import { guardLibrary, loadCatalogue, loadCompilationCredits } from './catalogue.js';
 import { startEmbeddedPostgres } from './embedded-postgres.js';
-import { type Identities, loadIdentities, type StandIn, startStandIn } from './stand-in.js';
+import { type Identities, loadCompilations, loadIdentities, type StandIn, startStandIn } from './stand-in.js';
 
 // "Description of a Fool" by A Tribe Called Quest: three catalogues know the artist.
 const TRIBE = 5;
 // "Mama's Gun" by Erykah Badu.
 const BADU = 128;
+// Sixteen tracks and nineteen credits, a few of them to artists of the station's catalogue.
+const COMPILATION = 'Around The World (For A Song)';
 
 /** Runs the demo and leaves nothing behind; with `keep`, database and stand-in stay up until Ctrl-C. */
 export async function demo(options: { keep: boolean }): Promise<void> {
@@ -27,7 +29,11 @@ export async function demo(options: { keep: boolean }): Promise<void> {
   const server = await startEmbeddedPostgres({ version: 18 });
   const sql = postgres(server.url, { max: 2, onnotice: () => {} });
   const identities = loadIdentities();
-  const lml = await startStandIn({ identities });
+  const lml = await startStandIn({
+    identities,
+    compilations: loadCompilations(),
+    tracksContractVersion: 1,
+  });
   try {
     await tell({ sql, lml, identities, databaseUrl: server.url, signal: interrupted.signal });
     heading('How to look for yourself');
@@ -66,10 +72,11 @@ async function tell(stage: Stage): Promise<void> {
 
   await chapter("The station's catalogue", async () => {
     await loadCatalogue(sql);
-    await guardLibrary(sql);
     const [{ rows }] = await sql<
       [{ rows: number }]
     >`select count(*)::integer as rows from wxyc_schema.library`;
+    await loadCompilationCredits(sql);
+    await guardLibrary(sql);
     const [{ version }] = await sql<
       [{ version: string }]
     >`select current_setting('server_version') as version`;
@@ -178,6 +185,33 @@ async function tell(stage: Stage): Promise<void> {
     lml.respondWith(null);
   });
 
+  await chapter('Who plays on every track', async () => {
+    const ids = await sql<{ id: number; is_told: boolean }[]>`
+      select id, album_title = ${COMPILATION} as is_told from wxyc_schema.library where legacy_release_id < 0`;
+    const told = ids.find(({ is_told }) => is_told)!.id;
+    say(
+      `Beside the catalogue stand ${ids.length} real compilations, no holdings, with an artist credited for each track.`,
+    );
+    say(`This is "${COMPILATION}". A librarian has linked one of its tracks by hand:`);
+    await sql`
+      update wxyc_schema.compilation_track_artist
+      set track_artist_id = (select id from wxyc_schema.artists where artist_name = 'Mickey Hart'),
+          track_artist_link_method = 'librarian'
+      where library_id = ${told} and track_title = 'Kori'`;
+    await showTracks(sql, told);
+    say(
+      'LML answers with whom each credit means. The catalogue knows some of them, by any spelling of one fold:',
+    );
+    const all = ids.map(({ id }) => id);
+    showTrackReport(await run(stage, 'ids', all));
+    await showTracks(sql, told);
+    say(
+      'What the librarian linked is kept, positions are filled where none was, and who is no artist of the',
+    );
+    say('catalogue is linked to nobody yet. The same once more changes nothing, and issues no UPDATE:');
+    showTrackReport(await run(stage, 'ids', all));
+  });
+
   const due = await sql`select from identity_sync.identity_candidates()`;
   say('');
   say(`After it all ${due.length} of the ${first.planned.toLocaleString('en')} rows are due.`);
@@ -240,6 +274,23 @@ async function showLibrary(sql: postgres.Sql, id: number): Promise<void> {
       select source, external_id, method, confidence, notes
       from wxyc_schema.library_identity_source where library_id = ${id} order by source`,
   );
+}
+
+async function showTracks(sql: postgres.Sql, library: number): Promise<void> {
+  show(
+    await sql`
+      select
+        credit.track_position as position, credit.track_title as track, credit.artist_name as credited,
+        artists.artist_name as linked_to, credit.track_artist_link_confidence as confidence,
+        credit.track_artist_link_method as method
+      from wxyc_schema.compilation_track_artist as credit
+      left join wxyc_schema.artists on artists.id = credit.track_artist_id
+      where credit.library_id = ${library} order by credit.id`,
+  );
+}
+
+function showTrackReport({ rows_resolved_compilation, compilation_track }: RunReport): void {
+  show([{ 'compilations resolved': rows_resolved_compilation, tracks: written(compilation_track) }]);
 }
 
 function showReport(report: RunReport): void {

@@ -44,6 +44,9 @@ const WHEEL = LEGS.flatMap((leg) => Array<typeof leg>(leg.share).fill(leg));
 const INHERITED = { method: 'exact_match', share: 8, low: 70, high: 99 };
 const FRUITLESS_SHARE = 3;
 
+// How often of 256 the matcher of tracks fails to find whom a credit means.
+const MISSED_SHARE = 24;
+
 // By its artist's name alone LML knows a compilation.
 const COMPILATION_NAME =
   /^(?:(?:various|soundtrack|compilation)$|(?:various artists|v\/a|v\.a|soundtracks)(?![\p{L}\p{N}]))/iu;
@@ -63,6 +66,21 @@ export interface ArtistIdentity extends TextIds {
 }
 
 export type Identities = ReadonlyMap<string, ArtistIdentity>;
+
+/** A real various-artists release; `name` is how Discogs has it, with a number where several share it: `Usher (2)`. */
+export interface Compilation {
+  discogs_release_id: number;
+  artist_name: string;
+  album_title: string;
+  tracks: {
+    track_position: string | null;
+    track_title: string | null;
+    artists: { discogs_artist_id: number; name: string }[];
+  }[];
+}
+
+/** Releases by their title, of which the first counts. */
+export type Compilations = ReadonlyMap<string, Compilation>;
 
 const requestSchema = z.object({
   inputs: z
@@ -95,7 +113,17 @@ export interface Result {
   confidence: number | null;
   provenance: Provenance[];
   tracks_attempted: boolean | null;
-  tracks: [] | null;
+  tracks: Track[] | null;
+}
+
+export interface Track {
+  track_position: string | null;
+  artist_name: string;
+  track_title: string | null;
+  resolved_artist_name: string | null;
+  confidence: number | null;
+  method: string | null;
+  sources: Provenance[];
 }
 
 /** A call that has passed LML's checks and awaits its answer. */
@@ -135,6 +163,8 @@ export interface CallLog {
 
 export interface StandInOptions {
   identities: Identities;
+  /** Releases whose tracks the matcher has visited; it speaks of them under version 1 of the tracks contract only. */
+  compilations?: Compilations;
   latencyMs?: number;
   apiKey?: string;
   tracksContractVersion?: number;
@@ -160,18 +190,32 @@ export function loadIdentities(): Map<string, ArtistIdentity> {
   return new Map(artists.map((artist) => [artist.artist_name, artist]));
 }
 
+/** Reads the real compilations of the demo's data. */
+export function loadCompilations(): Map<string, Compilation> {
+  const file = readFileSync(new URL('../../src/demo/data/compilations.json.gz', import.meta.url));
+  const releases: Compilation[] = JSON.parse(gunzipSync(file).toString());
+  return new Map(releases.toReversed().map((release) => [release.album_title, release]));
+}
+
 /**
  * The verdict on one input. The ids are those of the store; method and confidence are drawn from a hash of
  * the artist's name, so that the same artist gets the same verdict in every run.
  */
-export function identityVerdict(input: Input, identities: Identities, includeTracks = false): Result {
+export function identityVerdict(
+  input: Input,
+  identities: Identities,
+  includeTracks = false,
+  compilations: Compilations = new Map(),
+): Result {
   const { library_id } = input;
   const nothing = { main: null, method: null, confidence: null, provenance: [] };
-  // No matcher of tracks has ever visited a row: where they were asked for, the answer is "not yet".
-  const tracks = includeTracks ? { tracks_attempted: false, tracks: [] as [] } : noTracks;
+  // Where tracks were asked for and no matcher has visited the row, the answer is "not yet".
+  const tracks = includeTracks ? { tracks_attempted: false, tracks: [] } : noTracks;
 
   if (COMPILATION_NAME.test(input.artist_name)) {
-    return { kind: 'compilation', library_id, ...nothing, ...tracks };
+    const release = includeTracks && compilations.get(input.album_title);
+    const visited = release && { tracks_attempted: true, tracks: matchTracks(release) };
+    return { kind: 'compilation', library_id, ...nothing, ...(visited || tracks) };
   }
 
   const identity = identities.get(input.artist_name);
@@ -208,6 +252,28 @@ function compose(identity: ArtistIdentity) {
   };
 }
 
+/** An entry for each artist of each track: whom the credit means, which the matcher does not always find. */
+function matchTracks({ tracks }: Compilation): Track[] {
+  return tracks.flatMap(({ track_position, track_title, artists }) =>
+    artists.map(({ discogs_artist_id, name }) => {
+      const credit = { track_position, artist_name: name, track_title };
+      const draws = createHash('sha256').update(`track of ${name}`).digest();
+      const [leg] = drawProvenance('discogs', discogs_artist_id, draws);
+      if (!leg || draws[3]! < MISSED_SHARE) {
+        return { ...credit, resolved_artist_name: null, confidence: null, method: null, sources: [] };
+      }
+      const { confidence, method } = leg;
+      return {
+        ...credit,
+        resolved_artist_name: name.replace(/ \(\d+\)$/, ''),
+        confidence,
+        method,
+        sources: [leg],
+      };
+    }),
+  );
+}
+
 /** One source's entry, drawn from its own three bytes: a leg where there is an id, else usually nothing. */
 function drawProvenance(
   source: Provenance['source'],
@@ -240,6 +306,7 @@ function storedInteger(id: number | string | null): number | null {
  */
 export async function startStandIn(options: StandInOptions): Promise<StandIn> {
   const { identities, latencyMs = 0, apiKey, tracksContractVersion = null } = options;
+  const compilations = tracksContractVersion === 1 ? options.compilations : undefined;
   const calls: CallLog[] = [];
   let answer = options.answer ?? null;
   let inFlight = 0;
@@ -275,7 +342,7 @@ export async function startStandIn(options: StandInOptions): Promise<StandIn> {
     const { inputs, include_tracks } = valid.data;
     const defaultBody = () =>
       JSON.stringify({
-        results: inputs.map((input) => identityVerdict(input, identities, include_tracks)),
+        results: inputs.map((input) => identityVerdict(input, identities, include_tracks, compilations)),
         cache_stats: null,
         tracks_contract_version: tracksContractVersion,
       });
