@@ -85,8 +85,9 @@ export async function carryLane(carrier: Carrier, runId: string, holder: string)
     }
     const run = { runId, traceId: claim.trace_id };
     inHand = { run, batchId: claim.batch_id, inputs: claim.inputs, startedAt, answer };
-    // What went wrong is settled before anything else is asked: it may be the last call that this run makes.
-    if (answer.status !== 200) {
+    // What went wrong is settled before anything else is asked: it may be the last call that this run makes. And no answer
+    // lies unwritten during a pause.
+    if (answer.status !== 200 || carrier.throttleMs > 0) {
       await settle(carrier, holder, inHand);
       inHand = null;
     }

@@ -71,6 +71,9 @@ export async function startWorker(
     noHandleSignals: true,
     pollInterval: 1000,
     gracefulShutdownAbortTimeout: 60_000,
+    // Lanes are enlisted again and again; they must not take the places of the crontab's tasks.
+    forbiddenFlags: () => (lanes.size < carrier.concurrency ? null : ['lane']),
+    preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
     parsedCronItems: parseCronItems(cron?.items ?? []),
     logger: new Logger(() => (level, message) => {
       if (level === 'error') log.error({ step: 'worker' }, message);

@@ -121,9 +121,9 @@ describe('SENTRY_TRACES_SAMPLE_RATE', () => {
 
 test('a SENTRY_DSN that is none is refused without a word of it', () => {
   expect(read('SENTRY_DSN', undefined)).toBeUndefined();
-  expect(refusal('SENTRY_DSN', 'hunter2@sentry.io/42')).toBe(
-    'SENTRY_DSN is not usable; allowed: a URL that begins with http:// or https://',
-  );
+  const words = refusal('SENTRY_DSN', 'hunter2@sentry.io/42');
+  expect(words).toMatch(/^SENTRY_DSN is not usable; allowed: /);
+  expect(words).not.toContain('hunter2');
 });
 
 describe.each<Name>(['INCLUDE_NULL_CANONICAL', 'RECHECK', 'DRY_RUN', 'STRICT_BANDS'])('%s', (name) => {

@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:4d5c1cfc11c7022ea89bf7c410c1c2f8a35a5687
+--! Hash: sha1:0bb3847a479680c1398769633f25d0eb30eb163b
 --! Message: identity sync
 
 -- The station's identity tables: production has them, with rows in them, and they are left as they are; everywhere else
@@ -921,6 +921,7 @@ begin
     json_build_object('run_id', enlist_lanes.run_id::text),
     run_at => enlist_lanes.run_at,
     max_attempts => 3,
+    flags => array['lane'],
     job_key => format('carry_identity_run:%s:%s', enlist_lanes.run_id, lane)
   )
   from generate_series(

@@ -1,5 +1,5 @@
---! Previous: sha1:4d5c1cfc11c7022ea89bf7c410c1c2f8a35a5687
---! Hash: sha1:d62a76f0f3c340f12d9393bd8a2e5ff8d305ccc7
+--! Previous: sha1:0bb3847a479680c1398769633f25d0eb30eb163b
+--! Hash: sha1:8e5e77529e99006c108deda87a016942c4461686
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

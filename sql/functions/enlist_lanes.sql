@@ -13,6 +13,7 @@ begin
     json_build_object('run_id', enlist_lanes.run_id::text),
     run_at => enlist_lanes.run_at,
     max_attempts => 3,
+    flags => array['lane'],
     job_key => format('carry_identity_run:%s:%s', enlist_lanes.run_id, lane)
   )
   from generate_series(

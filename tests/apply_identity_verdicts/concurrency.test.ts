@@ -258,6 +258,23 @@ describe('another writer of the same row, who knows nothing of us,', () => {
     expect(await writer.superseded(DILATE)).toEqual([]);
   });
 
+  test('changes a source that the verdict changes: what it left is kept', async () => {
+    await writer.service([singleArtist(DILATE)]);
+
+    const report = await meanwhile(
+      (sql) => sql`
+        update wxyc_schema.library_identity_source set external_id = '77', notes = 'backfill'
+        where library_id = ${DILATE} and source = 'discogs'`,
+      [singleArtist(DILATE, { provenance: [leg('discogs', '5')] })],
+    );
+
+    expect(report).toMatchObject({ source: { changed: 1, removed: 1 } });
+    expect(await writer.sources(DILATE)).toMatchObject({ discogs: { external_id: '5', notes: SERVICE } });
+    expect(await writer.superseded(DILATE)).toContainEqual(
+      expect.objectContaining({ source: 'discogs', external_id: '77', notes: 'backfill' }),
+    );
+  });
+
   test('deletes a source that the verdict changes: it is written anew', async () => {
     await writer.service([singleArtist(DILATE)]);
 

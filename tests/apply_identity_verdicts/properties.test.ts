@@ -32,6 +32,7 @@ const libraryId = fc.constantFrom(DILATE, ERASER, SANGOMA, NEW_AMERYKAH, VARIOUS
 const method = fc.constantFrom(...METHODS);
 const confidence = fc.oneof(
   fc.constantFrom(0, 0.6, 0.7, 0.75, 0.79, 0.8, 0.84, 0.89, 0.9, 0.95, 0.99, 1),
+  fc.constantFrom(0.59999, 0.79001, 0.69999, 0.74999, 0.84001, 0.79999, 0.89001, 0.89999, 0.99001, 0.99999),
   fc.double({ min: 0, max: 1, noNaN: true }),
 );
 const found = fc
@@ -42,6 +43,23 @@ const foundNothing = fc
   .map((source) => leg(source, null, { method: null, confidence: null }));
 const provenance = fc.array(fc.oneof({ weight: 3, arbitrary: found }, foundNothing), { maxLength: 4 });
 
+const CREDITS = [
+  { artist_name: 'Ani DiFranco', track_title: null },
+  { artist_name: 'Thom Yorke', track_title: 'Analyse' },
+];
+const track = fc
+  .tuple(
+    fc.constantFrom(...CREDITS),
+    fc.record({
+      track_position: fc.constantFrom('A1', 'B2', null),
+      resolved_artist_name: fc.constantFrom('Whoever', 'Nobody', null),
+      confidence,
+      method,
+      sources: provenance,
+    }),
+  )
+  .map(([credit, matched]) => ({ ...credit, ...matched }));
+
 const valid: fc.Arbitrary<Fields> = fc.oneof(
   {
     weight: 3,
@@ -49,7 +67,12 @@ const valid: fc.Arbitrary<Fields> = fc.oneof(
       .tuple(libraryId, fc.record({ method, confidence, provenance }))
       .map(([id, composed]) => singleArtist(id, composed)),
   },
-  fc.tuple(libraryId, provenance).map(([id, named]) => compilation(id, { provenance: named })),
+  fc
+    .tuple(
+      libraryId,
+      fc.record({ provenance, tracks_attempted: fc.boolean(), tracks: fc.array(track, { maxLength: 3 }) }),
+    )
+    .map(([id, visited]) => compilation(id, visited)),
   fc.tuple(libraryId, provenance).map(([id, named]) => unresolved(id, { provenance: named })),
 );
 
@@ -83,6 +106,7 @@ const answer = fc.record({
   verdicts: fc.array(verdict, { maxLength: 8 }),
   requested: fc.option(fc.array(fc.oneof(libraryId, fc.constant(NOWHERE)), { maxLength: 6 })),
   strictBands: fc.boolean(),
+  tracks_contract_version: fc.constantFrom(1, 1, null, undefined, 7),
 });
 
 /** Whether a verdict is refused, and whether there are words for it; a library that is gone is no matter of the wire. */
@@ -94,7 +118,12 @@ async function judged(verdicts: unknown[], strictBands: boolean) {
       listed.verdict
     from jsonb_array_elements(${toText(verdicts)}::text::jsonb) as listed (verdict)
     cross join lateral (
-      select identity_sync.judge_identity_verdicts(jsonb_build_array(listed.verdict), null, ${strictBands}) as verdicts
+      select identity_sync.judge_identity_verdicts(
+        results => jsonb_build_array(listed.verdict),
+        requested => null,
+        strict_bands => ${strictBands},
+        tracks_contract_version => null
+      ) as verdicts
     ) as judged
     cross join lateral (
       select identity_sync.explain_refusal(listed.verdict, ${strictBands}) as refusal
@@ -143,17 +172,22 @@ function expectSum(scanned: number, requested: number[] | null, results: number)
 }
 
 test('no answer that is JSON is an error, and a second time nothing changes', async () => {
+  const { sql } = writer;
+  const credits = CREDITS.map((credit) => ({ library_id: VARIOUS, ...credit }));
+  await sql`insert into wxyc_schema.compilation_track_artist ${sql(credits)}`;
   await fc.assert(
-    fc.asyncProperty(answer, async ({ verdicts, requested, strictBands }) => {
-      const call = { origin: SERVICE, verifiedAt: MONDAY, requested, strictBands };
+    fc.asyncProperty(answer, async ({ verdicts, tracks_contract_version, ...circumstances }) => {
+      const call = { origin: SERVICE, verifiedAt: MONDAY, ...circumstances };
+      const response = { results: verdicts, tracks_contract_version };
 
-      const first = await writer.apply({ results: verdicts }, call);
-      expectSum(first.scanned, requested, verdicts.length);
+      const first = await writer.apply(response, call);
+      expectSum(first.scanned, circumstances.requested, verdicts.length);
       const before = await writer.everything();
-      const second = await writer.apply({ results: verdicts }, call);
+      const second = await writer.apply(response, call);
 
-      expect(second).toEqual({
-        ...first,
+      const { compilation_track: _, ...same } = first;
+      expect(second).toMatchObject({
+        ...same,
         identity: { inserted: 0, changed: 0, unchanged: first.rows_resolved },
         source: {
           inserted: 0,
@@ -161,6 +195,7 @@ test('no answer that is JSON is an error, and a second time nothing changes', as
           unchanged: first.source.inserted + first.source.changed + first.source.unchanged,
           removed: 0,
         },
+        compilation_track: { written: 0, unlinked: 0, position_written: 0 },
       });
       expect(await writer.everything()).toEqual(before);
     }),

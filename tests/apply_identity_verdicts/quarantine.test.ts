@@ -193,11 +193,18 @@ describe('of an answer that names an id twice', () => {
   });
 });
 
-test('entries that name no library do not push each other out', async () => {
-  const report = await writer.service([7 as never, singleArtist(DILATE, { library_id: null })], {
-    requested: [],
+test('entries that name no library do not push each other out, nor are they taken for one', async () => {
+  const unnamed = singleArtist(DILATE, { library_id: null });
+  const report = await writer.service([7 as never, unnamed, unresolved(ERASER), unresolved(ERASER)], {
+    requested: [ERASER],
   });
 
-  expect(report).toEqual(reported({ rows_skipped: { invalid_verdict: 2 } }));
-  expect(await writer.quarantine()).toMatchObject([{ value: '7' }, { value: 'null' }]);
+  expect(report).toEqual(
+    reported({ rows_unresolved: 1, rows_skipped: { invalid_verdict: 2, lml_untrusted_library_id: 1 } }),
+  );
+  expect(await writer.quarantine()).toMatchObject([
+    { library_id: ERASER },
+    { library_id: null, value: '7' },
+    { library_id: null, value: 'null' },
+  ]);
 });

@@ -4,7 +4,7 @@ import { loadIdentities, type StandIn, startStandIn } from '../../src/demo/stand
 import { candidates, plan } from '../support/catalogue.js';
 import { killLeftovers, startCli } from '../support/cli.js';
 import { cloneDatabase, type TestDatabase } from '../support/database.js';
-import { NEVER, reportOf, runOf, shelveMany } from '../support/faults.js';
+import { identified, NEVER, reportOf, runOf, shelveMany } from '../support/faults.js';
 
 const BATCHES = 40;
 const LATENCY_MS = 500;
@@ -55,4 +55,13 @@ test('three workers ask for every record of a run once, with as many calls in fl
   console.log(
     `three workers, ${BATCHES} calls of ${LATENCY_MS} ms, ${CONCURRENCY} at once: ${took} ms, ${above} % above the least`,
   );
+});
+
+test('a lane that pauses after its call has written its answer before', async () => {
+  const [answered] = await shelveMany(database.sql, 2);
+  const settings = { DATABASE_URL: database.url, LIBRARY_METADATA_URL: lml.url, BATCH_SIZE: '1' };
+  startCli(['run'], { ...settings, LML_CONCURRENCY: '1', THROTTLE_MS: '60000' });
+
+  await expect.poll(() => identified(database.sql), { timeout: 15_000 }).toEqual([answered]);
+  expect(lml.calls).toHaveLength(1);
 });
