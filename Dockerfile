@@ -18,8 +18,8 @@ WORKDIR /app
 COPY --from=dependencies /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
 COPY package.json ./
-COPY migrations ./migrations
-COPY sql ./sql
+COPY --chown=node:node migrations ./migrations
+COPY --chown=node:node sql ./sql
 USER node
 # "docker stop" sends SIGTERM: calls in flight are finished or given back within eight seconds.
 STOPSIGNAL SIGTERM

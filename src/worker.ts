@@ -171,7 +171,7 @@ export async function work(
     const outcome = await Promise.race([
       untilAborted(stop).then(() => 'told' as const),
       runner.promise.then(() => 'ended' as const),
-      untilDatabaseIsGone(sql, stop),
+      tendUntilDatabaseIsGone(() => tend().then(tellEnded), stop),
     ]);
     if (outcome === 'ended' && !stop.aborted) throw new Error('graphile-worker has ended');
 
@@ -192,10 +192,13 @@ function untilAborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Rejects once the database has been away for a minute: graphile-worker would try again for ever, looking alive. */
-async function untilDatabaseIsGone(sql: Sql, stop: AbortSignal): Promise<never> {
+/**
+ * Tends every few seconds, so that what the dead held is taken up as soon as its lease ends. Rejects once the database has
+ * been away for a minute: graphile-worker would try again for ever, looking alive.
+ */
+async function tendUntilDatabaseIsGone(tend: () => Promise<unknown>, stop: AbortSignal): Promise<never> {
   for (;;) {
-    await onceConnected(() => sql`select from identity_sync.identity_run_progress(run_id => 0)`);
+    await onceConnected(tend);
     await sleep(5000, undefined, { signal: stop, ref: false }).catch(() =>
       untilAborted(new AbortController().signal),
     );

@@ -133,11 +133,11 @@ describe('a call that fails says why, and never rejects', () => {
     ['a NUL, which no text of PostgreSQL holds', { body: '{"results":["\0"]}' }, /^the answer /],
   ])('%s', async (_, reply, words) => {
     standIn.respondWith(() => reply);
-    expect(await lml.ask(REQUEST, never)).toMatchObject({
-      status: 200,
-      body: null,
-      failure: expect.stringMatching(words),
-    });
+    const { status, body, failure } = await lml.ask(REQUEST, never);
+    expect(status).toBe(200);
+    // Not the body itself: to print 65 MB that came after all would take minutes.
+    expect(body === null).toBe(true);
+    expect(failure).toMatch(words);
   });
 
   test('nobody there', async () => {
@@ -180,7 +180,7 @@ describe('a call that fails says why, and never rejects', () => {
     standIn.respondWith(() => ({ body }));
     const answer = await lml.ask(REQUEST, never);
     expect(answer.failure).toBeNull();
-    expect(answer.body).toHaveLength(body.length);
+    expect(answer.body?.length).toBe(body.length);
   });
 
   test('and the next call is none the worse for it', async () => {

@@ -56,23 +56,29 @@ describe('all sessions cut, again and again,', () => {
   });
   afterEach(() => database.drop());
 
-  test.each(['run', 'worker'])('a %s carries its run to the end, and asks nothing twice', async (command) => {
-    const ids = await shelveMany(database.sql, BATCHES * 2);
-    await plan(database.sql, { batch_size: 2 });
-    const running = startCli([command], settings(database.url));
-    let cut = 0;
-    for (let time = 1; time <= 10; time++) {
-      await callsAre(time * 2);
-      await sleep(Math.random() * 100);
-      cut += await cutSessions(database.sql);
-    }
-    expect(cut).toBeGreaterThan(20);
+  test.each(['run', 'worker'])(
+    'a %s carries its run to the end, and asks nothing twice',
+    async (command) => {
+      const ids = await shelveMany(database.sql, BATCHES * 2);
+      await plan(database.sql, { batch_size: 2 });
+      const running = startCli([command], settings(database.url));
+      let cut = 0;
+      for (let time = 1; time <= 10; time++) {
+        await callsAre(time * 2);
+        await sleep(Math.random() * 100);
+        cut += await cutSessions(database.sql);
+      }
+      expect(cut).toBeGreaterThan(20);
 
-    await expect.poll(async () => (await runOf(database.sql)).outcome, { timeout: 20_000 }).toBe('completed');
-    await expectAllIsWell(database.sql, ids);
-    if (command === 'worker') running.signal('SIGTERM');
-    expect(await running.endsWithin(10_000)).toMatchObject({ status: 0 });
-  });
+      await expect
+        .poll(async () => (await runOf(database.sql)).outcome, { timeout: 60_000 })
+        .toBe('completed');
+      await expectAllIsWell(database.sql, ids);
+      if (command === 'worker') running.signal('SIGTERM');
+      expect(await running.endsWithin(10_000)).toMatchObject({ status: 0 });
+    },
+    120_000,
+  );
 });
 
 // A server of its own costs seconds, and of an outage every version makes the same.
