@@ -219,6 +219,50 @@ test.each(['library_identity', 'library_identity_source'])(
   },
 );
 
+test('a trigger that quietly drops history refuses the verdict that would have made it', async () => {
+  await writer.service([singleArtist(DILATE)]);
+  await writer.sql.unsafe(`
+    create function station.drop_quietly() returns trigger language plpgsql as $$ begin return null; end $$;
+    create trigger drop_quietly before insert on wxyc_schema.library_identity_history
+    for each row execute function station.drop_quietly();`);
+
+  const report = await writer.service([withMain(singleArtist(DILATE), { discogs_artist_id: 5 })]);
+
+  expect(report).toEqual(reported({ rows_skipped: { writer_error: 1 } }));
+  expect(await writer.identity(DILATE)).toMatchObject({ discogs_artist_id: 11442 });
+});
+
+test('what becomes of the others is told on both sides of a culprit', async () => {
+  const [HELD, NEWER, CHANGED, CULPRIT] = [1, 2, 3, 4] as const;
+  const others = [HELD, NEWER, CHANGED].flatMap((id) => [id, id + 4]);
+  await shelve(
+    writer.sql,
+    [...others, CULPRIT].map((id) => ({ id })),
+  );
+  await writer.repair([singleArtist(HELD), singleArtist(HELD + 4)]);
+  await writer.service([singleArtist(NEWER), singleArtist(NEWER + 4)], {
+    verifiedAt: new Date('2026-12-01'),
+  });
+  await writer.service([singleArtist(CHANGED), singleArtist(CHANGED + 4)]);
+  await writer.sql.unsafe(constraint('library_identity', [CULPRIT]));
+  const verdicts = [...others, CULPRIT].map((id) => withMain(singleArtist(id), { wikidata_qid: 'Q1' }));
+
+  const report = await writer.service(verdicts, { verifiedAt: TUESDAY });
+
+  expect(report).toEqual(
+    reported({
+      rows_resolved: 2,
+      rows_skipped: { manual_precedence: 2, stale_verdict: 2, writer_error: 1 },
+      identity: { changed: 2 },
+      source: { unchanged: 4 },
+    }),
+  );
+  const [settlement] = await writer.sql`
+    select history_ids = array(select history_id from wxyc_schema.library_identity_history order by history_id) as kept
+    from identity_sync.settlement order by settlement_id desc limit 1`;
+  expect(settlement).toEqual({ kept: true });
+});
+
 test('a refusal that stays is refused again, and the latest one is open', async () => {
   await writer.sql.unsafe(constraint('library_identity', [DILATE]));
   await writer.service([singleArtist(DILATE)]);

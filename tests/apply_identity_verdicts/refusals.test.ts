@@ -10,6 +10,7 @@ import {
   MONDAY,
   reported,
   SERVICE,
+  service,
   singleArtist,
   TUESDAY,
   toText,
@@ -160,6 +161,20 @@ describe.each([
     });
     expect(JSON.parse(entry!.verdict as string)).toEqual(JSON.parse(toText(offending)));
   });
+
+  // A session plans its first calls for the very values at hand, and may then compute what a condition was to prevent.
+  test('is refused in the same words by the first plans of a session', async () => {
+    const { sql } = await writer.session();
+    await sql`set plan_cache_mode = force_custom_plan`;
+    for (const [path, , value, allowed] of refused) {
+      const report = await service(sql, [changed(verdict, path, value)], { verifiedAt: TUESDAY });
+
+      expect(report).toEqual(reported({ rows_skipped: { invalid_verdict: 1 } }));
+      expect(await writer.quarantine()).toMatchObject([
+        { reason: `${path} is ${shown(value).words}; allowed: ${allowed}` },
+      ]);
+    }
+  });
 });
 
 describe('of a source that found nothing', () => {
@@ -187,36 +202,38 @@ describe('a result that names no library', () => {
   const neighbour = { rows_resolved: 1, identity: { inserted: 1 }, source: { inserted: 2 } };
   const unnamed = { rows_skipped: { invalid_verdict: 1, lml_cardinality_mismatch: 1 } };
 
-  test.each([
-    [MISSING],
-    [null],
-    ['43076'],
-    [''],
-    [7.5],
-    [2147483648],
-    [-2147483649],
-    [HUGE],
-    [true],
-    [[]],
-    [{}],
-  ])('is refused, and its library counts as not answered: library_id %j', async (library_id) => {
+  const NO_IDS = [MISSING, null, '43076', '', 7.5, 2147483648, -2147483649, HUGE, true, [], {}].map(
+    (library_id): [unknown] => [library_id],
+  );
+
+  test.each(NO_IDS)(
+    'is refused, and its library counts as not answered: library_id %j',
+    async (library_id) => {
+      const offending = { ...singleArtist(ERASER), library_id };
+
+      const report = await writer.service([offending, singleArtist(DILATE)], { requested: [ERASER, DILATE] });
+
+      expect(report).toEqual(reported({ ...neighbour, ...unnamed }));
+      const { value, words } = shown(library_id);
+      expect(await writer.quarantine()).toMatchObject([
+        {
+          library_id: null,
+          outcome: 'invalid_verdict',
+          path: 'library_id',
+          value,
+          reason: `library_id is ${words}; allowed: an integer`,
+        },
+      ]);
+      expect(await writer.attempts()).toEqual([]);
+      expect(await writer.identity(ERASER)).toBeUndefined();
+    },
+  );
+
+  test.each(NO_IDS)('is refused by the first plans of a session, too: library_id %j', async (library_id) => {
+    const { sql } = await writer.session();
     const offending = { ...singleArtist(ERASER), library_id };
-
-    const report = await writer.service([offending, singleArtist(DILATE)], { requested: [ERASER, DILATE] });
-
-    expect(report).toEqual(reported({ ...neighbour, ...unnamed }));
-    const { value, words } = shown(library_id);
-    expect(await writer.quarantine()).toMatchObject([
-      {
-        library_id: null,
-        outcome: 'invalid_verdict',
-        path: 'library_id',
-        value,
-        reason: `library_id is ${words}; allowed: an integer`,
-      },
-    ]);
-    expect(await writer.attempts()).toEqual([]);
-    expect(await writer.identity(ERASER)).toBeUndefined();
+    const report = await service(sql, [offending], { requested: [] });
+    expect(report).toEqual(reported({ rows_skipped: { invalid_verdict: 1 } }));
   });
 
   test.each([
