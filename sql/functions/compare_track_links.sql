@@ -103,8 +103,7 @@ begin
           else 'changed'
         end,
         reached.artist_id,
-        reached.confidence,
-        case when reached.fate = 'written' then 'lml_backfill' end,
+        case when reached.fate = 'written' then reached.confidence end,
         reached.new_position
       )::identity_sync.track_change
       order by reached.credit_id

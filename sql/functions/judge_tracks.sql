@@ -7,6 +7,7 @@ language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  -- What begins with anything else is not blank, which is cheaper to see.
   blanks constant text := E' \t\n\v\f\r';
   judged identity_sync.judged_track[];
   keys integer;
@@ -19,10 +20,15 @@ begin
         then row(
           entry.artist_name,
           entry.track_title,
-          case when btrim(entry.resolved_artist_name, blanks) <> '' then entry.resolved_artist_name end,
+          case
+            when ascii(entry.resolved_artist_name) > 32 or btrim(entry.resolved_artist_name, blanks) <> ''
+            then entry.resolved_artist_name
+          end,
           entry.confidence,
           entry.confidence is null and entry.stated_confidence <> 'null',
-          case when btrim(entry.track_position, blanks) <> '' then entry.track_position end,
+          case
+            when ascii(entry.track_position) > 32 or btrim(entry.track_position, blanks) <> '' then entry.track_position
+          end,
           false
         )::identity_sync.judged_track
         else row(null, null, null, null, null, null, null)::identity_sync.judged_track
@@ -43,7 +49,7 @@ begin
       coalesce(
         jsonb_typeof(field.entry -> 'artist_name') = 'string'
         and char_length(field.artist_name) <= 255
-        and btrim(field.artist_name, blanks) <> ''
+        and (ascii(field.artist_name) > 32 or btrim(field.artist_name, blanks) <> '')
         and (
           field.track_title is null
           or (jsonb_typeof(field.entry -> 'track_title') = 'string' and char_length(field.track_title) <= 255)

@@ -69,7 +69,7 @@ begin
     set
       track_artist_id = change.track_artist_id,
       track_artist_link_confidence = change.confidence,
-      track_artist_link_method = change.link_method,
+      track_artist_link_method = case when change.action <> 'unlinked' then 'lml_backfill' end,
       track_position = coalesce(known.track_position, change.new_position)
     from unnest(compared.changes) as change
     where known.id = change.credit_id and (known.ctid = change.version) is true;

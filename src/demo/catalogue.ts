@@ -31,7 +31,10 @@ export async function loadCompilationCredits(sql: postgres.Sql): Promise<void> {
   await sql.begin(async (tx) => {
     await tx`
       create temp table release on commit drop as
-      select entry, ordinal from jsonb_array_elements(${releases}::text::jsonb) with ordinality as listed (entry, ordinal)`;
+      select discogs_release_id, artist_name, album_title, tracks
+      from jsonb_to_recordset(${releases}::text::jsonb) as release (
+        discogs_release_id integer, artist_name text, album_title text, tracks jsonb
+      )`;
     await tx.unsafe(sqlFile('compilations.sql'));
   });
 }

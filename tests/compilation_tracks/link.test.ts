@@ -137,6 +137,12 @@ describe('a credit', () => {
     expect(await tracks.apply(FORRO, said)).toEqual({ no_resolved_name: 3 });
   });
 
+  test('is unlinked whole, whatever confidence LML states of nobody', async () => {
+    const credit = await tracks.credit(FORRO, ...SWEET, LINKED);
+    expect(await tracks.apply(FORRO, [missed(...SWEET, { confidence: 0.9 })])).toEqual({ unlinked: 1 });
+    expect(await tracks.link(credit)).toEqual(UNLINKED);
+  });
+
   test.each([
     ['an empty name', ''],
     ['a blank name', ' \t'],

@@ -9,7 +9,8 @@ const BOM_DEMAIS = ['Dominguinhos', 'Bom Demais'] as const;
 async function offer(offered: unknown[], known: string | null = null) {
   const credit = await tracks.credit(FORRO, ...BOM_DEMAIS, { track_position: known });
   const said = offered.map((track_position) => track(...BOM_DEMAIS, { track_position }));
-  const { position_written = 0, ambiguous_position = 0 } = await tracks.apply(FORRO, said);
+  const { written, position_written = 0, ambiguous_position = 0 } = await tracks.apply(FORRO, said);
+  expect(written).toBe(1);
   return { position: await tracks.position(credit), position_written, ambiguous_position };
 }
 
@@ -43,6 +44,21 @@ describe("a credit's position", () => {
       position_written: 1,
       ambiguous_position: 0,
     });
+  });
+
+  test('is filled whatever is offered for other titles of the artist', async () => {
+    const credit = await tracks.credit(FORRO, ...BOM_DEMAIS);
+    const said = [
+      track(...BOM_DEMAIS, { track_position: '11' }),
+      track('Dominguinhos', 'Querubim', { track_position: '5' }),
+      track(...BOM_DEMAIS, { track_position: '11' }),
+    ];
+    expect(await tracks.apply(FORRO, said)).toMatchObject({
+      written: 1,
+      position_written: 1,
+      no_cta_match: 1,
+    });
+    expect(await tracks.position(credit)).toBe('11');
   });
 
   test.each([

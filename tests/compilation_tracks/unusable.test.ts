@@ -6,6 +6,8 @@ const tracks = useTracks();
 
 const QUERUBIM = ['Dominguinhos', 'Querubim'] as const;
 
+const named = { resolved_artist_name: 'Dominguinhos' };
+
 const good = track('Gal Costa', 'Festa Do Interior');
 
 describe('an unusable entry costs itself alone, and is counted', () => {
@@ -15,13 +17,13 @@ describe('an unusable entry costs itself alone, and is counted', () => {
     ['a text', 'Querubim'],
     ['an array', ['Dominguinhos', 'Querubim']],
     ['an empty object', {}],
-    ['no credit', track(null, 'Querubim')],
-    ['an empty credit', track('', 'Querubim')],
-    ['a blank credit', track(' \t\n', 'Querubim')],
-    ['a credit that is a number', track(5, 'Querubim')],
-    ['a credit that is an object', track({}, 'Querubim')],
-    ['a credit that is an array', track(['Dominguinhos'], 'Querubim')],
-    ['a credit of 256 characters', track('Ö'.repeat(256), 'Querubim')],
+    ['no credit', track(null, 'Querubim', named)],
+    ['an empty credit', track('', 'Querubim', named)],
+    ['a blank credit', track(' \t\n', 'Querubim', named)],
+    ['a credit that is a number', track(5, 'Querubim', named)],
+    ['a credit that is an object', track({}, 'Querubim', named)],
+    ['a credit that is an array', track(['Dominguinhos'], 'Querubim', named)],
+    ['a credit of 256 characters', track('Ö'.repeat(256), 'Querubim', named)],
     ['a title that is a number', track('Dominguinhos', 5)],
     ['a title that is false', track('Dominguinhos', false)],
     ['a title of 256 characters', track('Dominguinhos', '繭'.repeat(256))],

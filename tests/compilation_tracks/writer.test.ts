@@ -216,15 +216,19 @@ describe('beside another session', () => {
     const librarian = await tracks.writer.session();
     const service = await tracks.writer.session();
     await librarian.sql`begin`;
-    await librarian.sql.unsafe(change.replace('$1', String(festa)));
-    const applied = service.sql<[{ report: { compilation_track: object } }]>`
-      select report from identity_sync.apply_identity_verdicts(
-        response => ${JSON.stringify(answer([ALL[0]!]))}::text::jsonb, requested => ${[FORRO]},
-        origin => ${SERVICE}) as report`.execute();
-    await untilBlocked(tracks.sql, service);
-    await librarian.sql`commit`;
-    const [{ report }] = await applied;
-    return { festa, report };
+    try {
+      await librarian.sql.unsafe(change.replace('$1', String(festa)));
+      const applied = service.sql<[{ report: { compilation_track: object } }]>`
+        select report from identity_sync.apply_identity_verdicts(
+          response => ${JSON.stringify(answer([ALL[0]!]))}::text::jsonb, requested => ${[FORRO]},
+          origin => ${SERVICE}) as report`.execute();
+      await untilBlocked(tracks.sql, service);
+      await librarian.sql`commit`;
+      const [{ report }] = await applied;
+      return { festa, report };
+    } finally {
+      await librarian.sql`rollback`;
+    }
   }
 
   test('a link that a librarian makes meanwhile stays his', async () => {
@@ -249,11 +253,15 @@ describe('beside another session', () => {
           response => ${JSON.stringify(answer([visited(FORRO, [track(...FESTA, { confidence })])]))}::text::jsonb,
           requested => ${[FORRO]}, origin => ${SERVICE}, verified_at => '2026-11-02')`;
     await one.sql`begin`;
-    await apply(one.sql, 0.5);
-    const waiting = apply(other.sql, 0.75).execute();
-    await untilBlocked(tracks.sql, other);
-    await one.sql`commit`;
-    await waiting;
+    try {
+      await apply(one.sql, 0.5);
+      const waiting = apply(other.sql, 0.75).execute();
+      await untilBlocked(tracks.sql, other);
+      await one.sql`commit`;
+      await waiting;
+    } finally {
+      await one.sql`rollback`;
+    }
     expect(await tracks.link(festa)).toMatchObject({ track_artist_link_confidence: 0.75 });
     expect(await tracks.superseded()).toMatchObject([
       { credit_id: festa, action: 'changed', track_artist_link_confidence: 0.5 },
