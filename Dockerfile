@@ -27,5 +27,5 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=60s --timeout=5s --start-period=60s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.HEALTH_PORT}/healthz`).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
 ENV HEALTH_PORT=8080
-ENTRYPOINT ["node", "dist/cli.js"]
+ENTRYPOINT ["dist/cli.js"]
 CMD ["worker"]

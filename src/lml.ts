@@ -64,8 +64,8 @@ export function connectLml(
         });
         status = response.statusCode;
         retryAfter = response.headers['retry-after']?.toString() ?? null;
-        const text = decode(await response.body.arrayBuffer());
-        if (text === null) return answer(null, 'the answer is no UTF-8 text');
+        const { text, fault } = decode(await response.body.arrayBuffer());
+        if (fault !== null) return answer(null, fault);
         // An error that says the key back must not carry it into a log or the quarantine.
         const isSafe = status === 200 || !options.apiKey;
         return answer(isSafe ? text : text.replaceAll(options.apiKey as string, '[LML_API_KEY]'), null);
@@ -78,12 +78,13 @@ export function connectLml(
 }
 
 /** PostgreSQL's text holds neither broken UTF-8 nor a NUL, so a body with either cannot be handed over. */
-function decode(bytes: ArrayBuffer): string | null {
+function decode(bytes: ArrayBuffer): { text: string; fault: null } | { text: null; fault: string } {
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    return text.includes('\0') ? null : text;
+    if (!text.includes('\0')) return { text, fault: null };
+    return { text: null, fault: 'the answer holds a NUL, which no text of PostgreSQL does' };
   } catch {
-    return null;
+    return { text: null, fault: 'the answer is no UTF-8 text' };
   }
 }
 

@@ -1,12 +1,11 @@
-import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Logger as MigrateLogger, migrate as runCommittedMigrations } from 'graphile-migrate';
 import { runMigrations as installWorkerSchema, Logger as WorkerLogger } from 'graphile-worker';
 import { connectDatabase } from './database.js';
 import { log } from './log.js';
+import { knownMigrations, MIGRATIONS } from './migrations.js';
 
-const MIGRATIONS = new URL('../migrations/', import.meta.url);
 const PREFLIGHT = fileURLToPath(new URL('../sql/preflight.sql', import.meta.url));
 
 // While an exclusive lock is waited for, the station's own queries queue up behind it: so the tries are short. Being shorter
@@ -43,14 +42,6 @@ async function checkBeforeMigrating(databaseUrl: string): Promise<void> {
   } finally {
     await sql.end();
   }
-}
-
-/** The hashes of the migrations that this program brings, from their headers. */
-export async function knownMigrations(): Promise<string[]> {
-  const folder = new URL('committed/', MIGRATIONS);
-  const files = (await readdir(folder)).filter((name) => name.endsWith('.sql'));
-  const texts = await Promise.all(files.map((name) => readFile(new URL(name, folder), 'utf8')));
-  return texts.map((text) => /^--! Hash: (.*)$/m.exec(text)?.[1] ?? '');
 }
 
 /** Tries again while another process migrates or somebody holds a lock that is needed, and says so once. */

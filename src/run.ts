@@ -1,12 +1,11 @@
+import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Carrier, onceConnected } from './carry.js';
+import { onceConnected } from './carry.js';
 import { connectDatabase, type Sql } from './database.js';
-import { connectLml } from './lml.js';
 import { log } from './log.js';
 import { PROCESS_NAME, plan, type RunSettings, sentrySettings, tellEndedRuns, type Which } from './plan.js';
 import { startProgress } from './progress.js';
-import { startSentry } from './sentry.js';
-import { carrierOf, startWorker } from './worker.js';
+import { type Observer, startSentry } from './sentry.js';
 
 /** The report of a run as identity_run_report makes it: these are the keys that the command line looks at. */
 export interface RunReport {
@@ -50,10 +49,6 @@ export async function runOnce(
   strictlyStop: AbortSignal,
 ): Promise<{ report: RunReport; result: unknown }> {
   const sql = connectDatabase(settings.DATABASE_URL, settings.LML_CONCURRENCY * 2 + 1);
-  const lml = connectLml(settings.LIBRARY_METADATA_URL, {
-    apiKey: settings.LML_API_KEY,
-    timeoutMs: settings.LML_TIMEOUT_MS,
-  });
   const observer = await startSentry(sentrySettings(settings));
   try {
     const runId = (await plan(sql, settings, which)) as string;
@@ -71,6 +66,32 @@ export async function runOnce(
     }
     if (opened.finished_at !== null) return await resultOf(sql, opened);
 
+    return await resultOf(sql, await carry(settings, { sql, observer, opened, stop, strictlyStop }));
+  } finally {
+    await tellEndedRuns(sql, observer, settings);
+    await observer.close();
+    await sql.end({ timeout: 5 });
+  }
+}
+
+/**
+ * Carries an open run, as a worker does, until it is over, and returns its report. What a worker needs is loaded here, since
+ * a run that has nothing to ask would pay for it with half its time and memory.
+ */
+async function carry(
+  settings: RunSettings,
+  tools: { sql: Sql; observer: Observer; opened: RunReport; stop: AbortSignal; strictlyStop: AbortSignal },
+): Promise<RunReport> {
+  const { sql, observer, opened, stop, strictlyStop } = tools;
+  const [{ connectLml }, { carrierOf, startWorker }] = await Promise.all([
+    import('./lml.js'),
+    import('./worker.js'),
+  ]);
+  const lml = connectLml(settings.LIBRARY_METADATA_URL, {
+    apiKey: settings.LML_API_KEY,
+    timeoutMs: settings.LML_TIMEOUT_MS,
+  });
+  try {
     const over = new AbortController();
     const carrier = carrierOf(settings, {
       sql,
@@ -79,32 +100,43 @@ export async function runOnce(
       strictlyStop,
       observer,
     });
-    const worker = await startWorker(settings.DATABASE_URL, carrier);
-    const progress = startProgress(runId, opened.planned);
+    const laneEnds = new EventEmitter();
+    const worker = await startWorker(settings.DATABASE_URL, carrier, async () => {
+      laneEnds.emit('end');
+    });
+    const progress = startProgress(String(opened.run_id), opened.planned);
     try {
-      return await resultOf(sql, await follow(sql, runId, carrier, worker.promise, stop, progress.show));
+      return await follow(String(opened.run_id), {
+        sql,
+        lanes: carrier.concurrency,
+        worker: worker.promise,
+        laneEnds,
+        stop,
+        show: progress.show,
+      });
     } finally {
       progress.end();
       over.abort();
       await worker.stop();
     }
   } finally {
-    await tellEndedRuns(sql, observer, settings);
-    await observer.close();
     await lml.close();
-    await sql.end({ timeout: 5 });
   }
 }
 
 /** Watches a run until it is over, or until it is told to stop and nothing of it is in flight any more. */
 async function follow(
-  sql: Sql,
   runId: string,
-  carrier: Carrier,
-  worker: Promise<void>,
-  stop: AbortSignal,
-  show: (asked: number) => void,
+  by: {
+    sql: Sql;
+    lanes: number;
+    worker: Promise<void>;
+    laneEnds: EventEmitter;
+    stop: AbortSignal;
+    show: (asked: number) => void;
+  },
 ): Promise<RunReport> {
+  const { sql, worker, stop } = by;
   let workerEnded = false;
   const ended = worker.finally(() => {
     workerEnded = true;
@@ -116,7 +148,7 @@ async function follow(
       () => sql<[{ asked: number; finished_at: Date | null }]>`
         select asked, finished_at from identity_sync.identity_run_progress(run_id => ${runId})`,
     );
-    show(progress.asked);
+    by.show(progress.asked);
     if (progress.finished_at !== null) return await reportOf(sql, runId);
     if (workerEnded)
       await ended.then(() => Promise.reject(new Error('graphile-worker ended before the run did')));
@@ -128,12 +160,18 @@ async function follow(
       // Somebody else's run goes on without this process.
       if (!row.stopped) return await reportOf(sql, runId);
     } else if (polls % TEND_EVERY_POLLS === TEND_EVERY_POLLS - 1) {
-      await onceConnected(
-        () => sql`select from identity_sync.tend_identity_runs(lanes => ${carrier.concurrency})`,
-      );
+      await onceConnected(() => sql`select from identity_sync.tend_identity_runs(lanes => ${by.lanes})`);
     }
-    const pause = told ? sleep(POLL_MS) : sleep(POLL_MS, undefined, { signal: stop });
-    await Promise.race([pause.catch(() => {}), ended.catch(() => {})]);
+    // The lane that ends last has ended the run: nobody waits for the next look.
+    const wake = new AbortController();
+    const { signal } = wake;
+    const events = [
+      sleep(POLL_MS, null, { signal }),
+      once(by.laneEnds, 'end', { signal }),
+      once(stop, 'abort', { signal }),
+    ];
+    await Promise.race([...events, ended].map((event) => event.catch(() => {})));
+    wake.abort();
   }
 }
 

@@ -6,7 +6,7 @@ import type { Settings } from './config.js';
 import { connectDatabase, type Sql } from './database.js';
 import { connectLml } from './lml.js';
 import { log } from './log.js';
-import { knownMigrations } from './migrate.js';
+import { knownMigrations } from './migrations.js';
 import {
   monitorOf,
   PROCESS_NAME,
@@ -56,9 +56,10 @@ export function carrierOf(
 export async function startWorker(
   databaseUrl: string,
   carrier: Carrier,
-  cron?: { items: CronItem[]; tasks: Record<string, () => Promise<unknown>>; afterLane: () => Promise<void> },
+  afterLane: () => Promise<void>,
+  cron: { items: CronItem[]; tasks: Record<string, () => Promise<unknown>> } = { items: [], tasks: {} },
 ): Promise<Pick<Runner, 'promise' | 'stop'>> {
-  const scheduled = Object.entries(cron?.tasks ?? {}).map(
+  const scheduled = Object.entries(cron.tasks).map(
     ([name, task]) =>
       [name, async (payload: unknown) => (isStale(payload) ? undefined : void (await task()))] as const,
   );
@@ -74,7 +75,7 @@ export async function startWorker(
     // Lanes are enlisted again and again; they must not take the places of the crontab's tasks.
     forbiddenFlags: () => (lanes.size < carrier.concurrency ? null : ['lane']),
     preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
-    parsedCronItems: parseCronItems(cron?.items ?? []),
+    parsedCronItems: parseCronItems(cron.items),
     logger: new Logger(() => (level, message) => {
       if (level === 'error') log.error({ step: 'worker' }, message);
       else if (level === 'warning') log.warn({ step: 'worker' }, message);
@@ -86,7 +87,7 @@ export async function startWorker(
         const lane = carryLane(carrier, runId, `${PROCESS_NAME}:${helpers.job.id}`);
         lanes.add(lane);
         await lane.finally(() => lanes.delete(lane));
-        await cron?.afterLane();
+        await afterLane();
       },
       ...Object.fromEntries(scheduled),
     },
@@ -152,8 +153,7 @@ export async function work(
     // Somebody has started this process, perhaps with another key: it is to be tried.
     await sql`select from identity_sync.lift_planning_hold(name => 'key_refused')`;
     await tend();
-    const runner = await startWorker(settings.DATABASE_URL, carrier, {
-      afterLane: tellEnded,
+    const runner = await startWorker(settings.DATABASE_URL, carrier, tellEnded, {
       items: [
         { task: 'plan_identity_run', match: settings.PLAN_CRON, identifier: 'plan_identity_run' },
         { task: 'tend_identity_runs', match: '* * * * *', identifier: 'tend_identity_runs' },

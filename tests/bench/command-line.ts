@@ -30,14 +30,16 @@ export async function identitySyncRun(
   settings: { DATABASE_URL: string; LIBRARY_METADATA_URL: string; LML_CONCURRENCY?: string },
 ): Promise<{ usage: Usage; report: Report }> {
   const started = performance.now();
-  const child = spawn(
-    process.execPath,
-    [`--import=data:text/javascript,${encodeURIComponent(LAST_WORDS)}`, CLI, 'run', ...args],
-    {
-      env: { PATH: process.env.PATH, HOME: process.env.HOME, THROTTLE_MS: '0', ...settings },
-      stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+  const child = spawn(CLI, ['run', ...args], {
+    env: {
+      PATH: process.env.PATH,
+      HOME: process.env.HOME,
+      NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(LAST_WORDS)}`,
+      THROTTLE_MS: '0',
+      ...settings,
     },
-  );
+    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+  });
   const [stdout, stderr, lastWords, [status]] = await Promise.all([
     text(child.stdio[1]!),
     text(child.stdio[2]!),
