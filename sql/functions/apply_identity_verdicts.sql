@@ -11,6 +11,8 @@ create or replace function identity_sync.apply_identity_verdicts(
 returns jsonb
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+-- Plans outlive the empty tables of a first run, so they must be good for full ones: every access is by primary key.
+set enable_seqscan = off
 as $$
 declare
   stated_origin constant text := coalesce(origin, 'repair:' || session_user);
@@ -32,7 +34,10 @@ declare
   visited identity_sync.judged_verdict[];
   settled identity_sync.settled_verdicts;
   outcomes identity_sync.verdict_outcome[];
-  asked_in_vain integer[] := array[]::integer[];
+  judged_ids integer[];
+  without_identity integer[];
+  overtaken integer[] := '{}';
+  asked_in_vain integer[] := '{}';
   novel integer;
   novel_unresolved_ids integer[];
   report jsonb;
@@ -62,22 +67,31 @@ begin
 
   if results is not null then
     judged := identity_sync.judge_identity_verdicts(results, asked, strict_bands, tracks_contract_version);
-    perform identity_sync.lock_identities(
-      (select coalesce(array_agg(verdict.library_id), '{}') from unnest(judged) as verdict)
-    );
+    -- Nothing is ever written for an id that was not asked.
+    judged_ids := coalesce(asked, array(select verdict.library_id from unnest(judged) as verdict));
+    perform identity_sync.lock_identities(judged_ids);
     asked_in_vain := array(
       select attempt.library_id
-      from unnest(judged) as verdict
-      join identity_sync.attempt on attempt.library_id = verdict.library_id
-      where not exists (
-        select from wxyc_schema.library_identity as known where known.library_id = attempt.library_id
-      )
+      from identity_sync.attempt
+      where attempt.library_id = any (judged_ids)
+        and not exists (
+          select from wxyc_schema.library_identity as known where known.library_id = attempt.library_id
+        )
     );
     select
-      array_agg(verdict order by verdict.library_id) filter (where verdict.outcome = 'resolved'),
-      array_agg(verdict order by verdict.library_id) filter (where verdict.outcome = 'resolved_compilation')
-    into resolvable, visited
+      array_agg(verdict) filter (where verdict.outcome = 'resolved'),
+      array_agg(verdict) filter (where verdict.outcome = 'resolved_compilation'),
+      array_agg(verdict.library_id) filter (where verdict.outcome in ('unresolved', 'compilation'))
+    into resolvable, visited, without_identity
     from unnest(judged) as verdict;
+    if not by_hand and without_identity is not null then
+      overtaken := array(
+        select known.library_id
+        from wxyc_schema.library_identity as known
+        where known.library_id = any (without_identity)
+          and known.last_verified_at > apply_identity_verdicts.verified_at
+      );
+    end if;
   end if;
 
   settled := identity_sync.add_settled(
@@ -104,13 +118,7 @@ begin
             then 'writer_error'
             else verdict.outcome
           end
-        when verdict.outcome in ('unresolved', 'compilation')
-          and not by_hand
-          and exists (
-            select from wxyc_schema.library_identity as known
-            where known.library_id = verdict.library_id
-              and known.last_verified_at > apply_identity_verdicts.verified_at
-          )
+        when verdict.outcome in ('unresolved', 'compilation') and verdict.library_id = any (overtaken)
         then 'stale_verdict'
         else verdict.outcome
       end as outcome

@@ -31,9 +31,12 @@ as $$
       coalesce(sum(verdict.null_confidence), 0) as null_confidence,
       coalesce(sum(verdict.duplicate), 0) as duplicate,
       coalesce(sum(verdict.out_of_band), 0) as out_of_band
-    from unnest(judged) as verdict
-    where verdict.outcome = 'resolved'
-      and verdict.library_id = any (settled.inserted || settled.changed || settled.unchanged)
+    -- The outcomes of what was judged come first, and in its order.
+    from rows from (unnest(outcomes), unnest(judged)) as verdict (
+      result, id, reached, ordinal, library_id, outcome, discogs_artist_id, musicbrainz_artist_id, wikidata_qid,
+      spotify_id, apple_music_id, bandcamp_id, method, confidence, sources, null_confidence, duplicate, out_of_band
+    )
+    where verdict.outcome = 'resolved' and verdict.reached = 'resolved'
   )
   select
     identity_sync.empty_report()

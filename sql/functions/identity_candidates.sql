@@ -23,10 +23,30 @@ begin
   );
 
   return query
+  with reached as (
+    select due.library_id
+    from identity_sync.due_libraries(stale_before, retry_before, include_null_canonical) as due (library_id)
+    where scope = 'due'
+    union all
+    select library.id
+    from wxyc_schema.library
+    left join wxyc_schema.library_identity as identity on identity.library_id = library.id
+    where scope = 'refresh'
+      and (library.canonical_entity_id is not null or identity.last_verified_at <= stale_before)
+    union all
+    select attempt.library_id
+    from identity_sync.attempt
+    where scope = 'recheck' and attempt.outcome not in ('manual_precedence', 'released')
+    union all
+    select library.id
+    from wxyc_schema.library
+    where scope = 'ids' and library.id = any (identity_candidates.ids)
+  )
   select candidate.id, candidate.cohort
   from (
     select
       library.id,
+      library.artist_name,
       case
         when coalesce(library.code_volume_letters, '') like 'Z%'
           or exists (
@@ -34,36 +54,13 @@ begin
           )
         then 'va'
         else 'non_va'
-      end as cohort,
-      library.artist_name,
-      library.canonical_entity_id is not null as is_canonical,
-      identity.last_verified_at,
-      attempt.outcome as attempted,
-      attempt.attempted_at
-    from wxyc_schema.library
-    left join wxyc_schema.library_identity as identity on identity.library_id = library.id
-    left join identity_sync.attempt on attempt.library_id = library.id
+      end as cohort
+    from reached
+    join wxyc_schema.library on library.id = reached.library_id
     where library.id % partition_count = partition_index
       and (identity_candidates.ids is null or library.id = any (identity_candidates.ids))
   ) as candidate
-  where case scope
-    when 'ids' then true
-    when 'refresh' then candidate.is_canonical or candidate.last_verified_at <= stale_before
-    when 'recheck' then candidate.cohort = 'va' and candidate.attempted not in ('manual_precedence', 'released')
-    when 'due' then
-      candidate.attempted is not distinct from 'released'
-      or (
-        (candidate.is_canonical or candidate.last_verified_at is not null or include_null_canonical)
-        and coalesce(candidate.last_verified_at <= stale_before, true)
-        and coalesce(
-          candidate.attempted_at <= case candidate.attempted
-            when 'manual_precedence' then stale_before
-            else retry_before
-          end,
-          true
-        )
-      )
-  end
+  where (scope <> 'recheck' or candidate.cohort = 'va')
     and not identity_sync.is_blank(candidate.artist_name);
 end;
 $$;

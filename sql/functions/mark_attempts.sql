@@ -36,9 +36,9 @@ begin
   end if;
 
   delete from identity_sync.attempt as known
-  using unnest(outcomes) as reached
-  where reached.outcome = 'resolved'
-    and known.library_id = reached.library_id
+  where known.library_id = any (
+      array(select reached.library_id from unnest(outcomes) as reached where reached.outcome = 'resolved')
+    )
     and (known.attempted_at <= mark_attempts.verified_at or mark_attempts.by_hand);
 end;
 $$;

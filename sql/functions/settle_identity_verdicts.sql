@@ -23,26 +23,27 @@ declare
   differing_versions tid[];
   confirmed_ids integer[];
   confirmed_versions tid[];
-  written identity_sync.judged_verdict[];
+  -- Those whose source rows have to be compared, and how many source rows the others bring.
+  to_compare identity_sync.judged_verdict[];
+  fresh_sources integer;
   changes identity_sync.source_change[];
   touched integer;
 begin
   select
-    array_agg(compared.verdict) filter (where compared.fate = 'insert'),
     array_agg(compared.verdict) filter (where compared.fate = 'change'),
     array_agg(compared.version) filter (where compared.fate = 'change'),
     array_agg(compared.library_id)
       filter (where compared.fate = 'confirm' and compared.last_verified_at < settle_identity_verdicts.verified_at),
     array_agg(compared.version)
       filter (where compared.fate = 'confirm' and compared.last_verified_at < settle_identity_verdicts.verified_at),
-    array_agg(compared.verdict) filter (where compared.fate in ('insert', 'change', 'confirm')),
+    sum(cardinality((compared.verdict).sources)) filter (where compared.fate = 'insert'),
     coalesce(array_agg(compared.library_id) filter (where compared.fate = 'insert'), '{}'),
     coalesce(array_agg(compared.library_id) filter (where compared.fate = 'change'), '{}'),
     coalesce(array_agg(compared.library_id) filter (where compared.fate = 'confirm'), '{}'),
     coalesce(array_agg(compared.library_id) filter (where compared.fate = 'hold'), '{}'),
     coalesce(array_agg(compared.library_id) filter (where compared.fate = 'overtaken'), '{}')
   into
-    fresh, differing, differing_versions, confirmed_ids, confirmed_versions, written,
+    differing, differing_versions, confirmed_ids, confirmed_versions, fresh_sources,
     settled.inserted, settled.changed, settled.unchanged, settled.manual_precedence, settled.stale_verdict
   from (
     select
@@ -74,6 +75,21 @@ begin
     left join wxyc_schema.library_identity as known on known.library_id = verdict.library_id
     offset 0
   ) as compared;
+
+  -- Most batches are all new or all known, and then nothing has to be picked out.
+  fresh := case cardinality(settled.inserted)
+    when 0 then null
+    when cardinality(verdicts) then verdicts
+    else array(select verdict from unnest(verdicts) as verdict where verdict.library_id = any (settled.inserted))
+  end;
+  to_compare := case cardinality(settled.changed || settled.unchanged)
+    when 0 then null
+    when cardinality(verdicts) then verdicts
+    else array(
+      select verdict from unnest(verdicts) as verdict
+      where verdict.library_id = any (settled.changed || settled.unchanged)
+    )
+  end;
 
   if fresh is not null then
     insert into wxyc_schema.library_identity (
@@ -128,8 +144,17 @@ begin
     perform identity_sync.expect_rows('identities confirmed', cardinality(confirmed_ids), touched);
   end if;
 
-  -- The source rows of everything written, beside what is there. A row of ours that the verdict no longer names goes;
-  -- another writer's stays.
+  -- A new identity has no source rows to be compared with, unless somebody else has left some.
+  if fresh is not null and exists (
+    select from wxyc_schema.library_identity_source as known where known.library_id = any (settled.inserted)
+  )
+  then
+    to_compare := to_compare || fresh;
+    fresh_sources := null;
+  end if;
+
+  -- The source rows beside those that are there. A row of ours that the verdict no longer names goes, another writer's
+  -- stays.
   select
     array_agg(
       row(
@@ -165,7 +190,7 @@ begin
       end as action
     from (
       select verdict.library_id, judged.source, judged.external_id, judged.method, judged.confidence
-      from unnest(written) as verdict
+      from unnest(to_compare) as verdict
       cross join lateral unnest(verdict.sources) as judged
     ) as named
     full join (
@@ -173,10 +198,23 @@ begin
         existing.library_id, existing.source, existing.external_id, existing.method, existing.confidence, existing.notes,
         existing.ctid as version
       from wxyc_schema.library_identity_source as existing
-      where existing.library_id = any (settled.inserted || settled.changed || settled.unchanged)
+      where existing.library_id = any (array(select verdict.library_id from unnest(to_compare) as verdict))
     ) as known on known.library_id = named.library_id and known.source = named.source
     offset 0
   ) as compared;
+
+  if fresh_sources > 0 then
+    insert into wxyc_schema.library_identity_source (
+      library_id, source, external_id, method, confidence, last_verified_at, notes
+    )
+    select
+      verdict.library_id, judged.source, judged.external_id, judged.method, judged.confidence,
+      settle_identity_verdicts.verified_at, settle_identity_verdicts.origin
+    from unnest(fresh) as verdict
+    cross join lateral unnest(verdict.sources) as judged;
+    get diagnostics touched = row_count;
+    perform identity_sync.expect_rows('source rows of new identities', fresh_sources, touched);
+  end if;
 
   if settled.source_changed + settled.source_removed > 0 then
     insert into identity_sync.superseded_source (
@@ -247,6 +285,7 @@ begin
   -- A constraint that would speak only at the commit is heard here, where its culprit can still be found.
   set constraints all immediate;
 
+  settled.source_inserted := settled.source_inserted + coalesce(fresh_sources, 0);
   settled.library_gone := '{}';
   settled.history_ids := coalesce(settled.history_ids, '{}');
   settled.refused := '{}';
