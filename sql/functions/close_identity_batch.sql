@@ -1,5 +1,6 @@
 -- Settles a batch with the answer that came for it: applied in a real run, rehearsed in a dry one, whose answer is kept
--- so that exactly it can be applied later. The settlement is then known to belong to this batch and its run.
+-- so that exactly it can be applied later. The settlement is then known to belong to this batch and its run. A row that
+-- had lost its artist name when the request was made was not asked, and counts nowhere.
 create or replace function identity_sync.close_identity_batch(batch_id bigint, answer jsonb, body text default null)
 returns void
 language plpgsql volatile
@@ -8,6 +9,7 @@ as $$
 declare
   came_at constant timestamptz := clock_timestamp();
   service constant text := 'consumer:lml-bulk';
+  results constant jsonb := identity_sync.identity_results(answer);
   asked record;
   report jsonb;
 begin
@@ -16,6 +18,17 @@ begin
   from identity_sync.batch
   join identity_sync.run on run.run_id = batch.run_id
   where batch.batch_id = close_identity_batch.batch_id;
+
+  if jsonb_array_length(results) < cardinality(asked.library_ids) then
+    asked.library_ids := array(
+      select named.id
+      from unnest(asked.library_ids) as named (id)
+      left join wxyc_schema.library on library.id = named.id
+      where library.id is null
+        or not identity_sync.is_blank(library.artist_name)
+        or results @> jsonb_build_array(jsonb_build_object('library_id', named.id))
+    );
+  end if;
 
   if asked.dry_run then
     report := identity_sync.rehearse_identity_verdicts(
@@ -39,6 +52,7 @@ begin
   update identity_sync.batch
   set
     state = 'settled',
+    library_ids = asked.library_ids,
     holder = null,
     leased_until = null,
     answer = case when asked.dry_run then body end,

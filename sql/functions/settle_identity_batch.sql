@@ -109,7 +109,10 @@ begin
     perform identity_sync.poison_identity_batch(batch_id, reason, body);
 
   elsif http_status in (413, 422) and size > 1 then
-    outcome := identity_sync.split_identity_batch(batch_id, reason, needs_evidence => http_status = 422);
+    -- A cap below 16 inputs is none that LML would have: then it refuses whatever comes.
+    outcome := identity_sync.split_identity_batch(
+      batch_id, reason, patience => case http_status when 413 then 30 else 5 end
+    );
 
   -- A part of a cut batch is one of many: only alone is an input tried as often as a whole batch.
   elsif is_transient
@@ -129,7 +132,7 @@ begin
     where batch.batch_id = settle_identity_batch.batch_id;
 
   elsif http_status >= 500 and size > 1 then
-    outcome := identity_sync.split_identity_batch(batch_id, reason, needs_evidence => true);
+    outcome := identity_sync.split_identity_batch(batch_id, reason, patience => 5);
 
   elsif http_status >= 500
     and identity_sync.has_answered_part(this_batch.root_batch_id)

@@ -1,7 +1,7 @@
 -- Cuts a batch in two, since LML refuses or chokes on something in it; the halves are asked after everything else.
--- Where only evidence justifies going on (some part of the same batch was answered), six fruitless parts in a row end it:
--- then not an input is at fault but LML, and all parts that are left fail.
-create or replace function identity_sync.split_identity_batch(batch_id bigint, reason text, needs_evidence boolean)
+-- Cutting on is justified by parts of the same batch that were answered: where as many as patience allows were cut and
+-- none was, not an input is at fault but LML, and all parts that are left fail.
+create or replace function identity_sync.split_identity_batch(batch_id bigint, reason text, patience integer)
 returns text
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -19,9 +19,10 @@ begin
   root := coalesce(whole.root_batch_id, whole.batch_id);
   half := cardinality(whole.library_ids) / 2;
 
-  if needs_evidence
-    and not identity_sync.has_answered_part(root)
-    and (select count(*) from identity_sync.batch as part where part.root_batch_id = root and part.state = 'split') >= 5
+  if not identity_sync.has_answered_part(root)
+    and (
+      select count(*) from identity_sync.batch as part where part.root_batch_id = root and part.state = 'split'
+    ) >= patience
   then
     perform identity_sync.fail_identity_batch(part.batch_id, reason)
     from identity_sync.batch as part
@@ -43,7 +44,7 @@ begin
 end;
 $$;
 
-revoke all on function identity_sync.split_identity_batch(bigint, text, boolean) from public;
+revoke all on function identity_sync.split_identity_batch(bigint, text, integer) from public;
 
-comment on function identity_sync.split_identity_batch(bigint, text, boolean) is
-  'Takes a batch of two libraries or more, why it is cut, and whether to go on needs a part that was answered; returns split, or failed where the parts were given up.';
+comment on function identity_sync.split_identity_batch(bigint, text, integer) is
+  'Takes a batch of two libraries or more, why it is cut, and how many parts of the same planned batch may be cut before one of them is answered; returns split, or failed where the parts were given up.';

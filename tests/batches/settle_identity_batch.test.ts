@@ -51,6 +51,39 @@ describe('an answer', () => {
     expect(await reportOf(runId)).toMatchObject({ scanned: 2, rows_resolved: 1, rows_unresolved: 1 });
   });
 
+  test.each([
+    ['that was blanked before it was asked', 'counts nowhere', {}],
+    ['that is there', 'counts as not answered', { lml_cardinality_mismatch: 1 }],
+  ])('without a row %s: it %s', async (which, _, skipped) => {
+    const runId = await plan(database.sql);
+    if (which.includes('blanked'))
+      await database.sql`update wxyc_schema.library set artist_name = ' ' where id = ${stereolab}`;
+    const { batch_id } = await claim(database.sql, runId);
+
+    expect(await settle(database.sql, batch_id, { body: answerOf([verdict.resolved(autechre)]) })).toBe(
+      'settled',
+    );
+
+    const { scanned, rows_resolved, rows_skipped, left } = await reportOf(runId);
+    expect({ scanned, rows_resolved, left }).toEqual({
+      scanned: 1 + Object.keys(skipped).length,
+      rows_resolved: 1,
+      left: 0,
+    });
+    expect(rows_skipped).toMatchObject({ lml_cardinality_mismatch: 0, library_gone: 0, ...skipped });
+  });
+
+  test('of a row that was blanked after it was asked is believed', async () => {
+    const runId = await plan(database.sql);
+    const { batch_id } = await claim(database.sql, runId);
+    await database.sql`update wxyc_schema.library set artist_name = null where id = ${stereolab}`;
+    await settle(database.sql, batch_id, { body: answerOf([verdict.resolved(stereolab)]) });
+
+    const { scanned, rows_resolved, rows_skipped } = await reportOf(runId);
+    expect({ scanned, rows_resolved }).toEqual({ scanned: 2, rows_resolved: 1 });
+    expect(rows_skipped).toMatchObject({ lml_cardinality_mismatch: 1, lml_untrusted_library_id: 0 });
+  });
+
   test('of a dry run is only rehearsed, and kept word for word', async () => {
     const runId = await plan(database.sql, { dry_run: true });
     const { batch_id } = await claim(database.sql, runId);

@@ -146,4 +146,23 @@ describe('a 413', () => {
     expect(await quarantine()).toEqual([]);
     expect(await candidates(database.sql)).toEqual(ids);
   });
+
+  test('for everything, of 500 rows, is believed after 61 calls', async () => {
+    const ids = await shelveMany(database.sql, 500);
+    poison(ids, 413, 'Request Entity Too Large');
+    const ended = await cli(['run'], settings());
+
+    expect(ended.status).toBe(1);
+    expect(lml.calls.length).toBeLessThanOrEqual(61);
+    expect(await quarantine()).toEqual([]);
+    expect(await candidates(database.sql)).toEqual(ids);
+  });
+
+  test('for more than 16 rows is a cap that is found, and all of 500 are written', async () => {
+    const ids = await shelveMany(database.sql, 500);
+    lml.respondWith(({ inputs }) => (inputs.length > 16 ? { status: 413 } : undefined));
+    expect(await cli(['run'], settings())).toMatchObject({ status: 0 });
+
+    expect(await identified(database.sql)).toEqual(ids);
+  });
 });
