@@ -5,15 +5,11 @@ returns jsonb
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select case jsonb_typeof(response)
-    when 'array' then response
-    when 'object' then
-      case
-        when response ? 'results' then
-          -- By a path, since an operator would copy megabytes to look at their type.
-          case when response @? 'strict $.results ? (@.type() == "array")' then response -> 'results' end
-        when response ? 'library_id' or response ? 'kind' then jsonb_build_array(response)
-      end
+  select case
+    when not identity_sync.is_identity_answer(response) then null
+    when jsonb_typeof(response) = 'array' then response
+    when response ? 'results' then response -> 'results'
+    else jsonb_build_array(response)
   end;
 $$;
 

@@ -16,6 +16,10 @@ declare
   methods constant text[] := array[
     'exact_match', 'cross_source_agreement', 'name_variation', 'alias_match', 'trigram', 'member_group', 'llm', 'manual'
   ];
+  -- Nearly always all that were asked are still there, which is cheaper to see at once than one by one.
+  are_all_there constant boolean := cardinality(requested) = (
+    select count(*) from wxyc_schema.library where library.id = any (requested)
+  );
   judged identity_sync.judged_verdict[];
   has_repeated boolean;
   answered_count integer;
@@ -29,7 +33,7 @@ begin
         case
           when verdict.id is null then 'invalid_verdict'
           when not verdict.is_asked then 'lml_untrusted_library_id'
-          when library.id is null then 'library_gone'
+          when library.id is null and are_all_there is not true then 'library_gone'
           when not verdict.fine then 'invalid_verdict'
           when verdict.kind = 'single_artist' then 'resolved'
           when verdict.kind = 'compilation' and verdict.is_visited then 'resolved_compilation'
@@ -266,7 +270,7 @@ begin
     ) as provenance
     offset 0
   ) as verdict
-  left join wxyc_schema.library on library.id = verdict.id;
+  left join wxyc_schema.library on library.id = verdict.id and are_all_there is not true;
 
   if has_repeated then
     judged := identity_sync.distrust_repeated(judged);

@@ -7,16 +7,25 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  answer constant jsonb := identity_sync.jsonb_or_null(body);
+  answer jsonb;
 begin
+  begin
+    answer := body::jsonb;
+  exception
+    when others then
+      answer := null;
+  end;
   if answer is null then
     return identity_sync.salvage_identity_answer(body);
   end if;
-  if identity_sync.identity_results(answer) is null then
+  if not identity_sync.is_identity_answer(answer) then
     return null;
   end if;
   -- What is set aside is ours to say, never LML's.
-  return case when jsonb_typeof(answer) = 'object' and answer ? 'set_aside' then answer - 'set_aside' else answer end;
+  if jsonb_typeof(answer) = 'object' and answer ? 'set_aside' then
+    answer := answer - 'set_aside';
+  end if;
+  return answer;
 end;
 $$;
 
