@@ -15,6 +15,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
+  ids integer[];
   by_hand constant boolean := starts_with(origin, 'repair:');
   reason constant text := format('verdict of %s, settlement %s', origin, settlement_id);
   settled identity_sync.settled_verdicts;
@@ -29,52 +30,66 @@ declare
   changes identity_sync.source_change[];
   touched integer;
 begin
-  select
-    array_agg(compared.verdict) filter (where compared.fate = 'change'),
-    array_agg(compared.version) filter (where compared.fate = 'change'),
-    array_agg(compared.library_id)
-      filter (where compared.fate = 'confirm' and compared.last_verified_at < settle_identity_verdicts.verified_at),
-    array_agg(compared.version)
-      filter (where compared.fate = 'confirm' and compared.last_verified_at < settle_identity_verdicts.verified_at),
-    sum(cardinality((compared.verdict).sources)) filter (where compared.fate = 'insert'),
-    coalesce(array_agg(compared.library_id) filter (where compared.fate = 'insert'), '{}'),
-    coalesce(array_agg(compared.library_id) filter (where compared.fate = 'change'), '{}'),
-    coalesce(array_agg(compared.library_id) filter (where compared.fate = 'confirm'), '{}'),
-    coalesce(array_agg(compared.library_id) filter (where compared.fate = 'hold'), '{}'),
-    coalesce(array_agg(compared.library_id) filter (where compared.fate = 'overtaken'), '{}')
-  into
-    differing, differing_versions, confirmed_ids, confirmed_versions, fresh_sources,
-    settled.inserted, settled.changed, settled.unchanged, settled.manual_precedence, settled.stale_verdict
-  from (
+  select array_agg(verdict.library_id), sum(cardinality(verdict.sources))
+  into ids, fresh_sources
+  from unnest(verdicts) as verdict;
+
+  settled.inserted := '{}';
+  settled.changed := '{}';
+  settled.unchanged := '{}';
+  settled.manual_precedence := '{}';
+  settled.stale_verdict := '{}';
+  if exists (select from wxyc_schema.library_identity as known where known.library_id = any (ids)) then
     select
-      verdict,
-      verdict.library_id,
-      known.ctid as version,
-      known.last_verified_at,
-      case
-        when known.library_id is null then 'insert'
-        when not by_hand
-          and (
-            starts_with(known.notes, 'repair:')
-            or (known.method = 'manual' and known.notes is distinct from 'consumer:lml-bulk')
-          )
-        then 'hold'
-        when not by_hand and known.last_verified_at > settle_identity_verdicts.verified_at then 'overtaken'
-        when known.discogs_artist_id is distinct from verdict.discogs_artist_id
-          or known.musicbrainz_artist_id is distinct from verdict.musicbrainz_artist_id
-          or known.wikidata_qid is distinct from verdict.wikidata_qid
-          or known.spotify_id is distinct from verdict.spotify_id
-          or known.apple_music_id is distinct from verdict.apple_music_id
-          or known.bandcamp_id is distinct from verdict.bandcamp_id
-          or known.method is distinct from verdict.method
-          or known.confidence is distinct from verdict.confidence
-        then 'change'
-        else 'confirm'
-      end as fate
-    from unnest(verdicts) as verdict
-    left join wxyc_schema.library_identity as known on known.library_id = verdict.library_id
-    offset 0
-  ) as compared;
+      array_agg(compared.verdict) filter (where compared.fate = 'change'),
+      array_agg(compared.version) filter (where compared.fate = 'change'),
+      array_agg(compared.library_id)
+        filter (where compared.fate = 'confirm' and compared.last_verified_at < settle_identity_verdicts.verified_at),
+      array_agg(compared.version)
+        filter (where compared.fate = 'confirm' and compared.last_verified_at < settle_identity_verdicts.verified_at),
+      sum(cardinality((compared.verdict).sources)) filter (where compared.fate = 'insert'),
+      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'insert'), '{}'),
+      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'change'), '{}'),
+      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'confirm'), '{}'),
+      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'hold'), '{}'),
+      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'overtaken'), '{}')
+    into
+      differing, differing_versions, confirmed_ids, confirmed_versions, fresh_sources,
+      settled.inserted, settled.changed, settled.unchanged, settled.manual_precedence, settled.stale_verdict
+    from (
+      select
+        verdict,
+        verdict.library_id,
+        known.ctid as version,
+        known.last_verified_at,
+        case
+          when known.library_id is null then 'insert'
+          when not by_hand
+            and (
+              starts_with(known.notes, 'repair:')
+              or (known.method = 'manual' and known.notes is distinct from 'consumer:lml-bulk')
+            )
+          then 'hold'
+          when not by_hand and known.last_verified_at > settle_identity_verdicts.verified_at then 'overtaken'
+          when known.discogs_artist_id is distinct from verdict.discogs_artist_id
+            or known.musicbrainz_artist_id is distinct from verdict.musicbrainz_artist_id
+            or known.wikidata_qid is distinct from verdict.wikidata_qid
+            or known.spotify_id is distinct from verdict.spotify_id
+            or known.apple_music_id is distinct from verdict.apple_music_id
+            or known.bandcamp_id is distinct from verdict.bandcamp_id
+            or known.method is distinct from verdict.method
+            or known.confidence is distinct from verdict.confidence
+          then 'change'
+          else 'confirm'
+        end as fate
+      from unnest(verdicts) as verdict
+      left join wxyc_schema.library_identity as known on known.library_id = verdict.library_id
+      offset 0
+    ) as compared;
+  else
+    -- A first run's batches are new as a whole.
+    settled.inserted := ids;
+  end if;
 
   -- Most batches are all new or all known, and then nothing has to be picked out.
   fresh := case cardinality(settled.inserted)
