@@ -95,6 +95,7 @@ grant execute on function
   identity_sync.tend_identity_runs(integer),
   identity_sync.tell_ended_runs(),
   identity_sync.tidy_identity_sync(integer),
+  identity_sync.analyze_filled_tables(),
   identity_sync.lift_planning_hold(text)
 to identity_worker;
 

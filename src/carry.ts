@@ -58,6 +58,14 @@ export async function carryLane(carrier: Carrier, runId: string, holder: string)
   const { sql, lml, stop, strictlyStop } = carrier;
   let inHand = null as InHand | null;
   let settled: Promise<unknown> = Promise.resolve();
+  let isSettling = false;
+  const startSettling = (answered: InHand) => {
+    isSettling = true;
+    settled = settle(carrier, holder, answered).finally(() => {
+      isSettling = false;
+    });
+    settled.catch(() => {});
+  };
 
   while (!stop.aborted) {
     const answered = inHand?.batchId ?? null;
@@ -67,12 +75,13 @@ export async function carryLane(carrier: Carrier, runId: string, holder: string)
           run_id => ${runId}, holder => ${holder}, concurrency => ${carrier.concurrency},
           lease_ms => ${carrier.timeoutMs + LEASE_MARGIN_MS}, answered => ${answered})`,
     );
-    if (inHand) settled = settle(carrier, holder, inHand);
+    if (inHand) startSettling(inHand);
     inHand = null;
-    settled.catch(() => {});
     if (!claim) break;
     if (claim.batch_id === null) {
-      await pause(claim.wait_ms, stop);
+      // What this lane is settling may be all that is left.
+      const waited = pause(claim.wait_ms, stop);
+      await (isSettling ? Promise.race([waited, settled]) : waited);
       continue;
     }
 
@@ -94,7 +103,7 @@ export async function carryLane(carrier: Carrier, runId: string, holder: string)
     await pause(carrier.throttleMs, stop);
   }
 
-  if (inHand) settled = settle(carrier, holder, inHand);
+  if (inHand) startSettling(inHand);
   await settled;
   if (stop.aborted) await sql`select from identity_sync.enlist_lanes(run_id => ${runId}, lanes => 1)`;
 }

@@ -27,8 +27,8 @@ export interface HealthServer {
 export interface ProbeSettings {
   /** The hashes of the migrations that this program brings. */
   migrations: string[];
-  /** How old the last successful run may be; the default suits a daily run. */
-  maxAgeHours?: number;
+  /** How old the last successful run may be. */
+  maxAgeHours: number;
   timeoutMs: number;
   throttleMs: number;
   staleDays: number;
@@ -95,7 +95,7 @@ export function connectProbes(databaseUrl: string, settings: ProbeSettings) {
   const processStarted = new Date(performance.timeOrigin).toISOString();
   const prober = connectAsker(databaseUrl, PROBE_MS);
   const counter = connectAsker(databaseUrl, COUNT_MS);
-  const { maxAgeHours = 26, timeoutMs, throttleMs } = settings;
+  const { maxAgeHours, timeoutMs, throttleMs } = settings;
 
   const metrics = createMetrics(() =>
     counter.ask(async (sql) => {

@@ -34,8 +34,8 @@ export interface RunReport {
 
 const POLL_MS = 250;
 
-// Nobody else may be there to free the leases of the dead: every ten seconds.
-const TEND_EVERY_POLLS = 40;
+// Nobody else may be there to free the leases of the dead.
+const TEND_MS = 10_000;
 
 /**
  * One run in the foreground: plans it, or joins the same run where it is open, carries its batches until it is over, and
@@ -143,7 +143,8 @@ async function follow(
   });
   ended.catch(() => {});
   let told = false;
-  for (let polls = 0; ; polls++) {
+  let tendedAt = performance.now();
+  for (;;) {
     const [progress] = await onceConnected(
       () => sql<[{ asked: number; finished_at: Date | null }]>`
         select asked, finished_at from identity_sync.identity_run_progress(run_id => ${runId})`,
@@ -159,8 +160,10 @@ async function follow(
           run_id => ${runId}, reason => 'stopped by hand', opened_by => ${PROCESS_NAME}) as stopped`;
       // Somebody else's run goes on without this process.
       if (!row.stopped) return await reportOf(sql, runId);
-    } else if (polls % TEND_EVERY_POLLS === TEND_EVERY_POLLS - 1) {
+    } else if (performance.now() - tendedAt > TEND_MS) {
+      tendedAt = performance.now();
       await onceConnected(() => sql`select from identity_sync.tend_identity_runs(lanes => ${by.lanes})`);
+      await onceConnected(() => sql`select from identity_sync.analyze_filled_tables()`);
     }
     // The lane that ends last has ended the run: nobody waits for the next look.
     const wake = new AbortController();

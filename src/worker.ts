@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type CronItem, Logger, parseCronItems, type Runner, run as startRunner } from 'graphile-worker';
 import { type Carrier, carryLane, onceConnected } from './carry.js';
 import type { Settings } from './config.js';
+import { crontab, longestPauseMinutes } from './crontab.js';
 import { connectDatabase, type Sql } from './database.js';
 import { connectLml } from './lml.js';
 import { log } from './log.js';
@@ -34,6 +35,9 @@ const STOP_MARGIN_MS = 3000;
 
 // A tick that lay in the queue of a dead worker for hours must not plan a run at some odd time.
 const STALE_TICK_MS = 15 * 60_000;
+
+// From a tick to the run that it plans.
+const TICK_MARGIN_MINUTES = 5;
 
 /** What lanes carry with, by the settings of a run. */
 export function carrierOf(
@@ -154,14 +158,13 @@ export async function work(
     await sql`select from identity_sync.lift_planning_hold(name => 'key_refused')`;
     await tend();
     const runner = await startWorker(settings.DATABASE_URL, carrier, tellEnded, {
-      items: [
-        { task: 'plan_identity_run', match: settings.PLAN_CRON, identifier: 'plan_identity_run' },
-        { task: 'tend_identity_runs', match: '* * * * *', identifier: 'tend_identity_runs' },
-        { task: 'tidy_identity_sync', match: '41 4 * * *', identifier: 'tidy_identity_sync' },
-      ],
+      items: crontab(settings.PLAN_CRON),
       tasks: {
         plan_identity_run: () => planScheduled(sql, settings, observer),
-        tend_identity_runs: () => onceConnected(tend).then(tellEnded),
+        tend_identity_runs: () =>
+          onceConnected(tend)
+            .then(tellEnded)
+            .then(() => sql`select from identity_sync.analyze_filled_tables()`),
         tidy_identity_sync: () =>
           sql`select from identity_sync.tidy_identity_sync(keep_days => ${settings.KEEP_DAYS})`,
       },
@@ -211,6 +214,9 @@ async function startHealth(settings: WorkerSettings) {
   const { connectProbes, startHealthServer } = await import('./health.js');
   const probes = connectProbes(settings.DATABASE_URL, {
     migrations: await knownMigrations(),
+    // A run may succeed at once, and the next only just before its deadline.
+    maxAgeHours:
+      (longestPauseMinutes(settings.PLAN_CRON) + settings.RUN_DEADLINE_MINUTES + TICK_MARGIN_MINUTES) / 60,
     timeoutMs: settings.LML_TIMEOUT_MS,
     throttleMs: settings.THROTTLE_MS,
     staleDays: settings.STALE_THRESHOLD_DAYS,

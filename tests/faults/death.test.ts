@@ -52,15 +52,12 @@ async function held(): Promise<Map<string, number[]>> {
 
 /** Starts a process, lets it work for a moment, kills it, and returns what was in its hands. */
 async function startAndKill(command: string): Promise<number[]> {
-  const others = await held();
   const victim = startCli([command], settings());
-  const itsPid = async () => [...(await held()).keys()].find((pid) => !others.has(pid));
-  await expect.poll(itsPid, { timeout: 20_000, interval: 10 }).toBeDefined();
-  const pid = (await itsPid())!;
+  await expect.poll(async () => (await held()).has(victim.pid), { timeout: 20_000, interval: 10 }).toBe(true);
   await sleep(Math.random() * 400);
   victim.signal('SIGKILL');
   await victim.ended;
-  return (await held()).get(pid) ?? [];
+  return (await held()).get(victim.pid) ?? [];
 }
 
 test('a run survives those who carry it: nothing is lost or written twice, and only what was in dead hands is asked again', async () => {

@@ -8,6 +8,7 @@ import { cloneDatabase, useDatabase, useLogin } from '../support/database.js';
 import { useRoles } from '../support/roles.js';
 
 const SETTINGS: ProbeSettings = {
+  maxAgeHours: 26,
   migrations: [],
   timeoutMs: 30_000,
   throttleMs: 100,

@@ -234,6 +234,7 @@ interface Knobs {
 function connect(knobs: Knobs = {}, url = database.url) {
   const probes = connectProbes(url, {
     migrations: [],
+    maxAgeHours: 26,
     timeoutMs: 30_000,
     throttleMs: 100,
     staleDays: 7,

@@ -18,6 +18,7 @@ export interface Ended {
 }
 
 export interface RunningCli {
+  pid: string;
   ended: Promise<Ended>;
   /** Waits for the end, for so many milliseconds at most. */
   endsWithin(milliseconds: number): Promise<Ended>;
@@ -56,6 +57,7 @@ export function startCli(args: string[], settings: Record<string, string>): Runn
     return { status: status as number | null, ...said };
   });
   return {
+    pid: String(child.pid),
     ended,
     async endsWithin(milliseconds) {
       const late = sleep(milliseconds, 'late' as const, { ref: false });
