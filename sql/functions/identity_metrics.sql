@@ -11,7 +11,13 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   with settled as (
-    select report from identity_sync.settlement where not rehearsal
+    -- A run that is over has kept its sum, so that the years' settlements need not be added up again and again.
+    select run.report from identity_sync.run where run.finished_at is not null and not run.dry_run
+    union all
+    select settlement.report
+    from identity_sync.settlement
+    left join identity_sync.run on run.run_id = settlement.run_id
+    where not settlement.rehearsal and run.finished_at is null
     union all
     -- With it every key is there before the first settlement.
     select identity_sync.empty_report()
@@ -23,7 +29,7 @@ as $$
     left join lateral jsonb_each_text(
       case jsonb_typeof(entry.value) when 'object' then entry.value end
     ) as part on true
-    where entry.key <> 'scanned'
+    where entry.key <> 'scanned' and identity_sync.empty_report() ? entry.key
     group by entry.key, part.key
   ),
   by_kind as (

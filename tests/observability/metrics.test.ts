@@ -65,6 +65,25 @@ test('totals are what was settled for real, under the keys of the report', async
   });
 });
 
+test('a run counts once, while it is open, when it is over, and when its batches are tidied away', async () => {
+  await shelveAll(database.sql, 'Autechre', 'Stereolab');
+  const runId = await plan(database.sql, { batch_size: 1 });
+  const settleNext = async () => {
+    const { batch_id, request } = await claim(database.sql, runId);
+    await settle(database.sql, batch_id, { body: resolveAll(request) });
+  };
+  const rows = async () => nonZero(await scrape(), 'identity_sync_rows_total');
+  const resolved = 'identity_sync_rows_total{key="rows_resolved"}';
+
+  await settleNext();
+  expect(await rows()).toEqual({ [resolved]: 1 });
+  await settleNext();
+  expect(await rows()).toEqual({ [resolved]: 2 });
+  await database.sql`update identity_sync.run set finished_at = finished_at - interval '31 days'`;
+  await call(database.sql, 'tidy_identity_sync', { keep_days: 30 });
+  expect(await rows()).toEqual({ [resolved]: 2 });
+});
+
 test('every key of the report is there from the start, and what was scanned is the sum of its outcomes', async () => {
   const [row] = await database.sql<[{ report: Record<string, unknown>; kinds: string[] }]>`
     select identity_sync.empty_report() as report,
