@@ -16,6 +16,21 @@ begin
     missing := missing || format('a database in UTF8: this one is in %s', current_setting('server_encoding'));
   end if;
 
+  -- Somebody has migrated before: without that role's rights nothing of it can even be looked at.
+  missing := missing || array(
+    select format('ownership of schema %s: it belongs to %I, and this is %I; migrate as its owner, or grant %I to %I',
+      own.name, pg_get_userbyid(pg_namespace.nspowner), current_user, pg_get_userbyid(pg_namespace.nspowner), current_user)
+    from unnest(array['identity_sync', 'graphile_migrate', 'graphile_worker']) as own (name)
+    join pg_namespace on pg_namespace.nspname = own.name
+    where not pg_has_role(pg_namespace.nspowner, 'USAGE')
+  );
+  if missing <> '{}' then
+    raise exception using
+      errcode = 'LS005',
+      message = format('this database is not ready, it lacks: %s', array_to_string(missing, '; ')),
+      hint = 'Nothing was changed.';
+  end if;
+
   if to_regclass('graphile_migrate.migrations') is not null then
     execute 'select array_agg(filename order by filename) from graphile_migrate.migrations where hash <> all ($1)'
       into newer
@@ -114,6 +129,8 @@ begin
 
   if to_regprocedure('wxyc_schema.fold_artist_name(text)') is null then
     missing := missing || 'function wxyc_schema.fold_artist_name(text), which the backend''s own migrations make'::text;
+  elsif not has_function_privilege('wxyc_schema.fold_artist_name(text)', 'EXECUTE') then
+    missing := missing || format('EXECUTE on function wxyc_schema.fold_artist_name(text): grant it to %I', current_user);
   end if;
 
   -- What this login must be allowed to do.

@@ -72,6 +72,21 @@ describe('a database is refused before anything is changed', () => {
       change: () => 'drop function wxyc_schema.fold_artist_name cascade',
       missing: () => ["function wxyc_schema.fold_artist_name(text), which the backend's own migrations make"],
     },
+    {
+      what: 'the right to fold names',
+      change: () => `
+        alter function wxyc_schema.fold_artist_name(text) owner to ${backend.name};
+        revoke execute on function wxyc_schema.fold_artist_name(text) from public`,
+      missing: () => [`EXECUTE on function wxyc_schema.fold_artist_name(text): grant it to ${owner.name}`],
+    },
+    ...['identity_sync', 'graphile_migrate', 'graphile_worker'].map((schema) => ({
+      what: `ownership of ${schema}, which somebody else's migration made`,
+      change: () => `create schema ${schema} authorization ${backend.name}`,
+      missing: () => [
+        `ownership of schema ${schema}: it belongs to ${backend.name}, and this is ${owner.name}; ` +
+          `migrate as its owner, or grant ${backend.name} to ${owner.name}`,
+      ],
+    })),
     ...IDENTITY_TABLES.map((table) => ({
       what: `ownership of ${table}`,
       change: () => handOver(table),
