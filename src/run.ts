@@ -39,8 +39,8 @@ const TEND_MS = 10_000;
 
 /**
  * One run in the foreground: plans it, or joins the same run where it is open, carries its batches until it is over, and
- * returns its report, and the result to print, which for a dry run has a shape of its own. Raising `stop` finishes the batches in flight and leaves the rest due; `strictlyStop` cuts even
- * those off and gives them back.
+ * returns its report, and the result to print, which for a dry run has a shape of its own. Raising `stop` finishes the
+ * batches in flight and leaves the rest due; `strictlyStop` cuts even those off and gives them back.
  */
 export async function runOnce(
   settings: RunSettings,
