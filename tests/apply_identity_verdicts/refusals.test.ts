@@ -353,6 +353,15 @@ describe('what is unusual, but no breach:', () => {
   });
 });
 
+test('a source may be known by 512 characters, however many bytes they take, and by no more', async () => {
+  const known = (characters: number) =>
+    singleArtist(DILATE, { provenance: [leg('bandcamp', '🎷'.repeat(characters))] });
+
+  expect(await writer.service([known(513)])).toMatchObject({ rows_skipped: { invalid_verdict: 1 } });
+  expect(await writer.service([known(512)])).toMatchObject({ rows_resolved: 1 });
+  expect(await writer.sources(DILATE)).toMatchObject({ bandcamp: { external_id: '🎷'.repeat(512) } });
+});
+
 describe('with strict bands', () => {
   const strictly = { strictBands: true };
   // The first source is in its band by the tolerance alone.
