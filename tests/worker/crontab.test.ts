@@ -101,9 +101,8 @@ describe('planning', () => {
   test('of nothing is a run that is over at once, without a call', async () => {
     const asked = lml.calls.length;
     await addJob(database.sql, 'plan_identity_run');
-    await expect
-      .poll(runs, { timeout: 10_000 })
-      .toEqual([{ outcome: 'completed', scope: 'due', planned: 0 }]);
+    await untilNoJobs();
+    expect(await runs()).toEqual([{ outcome: 'completed', scope: 'due', planned: 0 }]);
     expect(lml.calls).toHaveLength(asked);
   });
 });

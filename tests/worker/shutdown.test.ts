@@ -56,6 +56,8 @@ describe('a worker told to end', () => {
     expect(lml.calls).toHaveLength(2);
     expect(await states()).toEqual(['settled', 'settled', 'open', 'open', 'open']);
     expect(await runOf(database.sql)).toMatchObject({ outcome: null, stop_cause: null });
+    // A lane waits in the queue, so that nobody has to tend the run first.
+    expect(await database.sql`select from graphile_worker.jobs where locked_at is null`).not.toEqual([]);
 
     await startWorker();
     await expect.poll(async () => (await runOf(database.sql)).outcome, { timeout: 10_000 }).toBe('completed');

@@ -52,6 +52,21 @@ test('a table is analyzed once a tenth and a thousand of its rows have changed, 
     .toEqual({ library_identity: 1500, attempt });
 });
 
+test('of a large table a thousand rows are no tenth', async () => {
+  const analyzed = async () => {
+    await call(database.sql, 'analyze_filled_tables');
+    return known();
+  };
+  await fill(0, 20_000);
+  await expect.poll(analyzed, { timeout: 10_000, interval: 500 }).toMatchObject({ attempt: 20_000 });
+
+  await database.sql`delete from identity_sync.attempt where library_id <= 1500`;
+  await fill(1500, 0);
+  await expect
+    .poll(analyzed, { timeout: 10_000, interval: 500 })
+    .toEqual({ library_identity: 1500, attempt: 20_000 });
+});
+
 test('the worker does so as it tends', async () => {
   const settings = { DATABASE_URL: database.url, LIBRARY_METADATA_URL: 'http://127.0.0.1:9' };
   await startCli(['worker'], { ...settings, PLAN_CRON: NEVER }).says('the worker is up');
