@@ -74,7 +74,11 @@ export async function carryLane(carrier: Carrier, runId: string, holder: string)
         select batch_id, request, wait_ms, inputs, trace_id from identity_sync.claim_identity_batch(
           run_id => ${runId}, holder => ${holder}, concurrency => ${carrier.concurrency},
           lease_ms => ${carrier.timeoutMs + LEASE_MARGIN_MS}, answered => ${answered})`,
-    );
+    ).catch(async (error) => {
+      // Whatever keeps this lane from going on, the answer that has come is not to be asked for again.
+      if (inHand) await settle(carrier, holder, inHand);
+      throw error;
+    });
     if (inHand) startSettling(inHand);
     inHand = null;
     if (!claim) break;

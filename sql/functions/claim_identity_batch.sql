@@ -97,21 +97,29 @@ begin
     end if;
 
     claim_identity_batch.request := identity_sync.identity_batch_request(claim_identity_batch.batch_id);
-    exit when request is not null;
+    if request is null then
+      perform from identity_sync.batch
+      where batch.batch_id = claim_identity_batch.batch_id and batch.closed_at is null
+      for update;
+      if found then
+        perform identity_sync.close_identity_batch(claim_identity_batch.batch_id, '[]');
+        perform identity_sync.close_identity_run(claim_identity_batch.run_id);
+      end if;
+      continue;
+    end if;
 
-    perform identity_sync.close_identity_batch(claim_identity_batch.batch_id, '[]');
-    perform identity_sync.close_identity_run(claim_identity_batch.run_id);
+    -- A run may be stopped at this very moment, and then the batch is nobody's any more.
+    update identity_sync.batch
+    set
+      state = 'asked',
+      holder = claim_identity_batch.holder,
+      leased_until = lease_end,
+      not_before = null
+    where batch.batch_id = claim_identity_batch.batch_id and batch.closed_at is null
+    returning cardinality(batch.library_ids)
+    into claim_identity_batch.inputs;
+    exit when found;
   end loop;
-
-  update identity_sync.batch
-  set
-    state = 'asked',
-    holder = claim_identity_batch.holder,
-    leased_until = lease_end,
-    not_before = null
-  where batch.batch_id = claim_identity_batch.batch_id
-  returning cardinality(batch.library_ids)
-  into claim_identity_batch.inputs;
 
   insert into identity_sync.lml_call (batch_id, holder, asked)
   values (claim_identity_batch.batch_id, claim_identity_batch.holder, claim_identity_batch.inputs);

@@ -81,6 +81,18 @@ describe('the places in flight', () => {
     expect(await inFlight()).toBe(2);
   });
 
+  test('end with a run that is stopped at the very moment of a claim', async () => {
+    const [stopping, claiming] = [connect(database.url), connect(database.url)];
+    await stopping`begin`;
+    await call(stopping, 'stop_identity_run', { run_id: runId, reason: 'by hand' });
+    const reached = tryToClaim(claiming, runId);
+    await untilWaiting(database.sql);
+    await stopping`commit`;
+
+    expect(await reached).toBeUndefined();
+    expect(await inFlight()).toBe(0);
+  });
+
   test('are free again where the session that took one is rolled back', async () => {
     const [first, second] = [connect(database.url), connect(database.url)];
     await first`begin`;

@@ -65,3 +65,16 @@ test('a lane that pauses after its call has written its answer before', async ()
   await expect.poll(() => identified(database.sql), { timeout: 15_000 }).toEqual([answered]);
   expect(lml.calls).toHaveLength(1);
 });
+
+test('a lane that cannot claim any more has written the answer in its hands', async () => {
+  const [answered] = await shelveMany(database.sql, 2);
+  await database.sql.unsafe(`
+    create function refuse() returns trigger language plpgsql as $$ begin raise 'no more calls'; end $$;
+    create trigger refuse before insert on identity_sync.lml_call for each row when (new.batch_id > 1)
+    execute function refuse()`);
+  const settings = { DATABASE_URL: database.url, LIBRARY_METADATA_URL: lml.url, BATCH_SIZE: '1' };
+  startCli(['run'], { ...settings, LML_CONCURRENCY: '1' });
+
+  await expect.poll(() => identified(database.sql), { timeout: 15_000 }).toEqual([answered]);
+  expect([...lml.askedIds()]).toEqual([[answered, 1]]);
+});
