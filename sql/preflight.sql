@@ -24,6 +24,10 @@ begin
     join pg_namespace on pg_namespace.nspname = own.name
     where not pg_has_role(pg_namespace.nspowner, 'USAGE')
   );
+  -- Without this right nothing in the station's schema can be looked for either.
+  if to_regnamespace('wxyc_schema') is not null and not has_schema_privilege('wxyc_schema', 'USAGE') then
+    missing := missing || format('USAGE on schema wxyc_schema: grant it to %I', current_user);
+  end if;
   if missing <> '{}' then
     raise exception using
       errcode = 'LS005',
@@ -41,14 +45,6 @@ begin
         message = format('this database is newer than this program: it has %s', array_to_string(newer, ', ')),
         hint = 'Deploy the version of identity-sync that made these migrations, or a newer one. Nothing was changed.';
     end if;
-  end if;
-
-  -- Without this right nothing in the schema can even be looked for.
-  if to_regnamespace('wxyc_schema') is not null and not has_schema_privilege('wxyc_schema', 'USAGE') then
-    raise exception using
-      errcode = 'LS005',
-      message = format('this database is not ready, it lacks: USAGE on schema wxyc_schema: grant it to %I', current_user),
-      hint = 'Nothing was changed.';
   end if;
 
   -- What the backend must bring, and what an adopted identity table must have.
