@@ -4,7 +4,7 @@
 set local search_path = identity_sync, pg_catalog;
 \set body `cat :'verdicts'`
 
-select identity_state(read_identity_answer(:'body')) as before \gset
+select identity_snapshot(read_identity_answer(:'body')) as before \gset
 
 \echo 'Report'
 select jsonb_pretty(apply_identity_response(:'body', null)) as report;
@@ -13,7 +13,7 @@ set constraints all immediate;
 
 \echo 'Rows that change'
 select library_id, stored_row as row, column_name as column, old_value as old, new_value as new
-from identity_changes(:'before', identity_state(read_identity_answer(:'body')));
+from diff_snapshots(:'before', identity_snapshot(read_identity_answer(:'body')));
 
 \echo 'Refused'
 select library_id, path, value, reason

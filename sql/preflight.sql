@@ -20,7 +20,7 @@ begin
   missing := missing || array(
     select format('ownership of schema %s: it belongs to %I, and this is %I; migrate as its owner, or grant %I to %I',
       own.name, pg_get_userbyid(pg_namespace.nspowner), current_user, pg_get_userbyid(pg_namespace.nspowner), current_user)
-    from unnest(array['identity_sync', 'graphile_migrate', 'graphile_worker']) as own (name)
+    from unnest(array['identity_sync', 'identity_sync_private', 'graphile_migrate', 'graphile_worker']) as own (name)
     join pg_namespace on pg_namespace.nspname = own.name
     where not pg_has_role(pg_namespace.nspowner, 'USAGE')
   );
@@ -163,7 +163,11 @@ begin
     missing := missing
       || format('SELECT and UPDATE on wxyc_schema.compilation_track_artist: grant them to %I', current_user);
   end if;
-  if exists (select from unnest(array['identity_sync', 'graphile_worker', 'graphile_migrate']) as own where to_regnamespace(own) is null)
+  if exists (
+    select
+    from unnest(array['identity_sync', 'identity_sync_private', 'graphile_worker', 'graphile_migrate']) as own
+    where to_regnamespace(own) is null
+  )
     and not has_database_privilege(current_database(), 'CREATE')
   then
     missing := missing || format('CREATE on database %I: grant it to %I', current_database(), current_user);

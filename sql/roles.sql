@@ -28,7 +28,8 @@ $$;
 
 grant identity_reader to identity_operator, identity_worker;
 
-grant usage on schema identity_sync, wxyc_schema to identity_reader;
+-- What reads runs with the rights of its caller, so the caller needs the helpers that it calls, none of which writes.
+grant usage on schema identity_sync, identity_sync_private, wxyc_schema to identity_reader;
 grant select on all tables in schema identity_sync to identity_reader;
 grant select on
   wxyc_schema.library, wxyc_schema.artists, wxyc_schema.compilation_track_artist,
@@ -64,7 +65,7 @@ begin
   for reading in
     select pg_proc.oid::regprocedure as signature
     from pg_proc
-    where pronamespace = 'identity_sync'::regnamespace and provolatile <> 'v'
+    where pronamespace in ('identity_sync'::regnamespace, 'identity_sync_private'::regnamespace) and provolatile <> 'v'
   loop
     execute format('grant execute on function %s to identity_reader', reading.signature);
   end loop;
@@ -86,15 +87,15 @@ grant execute on function
     text, integer, integer, boolean, integer, integer, integer[], integer, integer, boolean, boolean, integer, text,
     boolean, integer, integer, boolean
   ),
-  identity_sync.enlist_lanes(bigint, integer, timestamptz),
+  identity_sync.enqueue_lanes(bigint, integer, timestamptz),
   identity_sync.claim_identity_batch(bigint, text, integer, integer, bigint),
-  identity_sync.settle_identity_batch(bigint, text, integer, text, text, integer, text, integer),
-  identity_sync.give_back_identity_batch(bigint, text),
+  identity_sync.finish_identity_call(bigint, text, integer, text, text, integer, text, integer),
+  identity_sync.return_identity_batch(bigint, text),
   identity_sync.fail_identity_batch(bigint, text, text, text),
   identity_sync.stop_identity_run(bigint, text, text, text),
-  identity_sync.tend_identity_runs(integer),
-  identity_sync.tell_ended_runs(),
-  identity_sync.tidy_identity_sync(integer),
+  identity_sync.rescue_identity_runs(integer),
+  identity_sync.take_unreported_runs(),
+  identity_sync.prune_identity_sync(integer),
   identity_sync.analyze_filled_tables(),
   identity_sync.lift_planning_hold(text)
 to identity_worker;

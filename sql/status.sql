@@ -2,7 +2,7 @@
 -- Reads only. The open run if there is one, the last runs, what is due, coverage, quarantine and the gate.
 
 \echo 'Runs'
-select run_id, scope, dry_run, planned, asked, batches_left, started_at, took, outcome, outcome_reason
+select run_id, scope, dry_run, planned, done, batches_left, started_at, took, outcome, outcome_reason
 from identity_sync.run_progress
 limit 10;
 

@@ -4,9 +4,9 @@
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { Command, CommanderError } from 'commander';
-import { readSettings, UsageError } from './config.js';
-import { describeFailure, log } from './log.js';
-import type { RunReport } from './run.js';
+import type { RunReport } from './commands/run.js';
+import { describeFailure, log } from './observe/log.js';
+import { readSettings, UsageError } from './settings.js';
 
 const OK = 0;
 const FAILED = 1;
@@ -22,7 +22,7 @@ program
   .description('bring the database up to date')
   .action(async () => {
     const { DATABASE_URL } = readSettings(['DATABASE_URL'], {}, process.env);
-    const { migrate } = await import('./migrate.js');
+    const { migrate } = await import('./commands/migrate.js');
     await migrate(DATABASE_URL);
     log.info({ step: 'migrate' }, 'the database is up to date');
   });
@@ -48,7 +48,10 @@ program
   .option('--call-budget <calls>', 'calls that the run may make (LML_CALL_BUDGET)')
   .option('--accept-unresolved', 'believe LML where nearly everything comes back unresolved')
   .action(async (options: Record<string, string | true | undefined>) => {
-    const [{ RUN_SETTINGS }, { runOnce }] = await Promise.all([import('./plan.js'), import('./run.js')]);
+    const [{ RUN_SETTINGS }, { runOnce }] = await Promise.all([
+      import('./commands/plan.js'),
+      import('./commands/run.js'),
+    ]);
     const settings = readSettings(RUN_SETTINGS, flagsOf(options), process.env);
     const which = {
       ...scopeOf(options, settings.RECHECK),
@@ -67,7 +70,7 @@ program
     'the production process: carries runs, and plans, tends and tidies by the crontab, until SIGTERM',
   )
   .action(async () => {
-    const { WORKER_SETTINGS, work } = await import('./worker.js');
+    const { WORKER_SETTINGS, work } = await import('./worker/tasks.js');
     const settings = readSettings(WORKER_SETTINGS, {}, process.env);
     const { stop, strictlyStop } = stopOnSignals();
     await work(settings, stop, strictlyStop);
@@ -89,7 +92,7 @@ program
       flagsOf({ ...options }),
       process.env,
     );
-    const { applyPreview, applyText } = await import('./operate.js');
+    const { applyPreview, applyText } = await import('./commands/operate.js');
     const report =
       file === undefined
         ? await applyPreview(settings.DATABASE_URL, idOf('--run', options.run), settings.DRY_RUN)
@@ -110,7 +113,7 @@ program
   .option('--dry-run', 'write nothing, and report what would be written')
   .action(async (options: { run?: string; dryRun?: true }) => {
     const settings = readSettings(['DATABASE_URL', 'DRY_RUN'], flagsOf({ ...options }), process.env);
-    const { replay } = await import('./operate.js');
+    const { replay } = await import('./commands/operate.js');
     const runId = options.run === undefined ? null : idOf('--run', options.run);
     const report = await replay(settings.DATABASE_URL, runId, settings.DRY_RUN);
     print(report);
@@ -129,7 +132,7 @@ program
       flagsOf({ ...options }),
       process.env,
     );
-    const { release } = await import('./operate.js');
+    const { release } = await import('./commands/operate.js');
     print(await release(DATABASE_URL, idOf('ID', id), options.reason, DRY_RUN));
   });
 

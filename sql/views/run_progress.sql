@@ -5,7 +5,7 @@ select
   run.scope,
   run.dry_run,
   run.planned,
-  coalesce((run.report ->> 'scanned')::bigint, progress.asked, 0) as asked,
+  coalesce((run.report ->> 'scanned')::bigint, progress.done, 0) as done,
   progress.batches,
   progress.batches_in_flight,
   progress.batches_failed,
@@ -19,10 +19,10 @@ select
 from identity_sync.run
 cross join lateral (
   select
-    sum(cardinality(batch.library_ids)) filter (where batch.state in ('settled', 'failed')) as asked,
+    sum(cardinality(batch.library_ids)) filter (where batch.state in ('applied', 'failed')) as done,
     count(*) as batches,
     count(*) filter (where batch.closed_at is not null) as batches_closed,
-    count(*) filter (where batch.state in ('asked', 'answered')) as batches_in_flight,
+    count(*) filter (where batch.state in ('in_flight', 'answered')) as batches_in_flight,
     count(*) filter (where batch.state = 'failed') as batches_failed
   from identity_sync.batch
   where batch.run_id = run.run_id
@@ -30,4 +30,4 @@ cross join lateral (
 order by run.run_id desc;
 
 comment on view identity_sync.run_progress is
-  'A row a run, the latest first: rows planned and asked so far, batches by state, when it began and ended, and how.';
+  'A row a run, the latest first: rows planned and done so far, batches by state, when it began and ended, and how.';

@@ -4,7 +4,7 @@ import { gunzipSync } from 'node:zlib';
 import type postgres from 'postgres';
 
 // The compiled program reads these files from the source tree as well: the compiler carries TypeScript only.
-const here = new URL('../../src/demo/', import.meta.url);
+const here = new URL('./', import.meta.url);
 
 const sqlFile = (name: string) => readFileSync(new URL(name, here), 'utf8');
 

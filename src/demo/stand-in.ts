@@ -185,14 +185,14 @@ export interface StandIn {
 /** Reads the real artists of the demo's data, by their name as the catalogue spells it. */
 export function loadIdentities(): Map<string, ArtistIdentity> {
   // The compiled program reads the source tree's file too: the compiler carries TypeScript only.
-  const file = readFileSync(new URL('../../src/demo/data/identities.json.gz', import.meta.url));
+  const file = readFileSync(new URL('./data/identities.json.gz', import.meta.url));
   const artists: ArtistIdentity[] = JSON.parse(gunzipSync(file).toString());
   return new Map(artists.map((artist) => [artist.artist_name, artist]));
 }
 
 /** Reads the real compilations of the demo's data. */
 export function loadCompilations(): Map<string, Compilation> {
-  const file = readFileSync(new URL('../../src/demo/data/compilations.json.gz', import.meta.url));
+  const file = readFileSync(new URL('./data/compilations.json.gz', import.meta.url));
   const releases: Compilation[] = JSON.parse(gunzipSync(file).toString());
   return new Map(releases.toReversed().map((release) => [release.album_title, release]));
 }

@@ -5,9 +5,9 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import postgres from 'postgres';
+import { migrate } from '../../src/commands/migrate.js';
 import { startEmbeddedPostgres } from '../../src/demo/embedded-postgres.js';
 import { startStandIn } from '../../src/demo/stand-in.js';
-import { migrate } from '../../src/migrate.js';
 import { buildProduction, confirmEverything } from '../support/production.js';
 
 const RECORDS = Number(process.argv[2] ?? 50_000);

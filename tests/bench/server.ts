@@ -3,8 +3,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import postgres from 'postgres';
+import { migrate } from '../../src/commands/migrate.js';
 import { type EmbeddedVersion, startEmbeddedPostgres } from '../../src/demo/embedded-postgres.js';
-import { migrate } from '../../src/migrate.js';
 import { KIND_SQL } from './verdicts.js';
 
 // Commits are as durable as in production. What comes at its own time in production, checkpoints and autovacuum, must

@@ -15,7 +15,7 @@ beforeAll(async () => {
   database = await cloneDatabase();
   lml = await startStandIn({ identities: loadIdentities() });
 
-  // A stock of real records, of which one has an identity already, and one that the database would refuse.
+  // A stock of real records, of which one has an identity already, and one that the database would describe_refusal.
   await shelveRealRecords(database.sql, (_, index) => index >= 2600 && index < 2900);
   refused = await shelve(database.sql, { artist: 'Juana Molina', title: 'refused' });
   await database.sql.unsafe(`

@@ -9,7 +9,7 @@ let database: TestDatabase;
 
 beforeEach(async () => {
   database = await cloneDatabase();
-  await database.sql`drop schema identity_sync, graphile_worker, graphile_migrate, wxyc_schema cascade`;
+  await database.sql`drop schema identity_sync, identity_sync_private, graphile_worker, graphile_migrate, wxyc_schema cascade`;
   await loadCatalogue(database.sql, { rows: 40 });
 });
 afterEach(async () => {

@@ -45,8 +45,8 @@ const settings = () => ({
 /** What each process holds at the moment, by its pid. */
 async function held(): Promise<Map<string, number[]>> {
   const rows = await database.sql<{ pid: string; ids: number[] }[]>`
-    select split_part(holder, ':', 2) as pid, array_agg(library_ids[1]) as ids
-    from identity_sync.batch where holder is not null group by 1`;
+    select split_part(leased_by, ':', 2) as pid, array_agg(library_ids[1]) as ids
+    from identity_sync.batch where leased_by is not null group by 1`;
   return new Map(rows.map((row) => [row.pid, row.ids]));
 }
 

@@ -68,7 +68,7 @@ describe('a 429 with a Retry-After', () => {
       .toBeGreaterThan(3000);
 
     await database.sql`update identity_sync.run set deadline_at = clock_timestamp()`;
-    await addJob(database.sql, 'tend_identity_runs');
+    await addJob(database.sql, 'rescue_identity_runs');
     await expect.poll(async () => (await runOf(database.sql)).outcome, { timeout: 10_000 }).toBe('stopped');
     expect(lml.calls).toHaveLength(1);
     expect(await candidates(database.sql)).toEqual(ids);
@@ -112,7 +112,7 @@ describe('a 429 without one', () => {
       'Mon, 02 Noo 2026 08:00:00 GMT',
     ];
     const read = await database.sql`
-      select word, identity_sync.retry_time(word) as time from unnest(${[...words, ...noDates]}::text[]) as word`;
+      select word, identity_sync_private.parse_retry_after(word) as time from unnest(${[...words, ...noDates]}::text[]) as word`;
     expect(read.filter(({ time }) => time !== null)).toEqual([]);
   });
 });

@@ -65,14 +65,14 @@ describe('a first run of which everything comes back unresolved', () => {
     const ended = await cli(['run'], settings());
 
     expect(ended.status).toBe(1);
-    expect(await runOf(database.sql)).toMatchObject({ outcome: 'failed', stop_cause: 'shed' });
+    expect(await runOf(database.sql)).toMatchObject({ outcome: 'failed', stop_cause: 'brake' });
     expect(logOf(ended).at(-1)!.msg).toMatch(/^run 1 failed: .*identity-sync run --accept-unresolved/);
     // Two hundred rows to count make five batches, and each lane may hold an answer and have a call in flight.
     expect(lml.calls.length).toBeGreaterThanOrEqual(5);
     expect(lml.calls.length).toBeLessThanOrEqual(9);
     expect(await marked(database.sql, 'unresolved')).toEqual(known);
     expect(await candidates(database.sql)).toEqual(ids.slice(known.length));
-    expect(await holds()).toEqual(['shed']);
+    expect(await holds()).toEqual(['brake']);
   });
 
   test('keeps the cron from planning, until a run that accepts it has succeeded', async () => {
@@ -98,7 +98,7 @@ describe('a first run of which everything comes back unresolved', () => {
   test('stops again where a person runs it again without accepting', async () => {
     for (const runId of ['1', '2']) {
       expect(await cli(['run'], settings())).toMatchObject({ status: 1 });
-      expect(await runOf(database.sql)).toMatchObject({ run_id: runId, stop_cause: 'shed' });
+      expect(await runOf(database.sql)).toMatchObject({ run_id: runId, stop_cause: 'brake' });
     }
     expect(await candidates(database.sql)).toEqual(ids.slice(known.length));
   });
@@ -162,7 +162,7 @@ test('two hundred new rows of which one in twenty is resolved are a shed', async
     unresolved.push(...(await shelveMany(database.sql, 38, UNHEARD_OF)));
   }
   expect(await cli(['run'], { ...settings(), BATCH_SIZE: '40' })).toMatchObject({ status: 1 });
-  expect(await runOf(database.sql)).toMatchObject({ stop_cause: 'shed' });
+  expect(await runOf(database.sql)).toMatchObject({ stop_cause: 'brake' });
   expect(await candidates(database.sql)).toEqual(unresolved);
 });
 
@@ -170,7 +170,7 @@ test('a shed that begins in the middle of a run is seen in its last ten batches'
   const resolved = await shelveMany(database.sql, 300);
   const ids = await shelveMany(database.sql, 600, UNHEARD_OF);
   expect(await cli(['run'], { ...settings(), LML_CONCURRENCY: '1' })).toMatchObject({ status: 1 });
-  expect(await runOf(database.sql)).toMatchObject({ stop_cause: 'shed' });
+  expect(await runOf(database.sql)).toMatchObject({ stop_cause: 'brake' });
   expect(await identified(database.sql)).toEqual(resolved);
   expect(await candidates(database.sql)).toEqual(ids);
 });
@@ -179,7 +179,7 @@ test('twenty points above the usual share of earlier runs is a shed', async () =
   await wasUsual(80);
   const ids = await shelveMany(database.sql, 250, UNHEARD_OF);
   expect(await cli(['run'], settings())).toMatchObject({ status: 1 });
-  expect(await runOf(database.sql)).toMatchObject({ run_id: '2', stop_cause: 'shed' });
+  expect(await runOf(database.sql)).toMatchObject({ run_id: '2', stop_cause: 'brake' });
   expect(await candidates(database.sql)).toEqual(ids);
 });
 
@@ -187,7 +187,7 @@ test('rows that hold an identity count as new ones do, and keep it', async () =>
   const ids = await shelveMany(database.sql, 250, UNHEARD_OF);
   await wereAsked(ids, 'resolved');
   expect(await cli(['run'], settings())).toMatchObject({ status: 1 });
-  expect(await runOf(database.sql)).toMatchObject({ stop_cause: 'shed' });
+  expect(await runOf(database.sql)).toMatchObject({ stop_cause: 'brake' });
   expect(await identified(database.sql)).toEqual(ids);
   expect(await marked(database.sql, 'unresolved')).toEqual([]);
   expect(await candidates(database.sql)).toEqual(ids);

@@ -3,12 +3,12 @@ import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import type postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { migrate } from '../../src/migrate.js';
+import { migrate } from '../../src/commands/migrate.js';
+import { createDatabaseFor, createProduction } from '../support/adoption.js';
 import { cli, logOf } from '../support/cli.js';
 import { connect, type TestDatabase, useLogin } from '../support/database.js';
-import { systemCatalogue } from '../support/house.js';
-import { createDatabaseFor, createProduction } from '../support/moving-in.js';
 import { stationRows } from '../support/production.js';
+import { systemCatalogue } from '../support/repository.js';
 
 const BACKEND = new URL('../../src/demo/backend.sql', import.meta.url);
 

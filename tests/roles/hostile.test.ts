@@ -142,16 +142,16 @@ describe('a caller with traps in his search_path and his pg_temp catches nobody'
 
     const run = await plan(sql, { scope: 'ids', ids: [dilate, sangoma], batch_size: 1 });
     const first = await claim(sql, run);
-    await call(sql, 'give_back_identity_batch', { batch_id: first.batch_id, holder: 'lane' });
+    await call(sql, 'return_identity_batch', { batch_id: first.batch_id, leased_by: 'lane' });
     const second = await claim(sql, run);
     await settle(sql, second.batch_id, { body: answerOf([verdict.resolved(dilate)]) });
     const third = await claim(sql, run);
     await call(sql, 'fail_identity_batch', { batch_id: third.batch_id, failure: 'no more' });
-    await call(sql, 'enlist_lanes', { run_id: run, lanes: 1 });
+    await call(sql, 'enqueue_lanes', { run_id: run, lanes: 1 });
     await call(sql, 'stop_identity_run', { run_id: run, reason: 'enough' });
-    await call(sql, 'tend_identity_runs', { lanes: 1 });
-    await call(sql, 'tidy_identity_sync', { keep_days: 1 });
-    await call(sql, 'lift_planning_hold', { name: 'shed' });
+    await call(sql, 'rescue_identity_runs', { lanes: 1 });
+    await call(sql, 'prune_identity_sync', { keep_days: 1 });
+    await call(sql, 'lift_planning_hold', { name: 'brake' });
 
     expect(await caught()).toEqual([]);
     const runs = await database.sql`select outcome from identity_sync.run order by run_id`;

@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { shelve, shelveAll, verdict } from '../support/catalogue.js';
 import { cloneDatabase, connect, useDatabase, useLogin } from '../support/database.js';
-import { ROOT, systemCatalogue } from '../support/house.js';
+import { ROOT, systemCatalogue } from '../support/repository.js';
 import { useRoles } from '../support/roles.js';
 
 const hasPsql = (() => {

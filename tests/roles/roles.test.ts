@@ -1,13 +1,13 @@
 // Who may do what: the roles that sql/roles.sql makes, whoever runs it.
 import { readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { migrate } from '../../src/commands/migrate.js';
 import { type StandIn, startStandIn } from '../../src/demo/stand-in.js';
-import { migrate } from '../../src/migrate.js';
+import { createDatabaseFor, createProduction } from '../support/adoption.js';
 import { cli, startCli } from '../support/cli.js';
 import { connect, type Login, type TestDatabase, useDatabase, useLogin } from '../support/database.js';
-import { ROOT, readText, systemCatalogue } from '../support/house.js';
-import { createDatabaseFor, createProduction } from '../support/moving-in.js';
 import { BROADCAST, buildProduction, CAT_POWER, confirmEverything, SUN_RA } from '../support/production.js';
+import { ROOT, readText, systemCatalogue } from '../support/repository.js';
 import { type Roles, useRoles } from '../support/roles.js';
 
 const SUPERUSER: Login = { name: 'postgres', into: ({ url }) => url };
@@ -118,13 +118,13 @@ function promises({ owner, dba }: { owner: Login; dba: Login }) {
   });
 
   test('whatever the program calls, those who run it may call', async () => {
-    const calls = readdirSync(`${ROOT}/src`)
+    const calls = (readdirSync(`${ROOT}/src`, { recursive: true }) as string[])
       .filter((file) => file.endsWith('.ts'))
       .flatMap((file) =>
         [...readText(`src/${file}`).matchAll(/\bidentity_sync\.(\w+)\(/g)].map(([, name]) => ({
           file,
           name,
-          role: file === 'operate.ts' ? operator.name : worker.name,
+          role: file === 'commands/operate.ts' ? operator.name : worker.name,
         })),
       );
     const closed = await database.sql`
@@ -158,7 +158,7 @@ function promises({ owner, dba }: { owner: Login; dba: Login }) {
       { scanned: '9' },
     ]);
     const [{ state }] = await sql<[{ state: object }]>`
-      select identity_sync.identity_state(${JSON.stringify([{ library_id: CAT_POWER }])}::text::jsonb) as state`;
+      select identity_sync.identity_snapshot(${JSON.stringify([{ library_id: CAT_POWER }])}::text::jsonb) as state`;
     expect(state).toMatchObject({ [CAT_POWER]: { identity: { discogs_master_id: 3172 } } });
   });
 
@@ -216,22 +216,23 @@ function promises({ owner, dba }: { owner: Login; dba: Login }) {
       await sql`select release_identity(${BROADCAST}, 'the wrong band') -> 'identity' as became`,
     ).toEqual([{ became: 'removed' }]);
     await expect(sql`select plan_identity_run()`).rejects.toMatchObject(REFUSED);
-    await expect(sql`select tidy_identity_sync(1)`).rejects.toMatchObject(REFUSED);
+    await expect(sql`select prune_identity_sync(1)`).rejects.toMatchObject(REFUSED);
   });
 
   test('a login without a role calls nothing, not even where it may enter the schema', async () => {
     const sql = as(stranger);
-    await expect(sql`select identity_sync.empty_report()`).rejects.toMatchObject(REFUSED);
-    await as(owner).unsafe(`grant usage on schema identity_sync to ${stranger.name}`);
+    await expect(sql`select identity_sync_private.empty_report()`).rejects.toMatchObject(REFUSED);
+    await as(owner).unsafe(`grant usage on schema identity_sync, identity_sync_private to ${stranger.name}`);
     const routines = await database.sql`
       select prokind, has_function_privilege(${stranger.name}, oid, 'execute') as callable
-      from pg_proc where pronamespace = 'identity_sync'::regnamespace group by 1, 2 order by 1`;
+      from pg_proc where pronamespace in ('identity_sync'::regnamespace, 'identity_sync_private'::regnamespace)
+      group by 1, 2 order by 1`;
     expect([...routines]).toEqual([
       { prokind: 'a', callable: false },
       { prokind: 'f', callable: false },
     ]);
-    await expect(sql`select identity_sync.empty_report()`).rejects.toMatchObject(REFUSED);
-    await expect(sql`select identity_sync.sum_reports('{}')`).rejects.toMatchObject(REFUSED);
+    await expect(sql`select identity_sync_private.empty_report()`).rejects.toMatchObject(REFUSED);
+    await expect(sql`select identity_sync_private.sum_reports('{}')`).rejects.toMatchObject(REFUSED);
     await expect(sql`select identity_sync.apply_identity_verdicts('[]')`).rejects.toMatchObject(REFUSED);
   });
 

@@ -145,7 +145,7 @@ describe('run_progress', () => {
       scope: 'due',
       dry_run: false,
       planned: 5,
-      asked: '0',
+      done: '0',
       batches: '3',
       batches_in_flight: '0',
       batches_failed: '0',
@@ -160,7 +160,7 @@ describe('run_progress', () => {
     const first = await claim(sql, run);
     expect(await of(run)).toMatchObject({ ...planned, batches_in_flight: '1' });
     await settle(sql, first.batch_id, { body: answerOf(ids.slice(0, 2).map((id) => verdict.resolved(id))) });
-    expect(await of(run)).toMatchObject({ ...planned, asked: '2', batches_left: '2' });
+    expect(await of(run)).toMatchObject({ ...planned, done: '2', batches_left: '2' });
 
     const second = await claim(sql, run);
     await sql`select identity_sync.fail_identity_batch(batch_id => ${second.batch_id}, failure => 'gone')`;
@@ -171,7 +171,7 @@ describe('run_progress', () => {
     ];
     expect(await of(run)).toMatchObject({
       ...planned,
-      asked: '5',
+      done: '5',
       batches_failed: '1',
       batches_left: '0',
       started_at,

@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import postgres from 'postgres';
-import { onceConnected } from '../../src/carry.js';
+import { onceConnected } from '../../src/carry/lane.js';
 import { startStandIn } from '../../src/demo/stand-in.js';
 import { cutSessions, NEVER, shelveMany, startServerToBreak } from '../support/faults.js';
 
@@ -126,7 +126,7 @@ async function bury(dead: Process): Promise<void> {
   const held = await query(
     () => sql<{ library_ids: number[] }[]>`
       update identity_sync.batch set leased_until = clock_timestamp()
-      where split_part(holder, ':', 2) = ${String(dead.child.pid)}
+      where split_part(leased_by, ':', 2) = ${String(dead.child.pid)}
       returning library_ids`,
   );
   for (const id of held.flatMap((batch) => batch.library_ids)) deaths.set(id, (deaths.get(id) ?? 0) + 1);
@@ -169,7 +169,7 @@ async function judge(): Promise<number> {
         from identity_sync.run cross join unnest(${ids}::integer[]) as record (id)
         where not exists (
           select from identity_sync.batch
-          where batch.run_id = run.run_id and batch.state = 'settled' and record.id = any (batch.library_ids)
+          where batch.run_id = run.run_id and batch.state = 'applied' and record.id = any (batch.library_ids)
         )
       ) as lost,
       -- A batch that was settled twice, and a record whose identity one run has replaced twice.

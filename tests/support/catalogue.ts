@@ -91,7 +91,7 @@ export async function plan(sql: postgres.ISql, knobs: Record<string, unknown> = 
 }
 
 interface ClaimKnobs {
-  holder?: string;
+  leased_by?: string;
   concurrency?: number;
   lease_ms?: number;
   answered?: string | undefined;
@@ -99,7 +99,7 @@ interface ClaimKnobs {
 
 /** Asks for a batch of a run: one with its request, a pause in milliseconds, or undefined where nothing is unfinished. */
 export async function tryToClaim(sql: postgres.ISql, runId: string, knobs: ClaimKnobs = {}) {
-  const args = { run_id: runId, holder: 'lane', concurrency: 2, lease_ms: 60_000, ...knobs };
+  const args = { run_id: runId, leased_by: 'lane', concurrency: 2, lease_ms: 60_000, ...knobs };
   type Claim = {
     batch_id: string | null;
     request: string | null;
@@ -118,7 +118,7 @@ export async function claim(sql: postgres.ISql, runId: string, knobs: ClaimKnobs
 }
 
 export interface Came {
-  holder?: string;
+  leased_by?: string;
   status?: number | null;
   body?: string | null;
   failure?: string;
@@ -129,10 +129,10 @@ export interface Came {
 
 /** Hands in what came of a call, unless said otherwise an answer of 200, and returns what becomes of the batch. */
 export async function settle(sql: postgres.ISql, batchId: string, came: Came): Promise<string> {
-  const { holder = 'lane', status = 200, body = null, failure = null, retryAfter = null } = came;
-  const [settled] = await call<{ outcome: string }>(sql, 'settle_identity_batch', {
+  const { leased_by = 'lane', status = 200, body = null, failure = null, retryAfter = null } = came;
+  const [settled] = await call<{ outcome: string }>(sql, 'finish_identity_call', {
     batch_id: batchId,
-    holder,
+    leased_by,
     http_status: status,
     body,
     failure,

@@ -8,9 +8,9 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import postgres from 'postgres';
+import { migrate } from '../../src/commands/migrate.js';
+import type { RunReport } from '../../src/commands/run.js';
 import { type EmbeddedVersion, startEmbeddedPostgres } from '../../src/demo/embedded-postgres.js';
-import { migrate } from '../../src/migrate.js';
-import type { RunReport } from '../../src/run.js';
 
 /** An artist that the stand-in has never heard of, so that every record of it comes back unresolved. */
 export const UNHEARD_OF = 'Zzyzx Unheard';
@@ -81,7 +81,7 @@ export async function endPause(sql: postgres.ISql): Promise<void> {
   await sql`
     update identity_sync.run set paused_until = clock_timestamp() where finished_at is null`;
   await sql`
-    select identity_sync.enlist_lanes(run_id, 2) from identity_sync.run where finished_at is null`;
+    select identity_sync.enqueue_lanes(run_id, 2) from identity_sync.run where finished_at is null`;
 }
 
 /** Cuts every session of the product, wherever it is in its work. */

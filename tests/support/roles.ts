@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import postgres from 'postgres';
 import { afterAll, inject } from 'vitest';
-import { readText } from './house.js';
+import { readText } from './repository.js';
 
 /** The script's variables: logins, each to be given a role. */
 export interface Grantees {

@@ -52,7 +52,7 @@ test('has an entry for each of them', async () => {
   };
   await expect
     .poll(known, { timeout: 10_000 })
-    .toEqual(['plan_identity_run', 'tend_identity_runs', 'tidy_identity_sync']);
+    .toEqual(['plan_identity_run', 'prune_identity_sync', 'rescue_identity_runs']);
 });
 
 describe('planning', () => {
@@ -112,10 +112,10 @@ test('tending takes up what dead processes left behind: a lease that ran out, an
   // Nobody hears of this run, and its first batch is in a dead hand.
   await database.sql.begin(async (tx) => {
     const runId = await plan(tx, { batch_size: 1 });
-    await claim(tx, runId, { holder: 'dead:1:1', lease_ms: 0 });
+    await claim(tx, runId, { leased_by: 'dead:1:1', lease_ms: 0 });
     await tx`select graphile_worker.complete_jobs(array_agg(id)) from graphile_worker.jobs`;
   });
-  await addJob(database.sql, 'tend_identity_runs');
+  await addJob(database.sql, 'rescue_identity_runs');
 
   await expect.poll(runs, { timeout: 10_000 }).toEqual([{ outcome: 'completed', scope: 'due', planned: 3 }]);
   expect(await identified(database.sql)).toEqual(ids);
@@ -131,7 +131,7 @@ test('tending ends a run that has nothing unfinished, and one whose deadline has
     await tx`select graphile_worker.complete_jobs(array_agg(id)) from graphile_worker.jobs`;
   });
   const asked = lml.calls.length;
-  await addJob(database.sql, 'tend_identity_runs');
+  await addJob(database.sql, 'rescue_identity_runs');
 
   await expect
     .poll(runs, { timeout: 10_000 })
@@ -152,7 +152,7 @@ describe('tidying', () => {
     const before = await tables();
     expect(before.history).toHaveLength(2);
 
-    await addJob(database.sql, 'tidy_identity_sync');
+    await addJob(database.sql, 'prune_identity_sync');
     await untilNoJobs();
 
     const after = await tables();

@@ -44,7 +44,7 @@ test('three workers ask for every record of a run once, with as many calls in fl
     failed_batches: 0,
   });
   const processes = await database.sql`
-    select split_part(holder, ':', 2) as pid from identity_sync.lml_call group by 1`;
+    select split_part(leased_by, ':', 2) as pid from identity_sync.lml_call group by 1`;
   expect(processes.length).toBeGreaterThan(1);
 
   // Printed only: no clock of a busy machine is a promise.
@@ -69,9 +69,9 @@ test('a lane that pauses after its call has written its answer before', async ()
 test('a lane that cannot claim any more has written the answer in its hands', async () => {
   const [answered] = await shelveMany(database.sql, 2);
   await database.sql.unsafe(`
-    create function refuse() returns trigger language plpgsql as $$ begin raise 'no more calls'; end $$;
+    create function describe_refusal() returns trigger language plpgsql as $$ begin raise 'no more calls'; end $$;
     create trigger refuse before insert on identity_sync.lml_call for each row when (new.batch_id > 1)
-    execute function refuse()`);
+    execute function describe_refusal()`);
   const settings = { DATABASE_URL: database.url, LIBRARY_METADATA_URL: lml.url, BATCH_SIZE: '1' };
   startCli(['run'], { ...settings, LML_CONCURRENCY: '1' });
 

@@ -47,7 +47,8 @@ test('a worker with an empty queue looks into it about once a second and thread'
 test('lanes whose places are taken elsewhere ask about ten times a second', async () => {
   await shelveMany(database.sql, 5);
   const runId = await plan(database.sql, { batch_size: 1 });
-  for (const holder of ['elsewhere:1', 'elsewhere:2']) await tryToClaim(database.sql, runId, { holder });
+  for (const leased_by of ['elsewhere:1', 'elsewhere:2'])
+    await tryToClaim(database.sql, runId, { leased_by });
   await startWorker();
   await expect.poll(lanesAtWork, { timeout: 10_000 }).toBe(2);
 

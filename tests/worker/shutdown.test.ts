@@ -54,7 +54,7 @@ describe('a worker told to end', () => {
 
     expect(await worker.endsWithin(8000)).toMatchObject({ status: 0 });
     expect(lml.calls).toHaveLength(2);
-    expect(await states()).toEqual(['settled', 'settled', 'open', 'open', 'open']);
+    expect(await states()).toEqual(['applied', 'applied', 'open', 'open', 'open']);
     expect(await runOf(database.sql)).toMatchObject({ outcome: null, stop_cause: null });
     // A lane waits in the queue, so that nobody has to tend the run first.
     expect(await database.sql`select from graphile_worker.jobs where locked_at is null`).not.toEqual([]);
@@ -111,7 +111,8 @@ describe('a worker told to end', () => {
 
   test('whose lanes wait for their turn ends at once, and asks nothing', async () => {
     const runId = await plan(database.sql, { batch_size: 1 });
-    for (const holder of ['elsewhere:1', 'elsewhere:2']) await tryToClaim(database.sql, runId, { holder });
+    for (const leased_by of ['elsewhere:1', 'elsewhere:2'])
+      await tryToClaim(database.sql, runId, { leased_by });
     const worker = await startWorker();
     await expect
       .poll(() => database.sql`select from graphile_worker.jobs where locked_by is not null`, {
@@ -122,6 +123,6 @@ describe('a worker told to end', () => {
 
     expect(await worker.endsWithin(5000)).toMatchObject({ status: 0 });
     expect(lml.calls).toEqual([]);
-    expect(await states()).toEqual(['asked', 'asked', 'open', 'open', 'open']);
+    expect(await states()).toEqual(['in_flight', 'in_flight', 'open', 'open', 'open']);
   });
 });

@@ -91,7 +91,7 @@ test('the worker does so as it tends', async () => {
   await expect
     .poll(
       async () => {
-        await addJob(database.sql, 'tend_identity_runs');
+        await addJob(database.sql, 'rescue_identity_runs');
         return (await known()).library_identity;
       },
       { timeout: 10_000, interval: 500 },

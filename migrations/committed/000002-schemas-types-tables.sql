@@ -1,0 +1,354 @@
+--! Previous: sha1:8dff03bd2e54f394738a7e6b9ad21b974a16706d
+--! Hash: sha1:c4d8cba518e3e02a9e30b96e862e8ef7c9c2472d
+--! Message: schemas, types, tables
+
+-- The product's own schemas, types and tables.
+
+create schema identity_sync;
+
+comment on schema identity_sync is
+  'Keeps the identity tables in step with LML: what people and programs may call and read.';
+
+create schema identity_sync_private;
+
+comment on schema identity_sync_private is
+  'What the functions of identity_sync are made of: their helpers and types, for no caller outside.';
+
+-- A verdict while it is judged and settled. Named as in the report; the ids as the main row''s columns are called.
+
+create type identity_sync_private.judged_source as (
+  source text,
+  external_id text,
+  method text,
+  confidence real,
+  out_of_band boolean
+);
+
+-- A track is judged once a key: (artist_name, track_title) of its credit. An unusable entry has no artist_name.
+create type identity_sync_private.judged_track as (
+  artist_name text,
+  track_title text,
+  resolved_artist_name text,
+  confidence real,
+  confidence_out_of_range boolean,
+  track_position text,
+  ambiguous_position boolean
+);
+
+create type identity_sync_private.judged_verdict as (
+  ordinal integer,
+  library_id integer,
+  outcome text,
+  discogs_artist_id integer,
+  musicbrainz_artist_id text,
+  wikidata_qid text,
+  spotify_id text,
+  apple_music_id text,
+  bandcamp_id text,
+  method text,
+  confidence real,
+  sources identity_sync_private.judged_source[],
+  null_confidence integer,
+  duplicate integer,
+  out_of_band integer
+);
+
+create type identity_sync_private.source_change as (
+  library_id integer,
+  source text,
+  external_id text,
+  method text,
+  confidence real,
+  action text,
+  version tid
+);
+
+-- A change to a credit, the id of which is credit_id.
+create type identity_sync_private.track_change as (
+  credit_id integer,
+  version tid,
+  action text,
+  track_artist_id integer,
+  confidence real,
+  new_position text
+);
+
+-- The counts are those of the report's compilation_track; linked are the credits that had no link, positioned those whose
+-- position is filled.
+create type identity_sync_private.compared_tracks as (
+  changes identity_sync_private.track_change[],
+  linked integer[],
+  positioned integer[],
+  counts jsonb
+);
+
+create type identity_sync_private.refusal as (
+  path text,
+  value jsonb,
+  reason text
+);
+
+create type identity_sync_private.verdict_outcome as (
+  ordinal integer,
+  library_id integer,
+  outcome text
+);
+
+create type identity_sync_private.writer_refusal as (
+  library_id integer,
+  sqlstate text,
+  message text,
+  constraint_name text
+);
+
+create type identity_sync_private.write_result as (
+  inserted integer[],
+  changed integer[],
+  unchanged integer[],
+  manual_precedence integer[],
+  stale_verdict integer[],
+  library_gone integer[],
+  refused identity_sync_private.writer_refusal[],
+  history_ids integer[],
+  source_inserted integer,
+  source_changed integer,
+  source_unchanged integer,
+  source_removed integer,
+  linked_credit_ids integer[],
+  positioned_credit_ids integer[],
+  compilation_track jsonb
+);
+
+
+
+-- A run: one pass over the rows that were due when it was planned.
+
+create table identity_sync.run (
+  run_id bigint generated always as identity primary key,
+  scope text not null check (scope in ('due', 'refresh', 'recheck', 'ids')),
+  dry_run boolean not null,
+  stale_days integer not null,
+  unresolved_retry_days integer not null,
+  include_null_canonical boolean not null,
+  partition_index integer not null,
+  partition_count integer not null,
+  ids integer[],
+  strict_bands boolean not null,
+  accept_unresolved boolean not null,
+  call_budget integer,
+  deadline_at timestamptz not null,
+  planned integer not null default 0,
+  in_other_runs integer[] not null default '{}',
+  opened_by text not null,
+  scheduled boolean not null,
+  trace_id text not null default replace(gen_random_uuid()::text, '-', ''),
+  started_at timestamptz not null default clock_timestamp(),
+  paused_until timestamptz,
+  pauses integer not null default 0,
+  braked_at timestamptz,
+  stop_cause text check (stop_cause in ('hand', 'deadline', 'budget', 'key', 'brake', 'breaker')),
+  stop_reason text,
+  finished_at timestamptz,
+  report jsonb,
+  reported_at timestamptz,
+  outcome text check (outcome in ('completed', 'failed', 'stopped')),
+  outcome_reason text,
+  check ((finished_at is null) = (outcome is null)),
+  check ((stop_reason is null) = (stop_cause is null))
+);
+
+comment on column identity_sync.run.in_other_runs is 'Candidates that another open run held when this one was planned.';
+comment on column identity_sync.run.paused_until is 'Nothing is claimed before: LML asked for it, or several batches failed in a row.';
+comment on column identity_sync.run.trace_id is 'The trace that all processes which share the run tell of.';
+comment on column identity_sync.run.reported_at is 'When a process took it upon itself to tell the outside of the run''s end.';
+
+-- One open run a scope: the guard against a retried job and the next tick of its cron running side by side.
+create unique index run_one_open_idx
+  on identity_sync.run (scope, partition_index, partition_count, (hash_array_extended(coalesce(ids, '{}'), 0)), dry_run)
+  where finished_at is null;
+
+-- A batch: up to BATCH_SIZE libraries of one cohort, asked in one call; its lease is what a dead process leaves behind.
+
+create table identity_sync.batch (
+  batch_id bigint generated always as identity primary key,
+  run_id bigint not null references identity_sync.run on delete cascade,
+  cohort text not null check (cohort in ('va', 'non_va')),
+  library_ids integer[] not null,
+  root_batch_id bigint references identity_sync.batch on delete cascade,
+  state text not null default 'open'
+    check (state in ('open', 'in_flight', 'answered', 'applied', 'failed', 'split', 'abandoned')),
+  tries integer not null default 0,
+  deferrals integer not null default 0,
+  not_before timestamptz,
+  leased_by text,
+  leased_until timestamptz,
+  answer text,
+  answered_at timestamptz,
+  failure text,
+  closed_at timestamptz,
+  check ((state in ('in_flight', 'answered')) = (leased_by is not null)),
+  check ((leased_by is null) = (leased_until is null)),
+  check ((state in ('applied', 'failed', 'split', 'abandoned')) = (closed_at is not null))
+);
+
+comment on column identity_sync.batch.root_batch_id is 'The batch as it was planned, of which this is a part, cut to find an input that LML chokes on.';
+comment on column identity_sync.batch.tries is 'Calls that failed and are charged; a deferral is not.';
+
+create index batch_run_idx on identity_sync.batch (run_id, batch_id);
+create index batch_root_idx on identity_sync.batch (root_batch_id) where root_batch_id is not null;
+create index batch_unfinished_idx on identity_sync.batch (run_id, batch_id) where closed_at is null;
+
+-- A call: what LML was asked and how it went. A row without answered_at and past its batch's lease died with its process.
+
+create table identity_sync.lml_call (
+  call_id bigint generated always as identity primary key,
+  batch_id bigint not null references identity_sync.batch on delete cascade,
+  leased_by text not null,
+  inputs integer not null,
+  started_at timestamptz not null default clock_timestamp(),
+  answered_at timestamptz,
+  latency_ms integer,
+  http_status integer,
+  failure text
+);
+
+create index lml_call_batch_idx on identity_sync.lml_call (batch_id);
+
+-- A settlement: one call of the writer, what it reported and what it wrote, for the run''s report and for undoing it.
+
+create table identity_sync.settlement (
+  settlement_id bigint generated always as identity primary key,
+  run_id bigint,
+  batch_id bigint,
+  dry_run boolean not null default false,
+  is_answer boolean not null default true,
+  origin text not null,
+  verified_at timestamptz not null,
+  settled_by text not null default session_user,
+  settled_at timestamptz not null default clock_timestamp(),
+  requested integer not null,
+  unrequested integer not null,
+  report jsonb not null,
+  inserted_ids integer[] not null default '{}',
+  history_ids integer[] not null default '{}',
+  linked_credit_ids integer[] not null default '{}',
+  positioned_credit_ids integer[] not null default '{}',
+  brake_sample integer not null default 0,
+  brake_unresolved_ids integer[] not null default '{}'
+);
+
+comment on column identity_sync.settlement.is_answer is
+  'Whether LML gave an answer; a batch that failed or was poisoned is settled without one.';
+
+comment on column identity_sync.settlement.brake_sample is
+  'Rows that held an identity or were never asked before: what a shed is measured on, with those of them unresolved.';
+
+comment on column identity_sync.settlement.linked_credit_ids is
+  'Credits of compilation_track_artist that had no link before; what replaced one is in superseded_track_link.';
+
+comment on column identity_sync.settlement.positioned_credit_ids is
+  'Credits whose position was filled.';
+
+create index settlement_batch_idx on identity_sync.settlement (batch_id) where batch_id is not null;
+create index settlement_run_idx on identity_sync.settlement (run_id, settlement_id) where run_id is not null;
+
+-- A hold: why the cron plans nothing until a person has acted.
+
+create table identity_sync.planning_hold (
+  name text primary key check (name in ('key_refused', 'brake')),
+  reason text not null,
+  run_id bigint,
+  since timestamptz not null default clock_timestamp()
+);
+
+-- An attempt: the durable mark of an answer that left no fresh identity, so that the row is not asked again before its time.
+
+create table identity_sync.attempt (
+  library_id integer primary key,
+  outcome text not null check (
+    outcome in (
+      'unresolved', 'compilation', 'invalid_verdict', 'writer_error', 'poison_input', 'manual_precedence', 'released'
+    )
+  ),
+  attempted_at timestamptz not null,
+  settlement_id bigint
+)
+-- Attempts move as often as identities are confirmed, and no index holds what moves.
+with (fillfactor = 50);
+
+comment on column identity_sync.attempt.outcome is
+  'What came of asking; released is an operator''s mark that makes the row due whatever else holds.';
+
+-- Quarantine: what was refused, why, and as it came. verdict_text holds what jsonb cannot.
+
+create table identity_sync.quarantined_verdict (
+  quarantine_id bigint generated always as identity primary key,
+  settlement_id bigint not null,
+  library_id integer,
+  outcome text not null check (
+    outcome in ('invalid_verdict', 'writer_error', 'lml_untrusted_library_id', 'poison_input')
+  ),
+  reason text not null,
+  path text,
+  value jsonb,
+  sqlstate text,
+  message text,
+  constraint_name text,
+  verdict jsonb,
+  verdict_text text,
+  tracks_contract_version jsonb,
+  origin text not null,
+  verified_at timestamptz not null,
+  strict_bands boolean not null,
+  quarantined_at timestamptz not null default clock_timestamp(),
+  closed_at timestamptz,
+  closed_reason text,
+  check ((closed_at is null) = (closed_reason is null))
+);
+
+create unique index quarantined_verdict_one_open_idx
+  on identity_sync.quarantined_verdict (library_id)
+  where closed_at is null;
+
+create index quarantined_verdict_settlement_idx on identity_sync.quarantined_verdict (settlement_id);
+
+-- Superseded source rows: as each was before a verdict changed, removed or added it (added: all of it NULL).
+
+create table identity_sync.superseded_source (
+  superseded_id bigint generated always as identity primary key,
+  settlement_id bigint not null,
+  library_id integer not null,
+  source text not null,
+  action text not null check (action in ('changed', 'removed', 'inserted')),
+  external_id text,
+  method text,
+  confidence real,
+  last_verified_at timestamptz,
+  boost_sources text,
+  notes text,
+  superseded_at timestamptz not null default clock_timestamp(),
+  superseded_reason text not null,
+  check ((action = 'inserted') = (external_id is null))
+);
+
+create index superseded_source_library_idx on identity_sync.superseded_source (library_id);
+create index superseded_source_settlement_idx on identity_sync.superseded_source (settlement_id);
+
+-- Superseded track links: who played a track, as its credit said before a verdict linked it otherwise or took the link back.
+-- credit_id is the id in compilation_track_artist. A first link replaces nothing: the settlement knows what it linked.
+
+create table identity_sync.superseded_track_link (
+  settlement_id bigint not null,
+  credit_id integer not null,
+  library_id integer not null,
+  action text not null check (action in ('changed', 'unlinked')),
+  track_artist_id integer,
+  track_artist_link_confidence real,
+  track_artist_link_method text,
+  track_position text,
+  superseded_at timestamptz not null default clock_timestamp(),
+  superseded_reason text not null,
+  primary key (settlement_id, credit_id)
+);
+
+create index superseded_track_link_library_idx on identity_sync.superseded_track_link (library_id);

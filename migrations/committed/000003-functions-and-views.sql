@@ -1,0 +1,4843 @@
+--! Previous: sha1:c4d8cba518e3e02a9e30b96e862e8ef7c9c2472d
+--! Hash: sha1:00295b52cbaaa024e095d525615ee5f166d8d00b
+--! Message: functions and views
+
+-- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
+
+set local check_function_bodies = off;
+
+--! Included functions/wire/is_blank.sql
+-- Whether a name says nothing: NULL, empty, or nothing but white space, the Unicode kinds of it included.
+-- LML refuses a whole batch for one such name. Its cost makes the planner look at it last.
+create or replace function identity_sync.is_blank(name text)
+returns boolean
+language sql immutable parallel safe cost 50
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(is_blank.name, '') !~ '[^\s\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]';
+$$;
+
+revoke all on function identity_sync.is_blank(text) from public;
+
+comment on function identity_sync.is_blank(text) is
+  'Takes a name or NULL; returns whether it is NULL, empty or white space only.';
+--! EndIncluded functions/wire/is_blank.sql
+--! Included functions/wire/is_identifier_or_null.sql
+-- Whether a JSON value is an identifier: a string of 1 to 512 characters; null and missing pass too.
+-- No catalogue has longer ones, and an empty one identifies nobody.
+create or replace function identity_sync_private.is_identifier_or_null(value jsonb)
+returns boolean
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select case coalesce(jsonb_typeof(is_identifier_or_null.value), 'null')
+    when 'null' then true
+    when 'string' then char_length(is_identifier_or_null.value #>> '{}') between 1 and 512
+    else false
+  end;
+$$;
+
+revoke all on function identity_sync_private.is_identifier_or_null(jsonb) from public;
+
+comment on function identity_sync_private.is_identifier_or_null(jsonb) is
+  'Takes a JSON value or NULL; returns whether it is null or a string of 1 to 512 characters.';
+--! EndIncluded functions/wire/is_identifier_or_null.sql
+--! Included functions/wire/is_identity_answer.sql
+-- Whether a document has the shape of an answer: an array of results, an object with such an array, or one result.
+-- Its megabytes are looked at in place, where an operator would copy them.
+create or replace function identity_sync_private.is_identity_answer(response jsonb)
+returns boolean
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(
+    case jsonb_typeof(response)
+      when 'array' then true
+      when 'object' then case
+        when response ? 'results' then response @? 'strict $.results ? (@.type() == "array")'
+        else response ? 'library_id' or response ? 'kind'
+      end
+    end,
+    false
+  );
+$$;
+
+revoke all on function identity_sync_private.is_identity_answer(jsonb) from public;
+
+comment on function identity_sync_private.is_identity_answer(jsonb) is
+  'Takes a JSON document or NULL; returns whether it is LML''s whole answer, an array of results, or one result.';
+--! EndIncluded functions/wire/is_identity_answer.sql
+--! Included functions/wire/is_integer.sql
+-- Whether a JSON value is an integer that fits PostgreSQL's: 7 and 7.0 are, 7.5, "7" and 1e400 are not.
+-- A value that is missing is none. The guard is immutable, so that a plan made for one value cannot meet the cast first.
+create or replace function identity_sync_private.is_integer(value jsonb, minimum integer)
+returns boolean
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select case jsonb_typeof(is_integer.value)
+    when 'number'
+    then is_integer.value::numeric between is_integer.minimum and 2147483647
+      and trunc(is_integer.value::numeric) = is_integer.value::numeric
+    else false
+  end;
+$$;
+
+revoke all on function identity_sync_private.is_integer(jsonb, integer) from public;
+
+comment on function identity_sync_private.is_integer(jsonb, integer) is
+  'Takes a JSON value and the least integer allowed; returns whether it is an integer from there to 2147483647.';
+--! EndIncluded functions/wire/is_integer.sql
+--! Included functions/wire/jsonb_or_null.sql
+-- Casts a text to jsonb, or gives NULL where that fails, whatever the reason.
+-- It is the one place where a failing cast is no error.
+create or replace function identity_sync_private.jsonb_or_null(value text)
+returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return value::jsonb;
+exception
+  when others then
+    return null;
+end;
+$$;
+
+revoke all on function identity_sync_private.jsonb_or_null(text) from public;
+
+comment on function identity_sync_private.jsonb_or_null(text) is
+  'Takes a text; returns it as jsonb, NULL where jsonb does not take it.';
+--! EndIncluded functions/wire/jsonb_or_null.sql
+--! Included functions/wire/lml_error_message.sql
+-- What LML says in the body of an error: its message, an older build's detail, or the beginning of whatever came.
+-- It is for people, in a log or in quarantine.
+create or replace function identity_sync_private.lml_error_message(body text)
+returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  read constant jsonb := identity_sync_private.jsonb_or_null(body);
+begin
+  return left(
+    coalesce(
+      case when jsonb_typeof(read) = 'object' then coalesce(read ->> 'message', read ->> 'detail') end,
+      nullif(btrim(body), ''),
+      'no words'
+    ),
+    300
+  );
+end;
+$$;
+
+revoke all on function identity_sync_private.lml_error_message(text) from public;
+
+comment on function identity_sync_private.lml_error_message(text) is
+  'Takes the body of an error; returns its message in at most 300 characters.';
+--! EndIncluded functions/wire/lml_error_message.sql
+--! Included functions/wire/parse_retry_after.sql
+-- Reads a Retry-After header: seconds, or a date as HTTP writes it.
+-- What is neither says nothing, and gives NULL.
+create or replace function identity_sync_private.parse_retry_after(retry_after text)
+returns timestamptz
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, DMY'
+as $$
+begin
+  return case
+    when retry_after ~ '^\s*[0-9]{1,6}\s*$' then clock_timestamp() + retry_after::integer * interval '1 second'
+    when retry_after ~ '^\s*[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT\s*$'
+    then substring(retry_after from ', (.*) GMT')::timestamp at time zone 'UTC'
+  end;
+exception
+  when datetime_field_overflow or invalid_datetime_format then
+    return null;
+end;
+$$;
+
+revoke all on function identity_sync_private.parse_retry_after(text) from public;
+
+comment on function identity_sync_private.parse_retry_after(text) is
+  'Takes a Retry-After header; returns the time it names, NULL where there is none or it is neither seconds nor an HTTP date.';
+--! EndIncluded functions/wire/parse_retry_after.sql
+--! Included functions/wire/set_aside_result.sql
+-- Wraps a result that jsonb does not take, so that it can be judged, refused and kept beside its neighbours: the text as
+-- it came, with its escapes unmasked, under the library_id that it names, and the path of the first string at fault.
+create or replace function identity_sync_private.set_aside_result(masked text, mark text)
+returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  id constant text := case json_typeof(masked::json) when 'object' then masked::json ->> 'library_id' end;
+  readable constant jsonb := identity_sync_private.jsonb_or_null(masked);
+  path text;
+begin
+  with recursive node as (
+    select ''::text as path, readable as value
+    union all
+    select node.path || child.step, child.value
+    from node
+    cross join lateral (
+      select '.' || member.key as step, member.value
+      from jsonb_each(case when jsonb_typeof(node.value) = 'object' then node.value else '{}' end) as member
+      union all
+      select format('[%s]', item.position - 1), item.value
+      from jsonb_array_elements(case when jsonb_typeof(node.value) = 'array' then node.value else '[]' end)
+        with ordinality as item (value, position)
+    ) as child
+  )
+  select ltrim(node.path, '.')
+  into path
+  from node
+  where position(mark in node.path) > 0
+    or (jsonb_typeof(node.value) = 'string' and position(mark in node.value #>> '{}') > 0)
+  limit 1;
+
+  return jsonb_build_object(
+    'library_id', case when id ~ '^-?[0-9]{1,10}(\.0+)?$' then id::numeric end,
+    'unreadable', regexp_replace(masked, mark || 'n(.{4})', '\\u\1', 'g'),
+    'path', regexp_replace(path, mark || 'n(.{4})', '\\u\1', 'g'),
+    'fault', case
+      when path is null then 'jsonb refuses it'
+      else 'the escape \u' || (regexp_match(masked, mark || 'n(.{4})'))[1]
+    end
+  );
+end;
+$$;
+
+revoke all on function identity_sync_private.set_aside_result(text, text) from public;
+
+comment on function identity_sync_private.set_aside_result(text, text) is
+  'Takes a result''s text with its unreadable escapes masked, and the mark; returns {"library_id", "unreadable", "path", "fault"}.';
+--! EndIncluded functions/wire/set_aside_result.sql
+--! Included functions/wire/salvage_identity_answer.sql
+-- Saves what can be saved of an answer that jsonb refuses as a whole: the type json takes the escapes that jsonb does
+-- not, once they are masked, and gives its elements verbatim. A result that holds a masked escape, or that jsonb refuses
+-- by itself, is set aside: only its library_id is left in its place, and the rest stands in set_aside under its number.
+create or replace function identity_sync_private.salvage_identity_answer(body text)
+returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- A text does not contain its own hash, so the marks below stand for nothing else in it.
+  mark constant text := md5(body);
+  masked text;
+  document json;
+  results json;
+begin
+  -- First the escaped backslashes, or the text \\u0000 would be taken for an escape; then proper surrogate pairs, so that
+  -- the surrogates left over are the lone ones.
+  masked := replace(body, '\\', mark || 'b');
+  masked := replace(masked, '\u0000', mark || 'n0000');
+  masked := regexp_replace(
+    masked, '\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})', mark || 'p\1\2', 'g'
+  );
+  masked := regexp_replace(masked, '\\u([dD][89a-fA-F][0-9a-fA-F]{2})', mark || 'n\1', 'g');
+  masked := regexp_replace(masked, mark || 'p(.{4})(.{4})', '\\u\1\\u\2', 'g');
+  masked := replace(masked, mark || 'b', '\\');
+
+  begin
+    document := masked::json;
+    results := case json_typeof(document)
+      when 'array' then document
+      when 'object' then coalesce(
+        document -> 'results',
+        case
+          when document ->> 'library_id' is not null or document ->> 'kind' is not null then json_build_array(document)
+        end
+      )
+    end;
+    if coalesce(json_typeof(results), 'null') <> 'array' then
+      return null;
+    end if;
+  exception
+    when others then
+      return null;
+  end;
+
+  return (
+    select
+      jsonb_build_object(
+        'results', coalesce(jsonb_agg(coalesce(read.verdict, aside.result - 'unreadable' - 'path' - 'fault') order by read.ordinal), '[]'),
+        'set_aside', coalesce(jsonb_object_agg(read.ordinal::text, aside.result) filter (where read.verdict is null), '{}'),
+        'tracks_contract_version',
+        case
+          when json_typeof(document) = 'object'
+          then identity_sync_private.jsonb_or_null((document -> 'tracks_contract_version')::text)
+        end
+      )
+    from (
+      select
+        listed.ordinal,
+        listed.element::text as masked_result,
+        case
+          when position(mark in listed.element::text) = 0 then identity_sync_private.jsonb_or_null(listed.element::text)
+        end as verdict
+      from json_array_elements(results) with ordinality as listed (element, ordinal)
+    ) as read
+    left join lateral (
+      select identity_sync_private.set_aside_result(read.masked_result, mark) as result
+    ) as aside on read.verdict is null
+  );
+end;
+$$;
+
+revoke all on function identity_sync_private.salvage_identity_answer(text) from public;
+
+comment on function identity_sync_private.salvage_identity_answer(text) is
+  'Takes the text of an answer that jsonb refuses; returns an answer whose unreadable results stand as text in set_aside, under their number, NULL where the text is no JSON or no answer.';
+--! EndIncluded functions/wire/salvage_identity_answer.sql
+--! Included functions/wire/read_identity_answer.sql
+-- Reads an answer as it came off the wire. Where jsonb refuses the text (an escaped NUL, a lone surrogate, a number
+-- beyond all bounds), the results it accepts are read and the others are set aside as text, under their number.
+-- NULL says that the text is no JSON, or no answer of this shape.
+create or replace function identity_sync.read_identity_answer(body text)
+returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  answer jsonb;
+begin
+  begin
+    answer := body::jsonb;
+  exception
+    when others then
+      answer := null;
+  end;
+  if answer is null then
+    return identity_sync_private.salvage_identity_answer(body);
+  end if;
+  if not identity_sync_private.is_identity_answer(answer) then
+    return null;
+  end if;
+  -- What is set aside is ours to say, never LML's.
+  if jsonb_typeof(answer) = 'object' and answer ? 'set_aside' then
+    answer := answer - 'set_aside';
+  end if;
+  return answer;
+end;
+$$;
+
+revoke all on function identity_sync.read_identity_answer(text) from public;
+
+comment on function identity_sync.read_identity_answer(text) is
+  'Takes the text of an answer; returns it as jsonb, with unreadable results as text in set_aside, NULL where it is no answer.';
+--! EndIncluded functions/wire/read_identity_answer.sql
+--! Included functions/wire/results_of.sql
+-- The results in an answer: its own array "results", or the answer itself where it is an array or a single result.
+-- NULL says that it is no answer of this shape.
+create or replace function identity_sync_private.results_of(response jsonb)
+returns jsonb
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case
+    when not identity_sync_private.is_identity_answer(response) then null
+    when jsonb_typeof(response) = 'array' then response
+    when response ? 'results' then response -> 'results'
+    else jsonb_build_array(response)
+  end;
+$$;
+
+revoke all on function identity_sync_private.results_of(jsonb) from public;
+
+comment on function identity_sync_private.results_of(jsonb) is
+  'Takes LML''s whole answer, an array of results, or one result; returns the array of results, NULL where it is none of these.';
+--! EndIncluded functions/wire/results_of.sql
+--! Included functions/report/add_reports.sql
+-- Adds two reports key by key: numbers are summed, objects are added in turn.
+-- It is the step of the aggregate sum_reports, so a run's report is the sum over its batches by construction.
+-- Adding to nothing gives the other report as it is.
+create or replace function identity_sync_private.add_reports(total jsonb, report jsonb)
+returns jsonb
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if total is null or report is null then
+    return coalesce(total, report);
+  end if;
+  return (
+    select
+      jsonb_object_agg(
+        entry.key,
+        case jsonb_typeof(entry.value)
+          when 'object' then identity_sync_private.add_reports(total -> entry.key, entry.value)
+          else to_jsonb((total ->> entry.key)::bigint + entry.value::bigint)
+        end
+      )
+    from jsonb_each(report) as entry
+  );
+end;
+$$;
+
+revoke all on function identity_sync_private.add_reports(jsonb, jsonb) from public;
+
+comment on function identity_sync_private.add_reports(jsonb, jsonb) is
+  'Takes two reports of one shape, either of them NULL; returns the report whose every number is the sum of the two.';
+--! EndIncluded functions/report/add_reports.sql
+
+create aggregate identity_sync_private.sum_reports(jsonb) (
+  sfunc = identity_sync_private.add_reports,
+  stype = jsonb,
+  parallel = safe
+);
+
+revoke all on function identity_sync_private.sum_reports(jsonb) from public;
+
+comment on aggregate identity_sync_private.sum_reports(jsonb) is
+  'Takes reports of one shape; returns the report whose every number is the sum over them, NULL over none.';
+
+--! Included functions/report/contract_breaches.sql
+-- How far LML's answer for a batch was from its own contract: the results that broke it, by the report's key.
+-- NULL where every result kept to it.
+create or replace function identity_sync_private.contract_breaches(batch_id bigint)
+returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_object_agg(skipped.key, skipped.value)
+  from identity_sync.settlement
+  cross join lateral jsonb_each(settlement.report -> 'rows_skipped') as skipped
+  where settlement.settlement_id = (
+      select max(latest.settlement_id) from identity_sync.settlement as latest
+      where latest.batch_id = contract_breaches.batch_id
+    )
+    and skipped.key in ('invalid_verdict', 'lml_cardinality_mismatch', 'lml_untrusted_library_id')
+    and skipped.value <> '0';
+$$;
+
+revoke all on function identity_sync_private.contract_breaches(bigint) from public;
+
+comment on function identity_sync_private.contract_breaches(bigint) is
+  'Takes a settled batch; returns {key of rows_skipped: results} for what broke the wire contract, NULL where nothing did.';
+--! EndIncluded functions/report/contract_breaches.sql
+--! Included functions/report/empty_report.sql
+-- The report with every key at zero: the one place where its keys are written down.
+-- Whoever counts adds to this, so every key is always there.
+-- It takes nothing and refuses nothing.
+create or replace function identity_sync_private.empty_report()
+returns jsonb
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select '{
+    "scanned": 0,
+    "rows_resolved": 0,
+    "rows_resolved_compilation": 0,
+    "rows_unresolved": 0,
+    "rows_skipped": {
+      "compilation": 0,
+      "lml_error": 0,
+      "writer_error": 0,
+      "lml_cardinality_mismatch": 0,
+      "lml_untrusted_library_id": 0,
+      "invalid_verdict": 0,
+      "manual_precedence": 0,
+      "stale_verdict": 0,
+      "library_gone": 0,
+      "poison_input": 0
+    },
+    "source_rows_skipped_null_confidence": 0,
+    "source_rows_skipped_duplicate": 0,
+    "source_rows_out_of_band": 0,
+    "identity": {"inserted": 0, "changed": 0, "unchanged": 0},
+    "source": {"inserted": 0, "changed": 0, "unchanged": 0, "removed": 0},
+    "compilation_track": {
+      "written": 0, "unlinked": 0, "unchanged": 0, "librarian": 0,
+      "no_cta_match": 0, "no_resolved_name": 0, "unusable": 0,
+      "no_catalog_artist": 0, "ambiguous_position": 0, "position_written": 0, "confidence_out_of_range": 0
+    }
+  }'::jsonb;
+$$;
+
+revoke all on function identity_sync_private.empty_report() from public;
+
+comment on function identity_sync_private.empty_report() is
+  'Takes nothing; returns the report of the contract with every key present and every count 0.';
+--! EndIncluded functions/report/empty_report.sql
+--! Included functions/report/identity_dry_run_report.sql
+-- The report of a dry run in the shape that scripts rely on: what would be resolved, left and skipped.
+-- It renames and leaves out, and counts nothing anew.
+-- A report that knows of no calls had none.
+create or replace function identity_sync.identity_dry_run_report(report jsonb)
+returns jsonb
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_build_object(
+    'scanned', report -> 'scanned',
+    'lml_total_calls', coalesce(report -> 'lml_total_calls', '0'),
+    'lml_total_latency_ms', coalesce(report -> 'lml_total_latency_ms', '0'),
+    'would_resolve', report -> 'rows_resolved',
+    'would_resolve_compilation', report -> 'rows_resolved_compilation',
+    'would_unresolved', report -> 'rows_unresolved',
+    'would_skip', report -> 'rows_skipped',
+    'source_rows_skipped_null_confidence', report -> 'source_rows_skipped_null_confidence'
+  );
+$$;
+
+revoke all on function identity_sync.identity_dry_run_report(jsonb) from public;
+
+comment on function identity_sync.identity_dry_run_report(jsonb) is
+  'Takes a report; returns it in the locked shape of a dry run.';
+--! EndIncluded functions/report/identity_dry_run_report.sql
+--! Included functions/report/identity_run_progress.sql
+-- How far a run is, cheap enough to be asked for several times a second.
+-- The whole report is identity_run_report's.
+-- An unknown run gives no row.
+create or replace function identity_sync.identity_run_progress(run_id bigint)
+returns table (planned integer, done integer, finished_at timestamptz, trace_id text)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select
+    run.planned,
+    (
+      select coalesce(sum(cardinality(batch.library_ids)), 0)::integer
+      from identity_sync.batch
+      where batch.run_id = run.run_id and batch.state in ('applied', 'failed')
+    ),
+    run.finished_at,
+    run.trace_id
+  from identity_sync.run
+  where run.run_id = identity_run_progress.run_id;
+$$;
+
+revoke all on function identity_sync.identity_run_progress(bigint) from public;
+
+comment on function identity_sync.identity_run_progress(bigint) is
+  'Takes a run; returns the rows planned, the rows of batches settled or failed so far, when it ended, and its trace.';
+--! EndIncluded functions/report/identity_run_progress.sql
+--! Included functions/report/identity_run_warnings.sql
+-- What an operator should know of a run though nothing failed: batches of which most track entries, and at least ten,
+-- belong to no credit. Then the credits were renamed, or LML holds an older copy, and links go missing in silence.
+-- A run without such a batch gives none.
+create or replace function identity_sync_private.identity_run_warnings(run_id bigint)
+returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select
+    case
+      when count(*) = 0 then '[]'::jsonb
+      else jsonb_build_array(
+        format(
+          'batches whose track entries mostly match no credit of compilation_track_artist: %s (%s of %s entries); artist_name and track_title have drifted apart',
+          count(*), sum(counted.unmatched), sum(counted.entries)
+        )
+      )
+    end
+  from (
+    select
+      (settlement.report #>> '{compilation_track,no_cta_match}')::bigint as unmatched,
+      (
+        select sum(tally.value::bigint)
+        from jsonb_each_text(settlement.report -> 'compilation_track') as tally
+        where tally.key in (
+          'written', 'unlinked', 'unchanged', 'librarian', 'no_cta_match', 'no_resolved_name', 'unusable'
+        )
+      ) as entries
+    from identity_sync.run
+    join identity_sync.settlement on settlement.run_id = run.run_id and settlement.dry_run = run.dry_run
+    where run.run_id = identity_run_warnings.run_id
+  ) as counted
+  where counted.unmatched >= 10 and counted.unmatched * 2 > counted.entries;
+$$;
+
+revoke all on function identity_sync_private.identity_run_warnings(bigint) from public;
+
+comment on function identity_sync_private.identity_run_warnings(bigint) is
+  'Takes a run; returns its warnings as a JSON array of texts, empty where there is nothing to warn of.';
+--! EndIncluded functions/report/identity_run_warnings.sql
+--! Included functions/report/identity_run_report.sql
+-- The report of a run: the sum over its batches, whose counts come from recorded outcomes, with what is left.
+-- A dry run sums its rehearsals, a real run what was written. While a run is open the report grows; once it is over, the
+-- run keeps it, and only what is still in quarantine is counted anew.
+create or replace function identity_sync.identity_run_report(run_id bigint default null)
+returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  report jsonb;
+begin
+  select
+    coalesce(
+      run.report,
+      (
+        select identity_sync_private.sum_reports(settlement.report)
+        from identity_sync.settlement
+        where settlement.run_id = run.run_id and settlement.dry_run = run.dry_run
+      ),
+      identity_sync_private.empty_report()
+    )
+    || jsonb_build_object(
+      'run_id', run.run_id,
+      'scope', run.scope,
+      'dry_run', run.dry_run,
+      'started_at', run.started_at,
+      'finished_at', run.finished_at,
+      'outcome', run.outcome,
+      'outcome_reason', run.outcome_reason,
+      'planned', run.planned,
+      'held_by_others', cardinality(run.in_other_runs),
+      'held_ids', to_jsonb(run.in_other_runs[:100]),
+      'paused_until', case when run.finished_at is null then run.paused_until end,
+      'stop_cause', run.stop_cause
+    )
+    || case when run.report is not null then '{}' else (
+      select
+        jsonb_build_object(
+          'left', coalesce(sum(cardinality(batch.library_ids)) filter (where batch.state not in ('applied', 'failed', 'split')), 0),
+          'batches', count(*),
+          'failed_batches', count(*) filter (where batch.state = 'failed')
+        )
+      from identity_sync.batch
+      where batch.run_id = run.run_id
+    ) end
+    || case when run.report is not null then '{}' else (
+      select
+        jsonb_build_object(
+          'lml_total_calls', count(*),
+          'lml_total_latency_ms', coalesce(sum(lml_call.latency_ms), 0)
+        )
+      from identity_sync.lml_call
+      join identity_sync.batch on batch.batch_id = lml_call.batch_id
+      where batch.run_id = run.run_id
+    ) end
+    || case
+      when run.report is not null then '{}'
+      else jsonb_build_object('warnings', identity_sync_private.identity_run_warnings(run.run_id))
+    end
+    || (
+      select jsonb_build_object('quarantined', count(*))
+      from identity_sync.quarantined_verdict as entry
+      join identity_sync.settlement on settlement.settlement_id = entry.settlement_id
+      where settlement.run_id = run.run_id and entry.closed_at is null
+    )
+  into report
+  from identity_sync.run
+  where run.run_id = coalesce(
+    identity_run_report.run_id, (select max(latest.run_id) from identity_sync.run as latest)
+  );
+
+  if report is null and identity_run_report.run_id is not null then
+    raise exception using
+      errcode = 'LS002',
+      message = format('there is no run %s', identity_run_report.run_id);
+  end if;
+
+  return report;
+end;
+$$;
+
+revoke all on function identity_sync.identity_run_report(bigint) from public;
+
+comment on function identity_sync.identity_run_report(bigint) is
+  'Takes a run (NULL: the latest); returns its report as jsonb, the sum over its batches, NULL where there never was a run. Raises LS002 for an unknown run.';
+--! EndIncluded functions/report/identity_run_report.sql
+--! Included functions/report/jsonb_shape.sql
+-- The keys of an object of numbers and of objects of numbers, as one sorted list.
+-- Two reports can be added where their shapes are equal.
+create or replace function identity_sync_private.jsonb_shape(value jsonb)
+returns text[]
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select
+    array_agg(
+      case when inner_entry.key is null then entry.key else entry.key || '.' || inner_entry.key end
+        || ':' || jsonb_typeof(coalesce(inner_entry.value, entry.value))
+      order by entry.key, inner_entry.key
+    )
+  from jsonb_each(case when jsonb_typeof(value) = 'object' then value else '{}' end) as entry
+  left join lateral jsonb_each(case when jsonb_typeof(entry.value) = 'object' then entry.value else '{}' end) as inner_entry
+    on true;
+$$;
+
+revoke all on function identity_sync_private.jsonb_shape(jsonb) from public;
+
+comment on function identity_sync_private.jsonb_shape(jsonb) is
+  'Takes an object whose members are scalars or objects of scalars; returns its keys with their types, sorted; NULL for what is no object, or an empty one.';
+--! EndIncluded functions/report/jsonb_shape.sql
+--! Included functions/report/report_adds_up.sql
+-- The sum rule, as a check constraint uses it: scanned is the ids asked plus the results nobody asked for, and every
+-- one of them has exactly one outcome. Identities written are the rows resolved, whichever way they were written.
+-- A report that lacks a key does not add up.
+create or replace function identity_sync_private.report_adds_up(report jsonb, requested integer, unrequested integer)
+returns boolean
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(
+    identity_sync_private.jsonb_shape(report) = identity_sync_private.jsonb_shape(identity_sync_private.empty_report())
+    and (report ->> 'scanned')::integer = requested + unrequested
+    and (report ->> 'scanned')::integer
+      = (report ->> 'rows_resolved')::integer
+        + (report ->> 'rows_resolved_compilation')::integer
+        + (report ->> 'rows_unresolved')::integer
+        + (select sum(skipped.value::integer) from jsonb_each_text(report -> 'rows_skipped') as skipped)
+    and (report ->> 'rows_resolved')::integer
+      = (select sum(written.value::integer) from jsonb_each_text(report -> 'identity') as written),
+    false
+  );
+$$;
+
+revoke all on function identity_sync_private.report_adds_up(jsonb, integer, integer) from public;
+
+comment on function identity_sync_private.report_adds_up(jsonb, integer, integer) is
+  'Takes a report, the ids asked and the results nobody asked for; returns whether every one of them is counted exactly once.';
+--! EndIncluded functions/report/report_adds_up.sql
+--! Included functions/judge/best_judged_sources.sql
+-- Of several provenance entries that name one source, keeps the one of highest confidence, and of equals the first.
+-- Only a verdict that names a source twice comes here, so that the others need no sorting.
+create or replace function identity_sync_private.best_judged_sources(named identity_sync_private.judged_source[])
+returns identity_sync_private.judged_source[]
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select array_agg(best.entry order by best.position)
+  from (
+    select distinct on (listed.source)
+      row(
+        listed.source, listed.external_id, listed.method, listed.confidence, listed.out_of_band
+      )::identity_sync_private.judged_source as entry,
+      listed.position
+    from unnest(best_judged_sources.named) with ordinality
+      as listed (source, external_id, method, confidence, out_of_band, position)
+    order by listed.source, listed.confidence desc, listed.position
+  ) as best;
+$$;
+
+revoke all on function identity_sync_private.best_judged_sources(identity_sync_private.judged_source[]) from public;
+
+comment on function identity_sync_private.best_judged_sources(identity_sync_private.judged_source[]) is
+  'Takes the judged sources of one verdict; returns one a source, that of highest confidence.';
+--! EndIncluded functions/judge/best_judged_sources.sql
+--! Included functions/judge/best_judged_tracks.sql
+-- Of several entries of one key keeps the one of highest confidence, and of equals the first; a position stays where all
+-- of them offer the same. Those outdone are in no counter: a key counts once.
+-- Only a release that names a key twice comes here, so that the others need no sorting.
+create or replace function identity_sync_private.best_judged_tracks(judged identity_sync_private.judged_track[])
+returns identity_sync_private.judged_track[]
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  with entry as (
+    select *
+    from unnest(best_judged_tracks.judged) with ordinality as listed (
+      artist_name, track_title, resolved_artist_name, confidence, confidence_out_of_range,
+      track_position, ambiguous_position, ordinal
+    )
+  ),
+  best as (
+    select distinct on (entry.artist_name, entry.track_title)
+      entry.*,
+      min(entry.track_position) over offers as first_position,
+      max(entry.track_position) over offers as last_position
+    from entry
+    where entry.artist_name is not null
+    window offers as (partition by entry.artist_name, entry.track_title)
+    order by entry.artist_name, entry.track_title, entry.confidence desc nulls last, entry.ordinal
+  ),
+  kept as (
+    select
+      best.ordinal,
+      row(
+        best.artist_name,
+        best.track_title,
+        best.resolved_artist_name,
+        best.confidence,
+        best.confidence_out_of_range,
+        case when best.first_position = best.last_position then best.first_position end,
+        coalesce(best.first_position <> best.last_position, false)
+      )::identity_sync_private.judged_track as track
+    from best
+    union all
+    select entry.ordinal, row(null, null, null, null, null, null, null)::identity_sync_private.judged_track
+    from entry
+    where entry.artist_name is null
+  )
+  select array_agg(kept.track order by kept.ordinal)
+  from kept;
+$$;
+
+revoke all on function identity_sync_private.best_judged_tracks(identity_sync_private.judged_track[]) from public;
+
+comment on function identity_sync_private.best_judged_tracks(identity_sync_private.judged_track[]) is
+  'Takes the judged tracks of one compilation; returns one a key, that of highest confidence, and each unusable one.';
+--! EndIncluded functions/judge/best_judged_tracks.sql
+--! Included functions/judge/describe_refusal.sql
+-- Words a refusal: which field, what it holds (shortened), what is allowed.
+-- A field that is missing is said to be missing.
+create or replace function identity_sync_private.describe_refusal(path text, value jsonb, allowed text)
+returns identity_sync_private.refusal
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select row(
+    describe_refusal.path,
+    case
+      when char_length(describe_refusal.value::text) > 200 then to_jsonb(left(describe_refusal.value::text, 200) || '…')
+      else describe_refusal.value
+    end,
+    format(
+      '%s is %s; allowed: %s',
+      coalesce(nullif(describe_refusal.path, ''), 'the verdict'),
+      case
+        when describe_refusal.value is null then 'missing'
+        when char_length(describe_refusal.value::text) > 200 then left(describe_refusal.value::text, 200) || '…'
+        else describe_refusal.value::text
+      end,
+      describe_refusal.allowed
+    )
+  )::identity_sync_private.refusal;
+$$;
+
+revoke all on function identity_sync_private.describe_refusal(text, jsonb, text) from public;
+
+comment on function identity_sync_private.describe_refusal(text, jsonb, text) is
+  'Takes a field''s path, its value (NULL: missing) and what is allowed; returns the refusal in words, the value cut to 200 characters.';
+--! EndIncluded functions/judge/describe_refusal.sql
+--! Included functions/judge/explain_refusal.sql
+-- Finds the words for a verdict that judge_identity_verdicts refused: the path of the first offending field, its value,
+-- and what is allowed there. It asks the same questions as the judge, one by one and in reading order, which is slow and
+-- is done for refused verdicts only. A verdict that has no fault gives NULL.
+create or replace function identity_sync_private.explain_refusal(verdict jsonb, strict_bands boolean)
+returns identity_sync_private.refusal
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  methods constant text[] := array[
+    'manual', 'cross_source_agreement', 'exact_match', 'name_variation',
+    'member_group', 'alias_match', 'trigram', 'llm'
+  ];
+  method_list constant text := array_to_string(methods, ', ');
+  kind constant text := verdict ->> 'kind';
+  fault record;
+begin
+  if coalesce(jsonb_typeof(verdict), 'null') <> 'object' then
+    return identity_sync_private.describe_refusal('', verdict, 'an object');
+  end if;
+
+  select checked.*
+  into fault
+  from (
+    values
+      (
+        'library_id', verdict -> 'library_id', 'an integer',
+        identity_sync_private.is_integer(verdict -> 'library_id', -2147483648)
+      ),
+      (
+        'kind', verdict -> 'kind', 'single_artist, compilation, unresolved',
+        coalesce(kind in ('single_artist', 'compilation', 'unresolved'), false)
+      ),
+      (
+        'main', verdict -> 'main', case kind when 'single_artist' then 'an object' else 'null, with kind ' || kind end,
+        case kind
+          when 'single_artist' then coalesce(jsonb_typeof(verdict -> 'main') = 'object', false)
+          else coalesce(verdict -> 'main', 'null') = 'null'
+        end
+      ),
+      (
+        'main.discogs_artist_id', verdict #> '{main,discogs_artist_id}', 'a positive integer or null',
+        coalesce(verdict #> '{main,discogs_artist_id}', 'null') = 'null'
+          or identity_sync_private.is_integer(verdict #> '{main,discogs_artist_id}', 1)
+      ),
+      (
+        'main.musicbrainz_artist_id', verdict #> '{main,musicbrainz_artist_id}', 'a string of 1 to 512 characters or null',
+        identity_sync_private.is_identifier_or_null(verdict #> '{main,musicbrainz_artist_id}')
+      ),
+      (
+        'main.wikidata_qid', verdict #> '{main,wikidata_qid}', 'a string of 1 to 512 characters or null',
+        identity_sync_private.is_identifier_or_null(verdict #> '{main,wikidata_qid}')
+      ),
+      (
+        'main.spotify_artist_id', verdict #> '{main,spotify_artist_id}', 'a string of 1 to 512 characters or null',
+        identity_sync_private.is_identifier_or_null(verdict #> '{main,spotify_artist_id}')
+      ),
+      (
+        'main.apple_music_artist_id', verdict #> '{main,apple_music_artist_id}', 'a string of 1 to 512 characters or null',
+        identity_sync_private.is_identifier_or_null(verdict #> '{main,apple_music_artist_id}')
+      ),
+      (
+        'main.bandcamp_id', verdict #> '{main,bandcamp_id}', 'a string of 1 to 512 characters or null',
+        identity_sync_private.is_identifier_or_null(verdict #> '{main,bandcamp_id}')
+      ),
+      (
+        'method', verdict -> 'method',
+        case kind when 'unresolved' then 'null, with kind unresolved' else method_list end,
+        case
+          when coalesce(verdict -> 'method', 'null') = 'null' then kind is distinct from 'single_artist'
+          when kind = 'unresolved' then false
+          else coalesce(verdict ->> 'method' = any (methods), false)
+        end
+      ),
+      (
+        'confidence', verdict -> 'confidence',
+        case kind when 'single_artist' then 'a number from 0 to 1' else 'a number from 0 to 1 or null' end,
+        case
+          when coalesce(verdict -> 'confidence', 'null') = 'null' then kind is distinct from 'single_artist'
+          else verdict -> 'confidence' between '0' and '1'
+        end
+      ),
+      (
+        'provenance', verdict -> 'provenance', 'an array',
+        coalesce(jsonb_typeof(verdict -> 'provenance') = 'array', false)
+      ),
+      (
+        'tracks_attempted', verdict -> 'tracks_attempted', 'true, false or null',
+        coalesce(jsonb_typeof(verdict -> 'tracks_attempted'), 'null') in ('boolean', 'null')
+      ),
+      (
+        'tracks', verdict -> 'tracks', 'an array or null',
+        coalesce(jsonb_typeof(verdict -> 'tracks'), 'null') in ('array', 'null')
+      )
+  ) as checked (path, value, allowed, fine)
+  where not checked.fine
+  limit 1;
+
+  if found then
+    return identity_sync_private.describe_refusal(fault.path, fault.value, fault.allowed);
+  end if;
+
+  select format('provenance[%s]%s', listed.position - 1, checked.path) as path, checked.value, checked.allowed
+  into fault
+  from jsonb_array_elements(verdict -> 'provenance') with ordinality as listed (entry, position)
+  cross join lateral (
+    values
+      (1, '', listed.entry, 'an object', jsonb_typeof(listed.entry) = 'object'),
+      (
+        2, '.source', listed.entry -> 'source', 'discogs, musicbrainz, wikidata, spotify, apple_music, bandcamp',
+        coalesce(
+          listed.entry ->> 'source' in ('discogs', 'musicbrainz', 'wikidata', 'spotify', 'apple_music', 'bandcamp'),
+          false
+        )
+      ),
+      (
+        3, '.method', listed.entry -> 'method', method_list,
+        coalesce(
+          listed.entry ->> 'method' = any (methods),
+          coalesce(listed.entry -> 'confidence', 'null') = 'null'
+        )
+      ),
+      (
+        4, '.confidence', listed.entry -> 'confidence', 'a number from 0 to 1, or null where external_id is null',
+        case
+          when coalesce(listed.entry -> 'confidence', 'null') = 'null'
+          then coalesce(listed.entry -> 'external_id', 'null') = 'null'
+          else listed.entry -> 'confidence' between '0' and '1'
+        end
+      ),
+      (
+        5, '.external_id', listed.entry -> 'external_id',
+        'a string of 1 to 512 characters, or null where confidence is null',
+        case
+          when coalesce(listed.entry -> 'external_id', 'null') = 'null'
+          then coalesce(listed.entry -> 'confidence', 'null') = 'null'
+          else identity_sync_private.is_identifier_or_null(listed.entry -> 'external_id')
+        end
+      )
+  ) as checked (rank, path, value, allowed, fine)
+  where not checked.fine
+  order by listed.position, checked.rank
+  limit 1;
+
+  if found then
+    return identity_sync_private.describe_refusal(fault.path, fault.value, fault.allowed);
+  end if;
+
+  if strict_bands and kind = 'single_artist' then
+    select
+      format('provenance[%s].confidence', listed.position - 1) as path,
+      listed.entry -> 'confidence' as value,
+      format('%s to %s for method %s (strict bands)', band.low, band.high, band.method) as allowed
+    into fault
+    from jsonb_array_elements(verdict -> 'provenance') with ordinality as listed (entry, position)
+    join (
+      values
+        ('manual', 1.00, 1.00),
+        ('exact_match', 1.00, 1.00),
+        ('name_variation', 0.90, 0.99),
+        ('member_group', 0.80, 0.89),
+        ('alias_match', 0.75, 0.84),
+        ('trigram', 0.70, 1.00),
+        ('llm', 0.60, 0.79)
+    ) as band (method, low, high) on band.method = listed.entry ->> 'method'
+    where listed.entry -> 'confidence' between '0' and '1'
+      and (listed.entry -> 'confidence')::numeric not between band.low - 0.00001 and band.high + 0.00001
+    order by listed.position
+    limit 1;
+    if found then
+      return identity_sync_private.describe_refusal(fault.path, fault.value, fault.allowed);
+    end if;
+  end if;
+
+  return null;
+end;
+$$;
+
+revoke all on function identity_sync_private.explain_refusal(jsonb, boolean) from public;
+
+comment on function identity_sync_private.explain_refusal(jsonb, boolean) is
+  'Takes a verdict as LML sent it, and whether bands are strict; returns the path, the value and the reason of its first breach of the wire contract, NULL where there is none.';
+--! EndIncluded functions/judge/explain_refusal.sql
+--! Included functions/judge/mark_repeated.sql
+-- Of several verdicts on one library, believes the first: the others are lml_untrusted_library_id.
+-- Only an answer that repeats an id comes here.
+create or replace function identity_sync_private.mark_repeated(judged identity_sync_private.judged_verdict[])
+returns identity_sync_private.judged_verdict[]
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select
+    array_agg(
+      case
+        when ranked.position = 1 or ranked.library_id is null then ranked.verdict
+        else row(
+          ranked.ordinal, ranked.library_id, 'lml_untrusted_library_id',
+          null, null, null, null, null, null, null, null, null, 0, 0, 0
+        )::identity_sync_private.judged_verdict
+      end
+      order by ranked.ordinal
+    )
+  from (
+    select
+      verdict,
+      verdict.ordinal,
+      verdict.library_id,
+      row_number() over (partition by verdict.library_id order by verdict.ordinal) as position
+    from unnest(judged) as verdict
+  ) as ranked;
+$$;
+
+revoke all on function identity_sync_private.mark_repeated(identity_sync_private.judged_verdict[]) from public;
+
+comment on function identity_sync_private.mark_repeated(identity_sync_private.judged_verdict[]) is
+  'Takes the judged verdicts of one answer; returns them with every second naming of an id distrusted.';
+--! EndIncluded functions/judge/mark_repeated.sql
+--! Included functions/judge/judge_identity_verdicts.sql
+-- Judges every result of an answer on its own, by the wire contract alone, and writes nothing.
+-- What is fine comes back typed and ready to be settled; what is not carries its outcome only, and explain_refusal finds
+-- the words, so that the many good verdicts pay for one cheap expression and only the few bad ones for a reason.
+create or replace function identity_sync_private.judge_identity_verdicts(
+  results jsonb,
+  requested integer[],
+  strict_bands boolean,
+  tracks_contract_version jsonb
+)
+returns identity_sync_private.judged_verdict[]
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  methods constant text[] := array[
+    'exact_match', 'cross_source_agreement', 'name_variation', 'alias_match', 'trigram', 'member_group', 'llm', 'manual'
+  ];
+  -- Nearly always all that were asked are still there, which is cheaper to see at once than one by one.
+  are_all_there constant boolean := cardinality(requested) = (
+    select count(*) from wxyc_schema.library where library.id = any (requested)
+  );
+  judged identity_sync_private.judged_verdict[];
+  has_repeated boolean;
+  answered_count integer;
+begin
+  -- Each "offset 0" is a fence: without it the planner repeats an expression wherever its column is used.
+  select
+    array_agg(
+      row(
+        verdict.ordinal,
+        verdict.id,
+        case
+          when verdict.id is null then 'invalid_verdict'
+          when not verdict.is_asked then 'lml_untrusted_library_id'
+          when library.id is null and are_all_there is not true then 'library_gone'
+          when not verdict.fine then 'invalid_verdict'
+          when verdict.kind = 'single_artist' then 'resolved'
+          when verdict.kind = 'compilation' and verdict.is_visited then 'resolved_compilation'
+          else verdict.kind
+        end,
+        case when verdict.fine then verdict.discogs_artist_id::integer end,
+        verdict.musicbrainz_artist_id,
+        verdict.wikidata_qid,
+        verdict.spotify_id,
+        verdict.apple_music_id,
+        verdict.bandcamp_id,
+        verdict.method,
+        verdict.composed,
+        verdict.sources,
+        verdict.null_confidence,
+        case when verdict.has_duplicate then verdict.named - cardinality(verdict.sources) else 0 end,
+        case
+          when verdict.has_duplicate
+          then (select count(*) from unnest(verdict.sources) as source where source.out_of_band)
+          else verdict.out_of_band
+        end
+      )::identity_sync_private.judged_verdict
+    ),
+    count(verdict.id) > count(distinct verdict.id),
+    count(*) filter (where verdict.is_asked)
+  into judged, has_repeated, answered_count
+  from (
+    select
+      field.ordinal,
+      field.id,
+      field.kind,
+      field.is_visited,
+      field.method,
+      field.composed,
+      main.discogs_artist_id,
+      main.musicbrainz_artist_id,
+      main.wikidata_qid,
+      main.spotify_id,
+      main.apple_music_id,
+      main.bandcamp_id,
+      provenance.null_confidence,
+      provenance.out_of_band,
+      provenance.has_duplicate,
+      cardinality(provenance.named) as named,
+      case
+        when provenance.fine and provenance.has_duplicate
+        then identity_sync_private.best_judged_sources(provenance.named)
+        else provenance.named
+      end as sources,
+      -- The order is promised, so most are found where they were asked.
+      case
+        when requested is null or requested[field.ordinal] = field.id then true
+        else field.id = any (requested)
+      end as is_asked,
+      coalesce(
+        field.legs is not null
+          and coalesce(provenance.fine, true)
+          and field.tracks_fine
+          and (field.confidence is null or field.composed is not null)
+          and case field.kind
+            when 'single_artist'
+            then field.composed is not null
+              and field.method = any (methods)
+              and jsonb_typeof(field.main) = 'object'
+              and main.types_fine
+              and coalesce(
+                least(
+                  octet_length(main.musicbrainz_artist_id), octet_length(main.wikidata_qid), octet_length(main.spotify_id),
+                  octet_length(main.apple_music_id), octet_length(main.bandcamp_id)
+                ) > 0,
+                true
+              )
+              and coalesce(
+                greatest(
+                  octet_length(main.musicbrainz_artist_id), octet_length(main.wikidata_qid), octet_length(main.spotify_id),
+                  octet_length(main.apple_music_id), octet_length(main.bandcamp_id)
+                ) <= 512
+                or greatest(
+                  char_length(main.musicbrainz_artist_id), char_length(main.wikidata_qid), char_length(main.spotify_id),
+                  char_length(main.apple_music_id), char_length(main.bandcamp_id)
+                ) <= 512,
+                true
+              )
+              and not (strict_bands and provenance.out_of_band > 0)
+            when 'compilation' then field.main is null and coalesce(field.method = any (methods), true)
+            when 'unresolved' then field.main is null and field.method is null
+            else false
+          end,
+        false
+      ) as fine
+    from (
+      select
+        raw.ordinal,
+        -- 7.0 is the integer seven, 7.5 is none, and 1e400 must not reach the cast.
+        case
+          when raw.library_id between '-2147483648' and '2147483647'
+            and trunc(raw.library_id::numeric) = raw.library_id::numeric
+          then raw.library_id::integer
+        end as id,
+        raw.kind,
+        raw.main,
+        raw.method,
+        raw.confidence,
+        case
+        when raw.confidence between '0.000001' and '1' then raw.confidence::numeric::real
+        when raw.confidence between '0' and '1' then round(raw.confidence::numeric, 12)::real
+      end as composed,
+        case when jsonb_typeof(raw.provenance) = 'array' then raw.provenance end as legs,
+        coalesce(jsonb_typeof(raw.tracks_attempted) = 'boolean', true)
+          and coalesce(jsonb_typeof(raw.tracks) = 'array', true) as tracks_fine,
+        -- Whether the track matcher has visited the row can be said under version 1 alone; entries speak for a visit.
+        tracks_contract_version = '1' and (raw.tracks_attempted = 'true' or raw.tracks <> '[]') as is_visited
+      from (
+        select listed.ordinal, field.*
+        from jsonb_array_elements(results) with ordinality as listed (verdict, ordinal)
+        cross join lateral jsonb_to_record(
+          case when jsonb_typeof(listed.verdict) = 'object' then listed.verdict else '{}' end
+        ) as field (
+          library_id jsonb,
+          kind text,
+          main jsonb,
+          method text,
+          confidence jsonb,
+          provenance jsonb,
+          tracks_attempted jsonb,
+          tracks jsonb
+        )
+        offset 0
+      ) as raw
+      offset 0
+    ) as field
+    cross join lateral (
+      select
+        raw.discogs_artist_id,
+        raw.musicbrainz_artist_id #>> '{}' as musicbrainz_artist_id,
+        raw.wikidata_qid #>> '{}' as wikidata_qid,
+        raw.spotify_artist_id #>> '{}' as spotify_id,
+        raw.apple_music_artist_id #>> '{}' as apple_music_id,
+        raw.bandcamp_id #>> '{}' as bandcamp_id,
+        case
+          when raw.discogs_artist_id is null then true
+          when raw.discogs_artist_id between '1' and '2147483647'
+          then trunc(raw.discogs_artist_id::numeric) = raw.discogs_artist_id::numeric
+          else false
+        end
+          and coalesce(jsonb_typeof(raw.musicbrainz_artist_id) = 'string', true)
+          and coalesce(jsonb_typeof(raw.wikidata_qid) = 'string', true)
+          and coalesce(jsonb_typeof(raw.spotify_artist_id) = 'string', true)
+          and coalesce(jsonb_typeof(raw.apple_music_artist_id) = 'string', true)
+          and coalesce(jsonb_typeof(raw.bandcamp_id) = 'string', true) as types_fine
+      from jsonb_to_record(case when jsonb_typeof(field.main) = 'object' then field.main else '{}' end) as raw (
+        discogs_artist_id jsonb,
+        musicbrainz_artist_id jsonb,
+        wikidata_qid jsonb,
+        spotify_artist_id jsonb,
+        apple_music_artist_id jsonb,
+        bandcamp_id jsonb
+      )
+      offset 0
+    ) as main
+    cross join lateral (
+      select
+        bool_and(coalesce(
+          banded.source_bit is not null
+            and case
+              when banded.in_band is not null
+              then banded.external_type = 'string'
+              and banded.external_id <> ''
+              -- What is short in bytes is short in characters, which take longer to count.
+              and (octet_length(banded.external_id) <= 512 or char_length(banded.external_id) <= 512)
+              when banded.confidence_type = 'null'
+              then banded.external_type = 'null' and coalesce(banded.method = any (methods), true)
+            end,
+          false
+        )) as fine,
+        array_agg(
+          row(
+            banded.source, banded.external_id, banded.method, banded.share::real, not banded.in_band
+          )::identity_sync_private.judged_source
+        ) filter (where banded.share is not null) as named,
+        sum(banded.source_bit) filter (where banded.share is not null)
+          <> bit_or(banded.source_bit) filter (where banded.share is not null) as has_duplicate,
+        count(*) filter (where banded.confidence_type = 'null') as null_confidence,
+        count(*) filter (where not banded.in_band) as out_of_band
+      from (
+        select
+          leg.*,
+          -- The wire's bands, with a tolerance of 0.00001, since confidences are float4 on the other side.
+          -- An unknown method, or no proper confidence, is in no band and out of none.
+          case leg.method
+            when 'exact_match' then leg.share >= 0.99999
+            when 'cross_source_agreement' then leg.share >= 0
+            when 'name_variation' then leg.share between 0.89999 and 0.99001
+            when 'alias_match' then leg.share between 0.74999 and 0.84001
+            when 'trigram' then leg.share >= 0.69999
+            when 'member_group' then leg.share between 0.79999 and 0.89001
+            when 'llm' then leg.share between 0.59999 and 0.79001
+            when 'manual' then leg.share >= 0.99999
+          end as in_band
+        from (
+          select
+            raw.source,
+            raw.method,
+            -- A bit a source: their sum differs from their union exactly where one source is named twice.
+            case raw.source
+              when 'discogs' then 1
+              when 'musicbrainz' then 2
+              when 'wikidata' then 4
+              when 'spotify' then 8
+              when 'apple_music' then 16
+              when 'bandcamp' then 32
+            end as source_bit,
+            raw.external_id #>> '{}' as external_id,
+            coalesce(jsonb_typeof(raw.external_id), 'null') as external_type,
+            coalesce(jsonb_typeof(raw.confidence), 'null') as confidence_type,
+            -- What is next to nothing is rounded, or it would be out of range for real.
+          case
+            when raw.confidence between '0.000001' and '1' then raw.confidence::numeric
+            when raw.confidence between '0' and '1' then round(raw.confidence::numeric, 12)
+          end as share
+          from (
+            select
+              listed.entry ->> 'source' as source,
+              listed.entry ->> 'method' as method,
+              listed.entry -> 'external_id' as external_id,
+              listed.entry -> 'confidence' as confidence
+            from jsonb_array_elements(field.legs) as listed (entry)
+            offset 0
+          ) as raw
+          offset 0
+        ) as leg
+        offset 0
+      ) as banded
+    ) as provenance
+    offset 0
+  ) as verdict
+  left join wxyc_schema.library on library.id = verdict.id and are_all_there is not true;
+
+  if has_repeated then
+    judged := identity_sync_private.mark_repeated(judged);
+  end if;
+
+  if has_repeated or answered_count < cardinality(requested) then
+    judged := judged || array(
+      select
+        row(
+          null,
+          asked.id,
+          case when library.id is null then 'library_gone' else 'lml_cardinality_mismatch' end,
+          null, null, null, null, null, null, null, null, null, 0, 0, 0
+        )::identity_sync_private.judged_verdict
+      from unnest(requested) as asked (id)
+      left join wxyc_schema.library on library.id = asked.id
+      where not exists (select from unnest(judged) as verdict where verdict.library_id = asked.id)
+      order by asked.id
+    );
+  end if;
+
+  return judged;
+end;
+$$;
+
+revoke all on function identity_sync_private.judge_identity_verdicts(jsonb, integer[], boolean, jsonb) from public;
+
+comment on function identity_sync_private.judge_identity_verdicts(jsonb, integer[], boolean, jsonb) is
+  'Takes LML''s results as a JSON array, the distinct ids that were asked (NULL: trust every id), whether a confidence outside its method''s band refuses its verdict, and the tracks_contract_version of the answer; returns one judged verdict a result and one an id without a result, NULL where there is neither. The rules are the wire contract''s.';
+--! EndIncluded functions/judge/judge_identity_verdicts.sql
+--! Included functions/judge/judge_tracks.sql
+-- Judges the track entries of a compilation, each on its own, and keeps what a credit can be linked by: one entry a key.
+-- An unusable entry (no object, a field of the wrong type, a blank credit, a name or title longer than its column) comes
+-- back without an artist_name, so that it is counted and costs none of its neighbours.
+create or replace function identity_sync_private.judge_tracks(tracks jsonb)
+returns identity_sync_private.judged_track[]
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- What begins with anything else is not blank, which is cheaper to see.
+  blanks constant text := E' \t\n\v\f\r';
+  judged identity_sync_private.judged_track[];
+  keys integer;
+  usable integer;
+begin
+  select
+    array_agg(
+      case
+        when entry.is_usable
+        then row(
+          entry.artist_name,
+          entry.track_title,
+          case
+            when ascii(entry.resolved_artist_name) > 32 or btrim(entry.resolved_artist_name, blanks) <> ''
+            then entry.resolved_artist_name
+          end,
+          entry.confidence,
+          entry.confidence is null and entry.stated_confidence <> 'null',
+          case
+            when ascii(entry.track_position) > 32 or btrim(entry.track_position, blanks) <> '' then entry.track_position
+          end,
+          false
+        )::identity_sync_private.judged_track
+        else row(null, null, null, null, null, null, null)::identity_sync_private.judged_track
+      end
+      order by entry.ordinal
+    ),
+    count(*) filter (where entry.is_usable),
+    -- Two keys may look like one here, never one like two: the exact and slower look is for the rare doubles alone.
+    count(distinct hashtextextended(coalesce(entry.track_title, ''), hashtextextended(entry.artist_name, 0)))
+      filter (where entry.is_usable)
+  into judged, usable, keys
+  from (
+    select
+      field.*,
+      case
+        when field.stated_confidence between '0' and '1' then round(field.stated_confidence::numeric, 12)::real
+      end as confidence,
+      coalesce(
+        jsonb_typeof(field.entry -> 'artist_name') = 'string'
+        and char_length(field.artist_name) <= 255
+        and (ascii(field.artist_name) > 32 or btrim(field.artist_name, blanks) <> '')
+        and (
+          field.track_title is null
+          or (jsonb_typeof(field.entry -> 'track_title') = 'string' and char_length(field.track_title) <= 255)
+        )
+        and (
+          field.resolved_artist_name is null
+          or (
+            jsonb_typeof(field.entry -> 'resolved_artist_name') = 'string'
+            and char_length(field.resolved_artist_name) <= 255
+          )
+        )
+        and (field.track_position is null or jsonb_typeof(field.entry -> 'track_position') = 'string')
+        and coalesce(jsonb_typeof(field.stated_confidence) in ('number', 'null'), true),
+        false
+      ) as is_usable
+    from (
+      select
+        listed.entry,
+        listed.ordinal,
+        listed.entry ->> 'artist_name' as artist_name,
+        listed.entry ->> 'track_title' as track_title,
+        listed.entry ->> 'resolved_artist_name' as resolved_artist_name,
+        listed.entry ->> 'track_position' as track_position,
+        listed.entry -> 'confidence' as stated_confidence
+      from jsonb_array_elements(nullif(judge_tracks.tracks, 'null')) with ordinality as listed (entry, ordinal)
+      offset 0
+    ) as field
+    offset 0
+  ) as entry;
+
+  return case when keys = usable then judged else identity_sync_private.best_judged_tracks(judged) end;
+end;
+$$;
+
+revoke all on function identity_sync_private.judge_tracks(jsonb) from public;
+
+comment on function identity_sync_private.judge_tracks(jsonb) is
+  'Takes the track entries of a compilation, a JSON array or null; returns one judged track a key, and one without an artist_name for each entry that is unusable.';
+--! EndIncluded functions/judge/judge_tracks.sql
+--! Included functions/candidates/due_libraries.sql
+-- The libraries that are due by their identity and their mark alone, whatever their name: those never asked, those whose
+-- mark holds no longer, and those whose identity is stale. Each kind is looked for where it is rare, so that a large
+-- catalogue with little to ask is planned in the time of reading two indexes.
+create or replace function identity_sync_private.due_libraries(
+  stale_before timestamptz,
+  retry_before timestamptz,
+  include_null_canonical boolean
+)
+returns setof integer
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select library.id
+  from wxyc_schema.library
+  where (library.canonical_entity_id is not null or include_null_canonical)
+    and not exists (select from wxyc_schema.library_identity as identity where identity.library_id = library.id)
+    and not exists (select from identity_sync.attempt where attempt.library_id = library.id)
+
+  union all
+  select attempt.library_id
+  from identity_sync.attempt
+  join wxyc_schema.library on library.id = attempt.library_id
+  left join wxyc_schema.library_identity as identity on identity.library_id = attempt.library_id
+  where attempt.outcome = 'released'
+    or (
+      attempt.attempted_at <= case attempt.outcome when 'manual_precedence' then stale_before else retry_before end
+      and case
+        when identity.library_id is null then library.canonical_entity_id is not null or include_null_canonical
+        else identity.last_verified_at <= stale_before
+      end
+    )
+
+  union all
+  select identity.library_id
+  from wxyc_schema.library_identity as identity
+  where identity.last_verified_at <= stale_before
+    and not exists (select from identity_sync.attempt where attempt.library_id = identity.library_id);
+end;
+$$;
+
+revoke all on function identity_sync_private.due_libraries(timestamptz, timestamptz, boolean) from public;
+
+comment on function identity_sync_private.due_libraries(timestamptz, timestamptz, boolean) is
+  'Takes the times before which an identity is stale and an answer in vain is asked again, and whether rows without a canonical entity count; returns the ids of the libraries that are due.';
+--! EndIncluded functions/candidates/due_libraries.sql
+--! Included functions/candidates/validate_selection.sql
+-- Refuses knobs of a selection that are out of range, naming the one, its value and what is allowed.
+-- Selecting and planning ask the same of them.
+create or replace function identity_sync_private.validate_selection(
+  scope text,
+  stale_days integer,
+  unresolved_retry_days integer,
+  partition_index integer,
+  partition_count integer,
+  ids integer[]
+)
+returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if scope is null or scope not in ('due', 'refresh', 'recheck', 'ids') then
+    raise exception using
+      errcode = 'LS001',
+      message = format('scope is %s', coalesce(quote_literal(scope), 'NULL')),
+      hint = 'Allowed: due, refresh, recheck, ids.';
+  end if;
+  if scope = 'ids' and ids is null then
+    raise exception using
+      errcode = 'LS001',
+      message = 'scope is ids, and ids is NULL',
+      hint = 'Name the library ids: ids => array[1, 2, 3].';
+  end if;
+  if stale_days is null or stale_days < 0 then
+    raise exception using
+      errcode = 'LS001',
+      message = format('stale_days is %s', coalesce(stale_days::text, 'NULL')),
+      hint = 'Allowed: 0 days and more.';
+  end if;
+  if unresolved_retry_days is null or unresolved_retry_days < 0 then
+    raise exception using
+      errcode = 'LS001',
+      message = format('unresolved_retry_days is %s', coalesce(unresolved_retry_days::text, 'NULL')),
+      hint = 'Allowed: 0 days and more.';
+  end if;
+  if partition_count is null or partition_count not between 1 and 1024
+    or partition_index is null or partition_index not between 0 and partition_count - 1
+  then
+    raise exception using
+      errcode = 'LS001',
+      message = format(
+        'partition is %s/%s', coalesce(partition_index::text, 'NULL'), coalesce(partition_count::text, 'NULL')
+      ),
+      hint = 'Allowed: 0 <= partition_index < partition_count <= 1024.';
+  end if;
+end;
+$$;
+
+revoke all on function identity_sync_private.validate_selection(text, integer, integer, integer, integer, integer[]) from public;
+
+comment on function identity_sync_private.validate_selection(text, integer, integer, integer, integer, integer[]) is
+  'Takes the knobs of identity_candidates; raises LS001 for the first that is out of range.';
+--! EndIncluded functions/candidates/validate_selection.sql
+--! Included functions/candidates/identity_candidates.sql
+-- The rows that a run would ask LML for, with the cohort that decides the size of their batch.
+-- A row whose artist name is NULL or blank is never one, since LML would refuse its whole batch; a released row always is.
+-- It writes nothing, and after a run the rows which that run settled are no candidates of the scope due.
+create or replace function identity_sync.identity_candidates(
+  scope text default 'due',
+  stale_days integer default 7,
+  unresolved_retry_days integer default 30,
+  include_null_canonical boolean default false,
+  partition_index integer default 0,
+  partition_count integer default 1,
+  ids integer[] default null
+)
+returns table (library_id integer, cohort text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  stale_before constant timestamptz := clock_timestamp() - make_interval(days => stale_days);
+  retry_before constant timestamptz := clock_timestamp() - make_interval(days => unresolved_retry_days);
+begin
+  perform identity_sync_private.validate_selection(
+    scope, stale_days, unresolved_retry_days, partition_index, partition_count, ids
+  );
+
+  return query
+  with reached as (
+    select due.library_id
+    from identity_sync_private.due_libraries(stale_before, retry_before, include_null_canonical) as due (library_id)
+    where scope = 'due'
+    union all
+    select library.id
+    from wxyc_schema.library
+    left join wxyc_schema.library_identity as identity on identity.library_id = library.id
+    where scope = 'refresh'
+      and (library.canonical_entity_id is not null or identity.last_verified_at <= stale_before)
+    union all
+    select attempt.library_id
+    from identity_sync.attempt
+    where scope = 'recheck' and attempt.outcome not in ('manual_precedence', 'released')
+    union all
+    select library.id
+    from wxyc_schema.library
+    where scope = 'ids' and library.id = any (identity_candidates.ids)
+  )
+  select candidate.id, candidate.cohort
+  from (
+    select
+      library.id,
+      library.artist_name,
+      case
+        when coalesce(library.code_volume_letters, '') like 'Z%'
+          or exists (
+            select from wxyc_schema.compilation_track_artist as credit where credit.library_id = library.id
+          )
+        then 'va'
+        else 'non_va'
+      end as cohort
+    from reached
+    join wxyc_schema.library on library.id = reached.library_id
+    where library.id % partition_count = partition_index
+      and (identity_candidates.ids is null or library.id = any (identity_candidates.ids))
+  ) as candidate
+  where (scope <> 'recheck' or candidate.cohort = 'va')
+    -- What begins with a letter or the like is not blank, which is cheaper to see than to ask.
+    and (ascii(candidate.artist_name) between 33 and 126 or not identity_sync.is_blank(candidate.artist_name));
+end;
+$$;
+
+revoke all on function identity_sync.identity_candidates(text, integer, integer, boolean, integer, integer, integer[])
+from public;
+
+comment on function identity_sync.identity_candidates(text, integer, integer, boolean, integer, integer, integer[]) is
+  'Takes a scope (due, refresh, recheck, ids), the days after which an identity is stale and an answer in vain is asked again, whether rows without a canonical entity count, a partition (id % count = index) and ids to narrow it to; returns the rows a run would ask for and their cohort (va: compilation-shaped, non_va). Raises LS001 for a value out of range.';
+--! EndIncluded functions/candidates/identity_candidates.sql
+--! Included functions/write/add_write_results.sql
+-- What became of two shares of a batch, as one: lists are joined, counts are summed.
+-- NULL stands for nothing settled, so that two of them make the empty result.
+-- It refuses nothing.
+create or replace function identity_sync_private.add_write_results(
+  earlier identity_sync_private.write_result,
+  later identity_sync_private.write_result
+)
+returns identity_sync_private.write_result
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select row(
+    coalesce(earlier.inserted, '{}') || later.inserted,
+    coalesce(earlier.changed, '{}') || later.changed,
+    coalesce(earlier.unchanged, '{}') || later.unchanged,
+    coalesce(earlier.manual_precedence, '{}') || later.manual_precedence,
+    coalesce(earlier.stale_verdict, '{}') || later.stale_verdict,
+    coalesce(earlier.library_gone, '{}') || later.library_gone,
+    coalesce(earlier.refused, '{}') || later.refused,
+    coalesce(earlier.history_ids, '{}') || later.history_ids,
+    coalesce(earlier.source_inserted, 0) + coalesce(later.source_inserted, 0),
+    coalesce(earlier.source_changed, 0) + coalesce(later.source_changed, 0),
+    coalesce(earlier.source_unchanged, 0) + coalesce(later.source_unchanged, 0),
+    coalesce(earlier.source_removed, 0) + coalesce(later.source_removed, 0),
+    coalesce(earlier.linked_credit_ids, '{}') || later.linked_credit_ids,
+    coalesce(earlier.positioned_credit_ids, '{}') || later.positioned_credit_ids,
+    identity_sync_private.add_reports(
+      coalesce(earlier.compilation_track, identity_sync_private.empty_report() -> 'compilation_track'),
+      later.compilation_track
+    )
+  )::identity_sync_private.write_result;
+$$;
+
+revoke all on function identity_sync_private.add_write_results(identity_sync_private.write_result, identity_sync_private.write_result) from public;
+
+comment on function identity_sync_private.add_write_results(identity_sync_private.write_result, identity_sync_private.write_result) is
+  'Takes what was settled of two shares of a batch, either NULL; returns it as one.';
+--! EndIncluded functions/write/add_write_results.sql
+--! Included functions/write/build_report.sql
+-- Makes the report of a settlement out of its outcomes, so that no counter can say what was not recorded.
+-- What was left out of a verdict's sources counts only where the verdict was written.
+create or replace function identity_sync_private.build_report(
+  outcomes identity_sync_private.verdict_outcome[],
+  judged identity_sync_private.judged_verdict[],
+  settled identity_sync_private.write_result
+)
+returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  with reached as (
+    select
+      count(*) as scanned,
+      count(*) filter (where listed.outcome = 'resolved') as resolved,
+      count(*) filter (where listed.outcome = 'resolved_compilation') as resolved_compilation,
+      count(*) filter (where listed.outcome = 'unresolved') as unresolved
+    from unnest(outcomes) as listed
+  ),
+  skipped as (
+    select jsonb_object_agg(counted.outcome, counted.rows) as counts
+    from (
+      select listed.outcome, count(*) as rows
+      from unnest(outcomes) as listed
+      where listed.outcome not in ('resolved', 'resolved_compilation', 'unresolved')
+      group by listed.outcome
+    ) as counted
+  ),
+  left_out as (
+    select
+      coalesce(sum(verdict.null_confidence), 0) as null_confidence,
+      coalesce(sum(verdict.duplicate), 0) as duplicate,
+      coalesce(sum(verdict.out_of_band), 0) as out_of_band
+    -- The outcomes of what was judged come first, and in its order.
+    from rows from (unnest(outcomes), unnest(judged)) as verdict (
+      result, id, reached, ordinal, library_id, outcome, discogs_artist_id, musicbrainz_artist_id, wikidata_qid,
+      spotify_id, apple_music_id, bandcamp_id, method, confidence, sources, null_confidence, duplicate, out_of_band
+    )
+    where verdict.outcome = 'resolved' and verdict.reached = 'resolved'
+  )
+  select
+    identity_sync_private.empty_report()
+    || jsonb_build_object(
+      'scanned', reached.scanned,
+      'rows_resolved', reached.resolved,
+      'rows_resolved_compilation', reached.resolved_compilation,
+      'rows_unresolved', reached.unresolved,
+      'rows_skipped', (identity_sync_private.empty_report() -> 'rows_skipped') || coalesce(skipped.counts, '{}'),
+      'source_rows_skipped_null_confidence', left_out.null_confidence,
+      'source_rows_skipped_duplicate', left_out.duplicate,
+      'source_rows_out_of_band', left_out.out_of_band,
+      'identity', jsonb_build_object(
+        'inserted', cardinality(settled.inserted),
+        'changed', cardinality(settled.changed),
+        'unchanged', cardinality(settled.unchanged)
+      ),
+      'source', jsonb_build_object(
+        'inserted', settled.source_inserted,
+        'changed', settled.source_changed,
+        'unchanged', settled.source_unchanged,
+        'removed', settled.source_removed
+      ),
+      'compilation_track', settled.compilation_track
+    )
+  from reached, skipped, left_out;
+$$;
+
+revoke all on function identity_sync_private.build_report(
+  identity_sync_private.verdict_outcome[], identity_sync_private.judged_verdict[], identity_sync_private.write_result
+) from public;
+
+comment on function identity_sync_private.build_report(
+  identity_sync_private.verdict_outcome[], identity_sync_private.judged_verdict[], identity_sync_private.write_result
+) is
+  'Takes the outcomes of a settlement, its judged verdicts and what was written; returns the report.';
+--! EndIncluded functions/write/build_report.sql
+--! Included functions/write/lock_identities.sql
+-- Makes sessions that apply verdicts for the same libraries wait for one another, in id order, so that they neither
+-- deadlock nor lose a history row. The locks are advisory, end with the transaction, and are one an id, so that
+-- neighbouring batches do not wait. More than a thousand ids would crowd the lock table and take one lock against
+-- everybody instead, as does NULL, for a transaction that will apply answer after answer.
+create or replace function identity_sync_private.lock_identities(library_ids integer[])
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  everybody constant integer := hashtext('identity_sync_private.lock_identities, all');
+  one constant integer := hashtext('identity_sync_private.lock_identities, one');
+begin
+  if library_ids is null or cardinality(library_ids) > 1000 then
+    perform pg_advisory_xact_lock(everybody, 0);
+    return;
+  end if;
+
+  if exists (
+    select from pg_locks
+    where locktype = 'advisory'
+      and pid = pg_backend_pid()
+      and mode = 'ExclusiveLock'
+      and classid::bigint = everybody::bigint & 4294967295
+  )
+  then
+    return;
+  end if;
+
+  perform pg_advisory_xact_lock_shared(everybody, 0);
+  perform pg_advisory_xact_lock(one, listed.library_id)
+  from (
+    select distinct library_id
+    from unnest(lock_identities.library_ids) as library_id
+    where library_id is not null
+    order by library_id
+  ) as listed;
+end;
+$$;
+
+revoke all on function identity_sync_private.lock_identities(integer[]) from public;
+
+comment on function identity_sync_private.lock_identities(integer[]) is
+  'Takes library ids (NULL: all); holds them, until the transaction ends, against every other session that applies verdicts.';
+--! EndIncluded functions/write/lock_identities.sql
+--! Included functions/write/quarantine_verdicts.sql
+-- Sets aside what was refused, as it came and with the reason in words, and closes the entries of libraries that have
+-- been settled since. A library has one open entry, its latest refusal; one that LML named without being asked never
+-- pushes out a refusal that can be replayed. Where nothing was refused or open, nothing is written.
+create or replace function identity_sync_private.quarantine_verdicts(
+  outcomes identity_sync_private.verdict_outcome[],
+  results jsonb,
+  set_aside jsonb,
+  tracks_contract_version jsonb,
+  refused identity_sync_private.writer_refusal[],
+  origin text,
+  verified_at timestamptz,
+  strict_bands boolean,
+  settlement_id bigint
+)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  refusal record;
+begin
+  update identity_sync.quarantined_verdict as entry
+  set
+    closed_at = clock_timestamp(),
+    closed_reason = format('%s by settlement %s', reached.outcome, quarantine_verdicts.settlement_id)
+  from unnest(outcomes) as reached
+  where reached.outcome in ('resolved', 'resolved_compilation', 'unresolved', 'compilation', 'library_gone')
+    and entry.library_id = reached.library_id
+    and entry.closed_at is null
+    and (entry.verified_at <= quarantine_verdicts.verified_at or starts_with(quarantine_verdicts.origin, 'repair:'));
+
+  for refusal in
+    select
+      reached.library_id,
+      reached.outcome,
+      listed.verdict,
+      listed.aside,
+      fault.path,
+      fault.value,
+      fault.reason,
+      by_database.sqlstate,
+      by_database.message,
+      by_database.constraint_name,
+      exists (
+        select from identity_sync.quarantined_verdict as entry
+        where entry.library_id = reached.library_id
+          and entry.closed_at is null
+          and entry.outcome <> 'lml_untrusted_library_id'
+          and reached.outcome = 'lml_untrusted_library_id'
+      ) as is_outranked
+    from unnest(outcomes) as reached
+    cross join lateral (
+      select results -> (reached.ordinal - 1) as verdict, set_aside -> reached.ordinal::text as aside
+    ) as listed
+    left join unnest(refused) as by_database
+      on by_database.library_id = reached.library_id and reached.outcome = 'writer_error'
+    cross join lateral (
+      select
+        case
+          when reached.outcome = 'invalid_verdict' and listed.aside is not null then row(
+            listed.aside ->> 'path',
+            null,
+            format(
+              '%s holds text that PostgreSQL cannot store: %s',
+              coalesce(nullif(listed.aside ->> 'path', ''), 'the verdict'), listed.aside ->> 'fault'
+            )
+          )::identity_sync_private.refusal
+          when reached.outcome = 'invalid_verdict' then identity_sync_private.explain_refusal(listed.verdict, strict_bands)
+          when reached.outcome = 'lml_untrusted_library_id' then row(
+            'library_id',
+            to_jsonb(reached.library_id),
+            format('library_id %s was not asked, or is named for the second time', reached.library_id)
+          )::identity_sync_private.refusal
+          when reached.outcome = 'writer_error' then row(
+            null, null, format('the database refused it: %s', by_database.message)
+          )::identity_sync_private.refusal
+        end as found
+    ) as explained
+    cross join lateral (
+      select (explained.found).path, (explained.found).value, (explained.found).reason
+    ) as fault
+    where reached.outcome in ('invalid_verdict', 'writer_error', 'lml_untrusted_library_id')
+    order by reached.outcome <> 'lml_untrusted_library_id', reached.ordinal
+  loop
+    if not refusal.is_outranked then
+      update identity_sync.quarantined_verdict as entry
+      set
+        closed_at = clock_timestamp(),
+        closed_reason = format('a later refusal, settlement %s', quarantine_verdicts.settlement_id)
+      where entry.library_id = refusal.library_id and entry.closed_at is null;
+    end if;
+
+    insert into identity_sync.quarantined_verdict (
+      settlement_id, library_id, outcome, reason, path, value, sqlstate, message, constraint_name,
+      verdict, verdict_text, tracks_contract_version, origin, verified_at, strict_bands, closed_at, closed_reason
+    )
+    values (
+      quarantine_verdicts.settlement_id, refusal.library_id, refusal.outcome,
+      coalesce(refusal.reason, 'the verdict breaks the wire contract'),
+      refusal.path, refusal.value, refusal.sqlstate, refusal.message, nullif(refusal.constraint_name, ''),
+      case when refusal.aside is null then refusal.verdict end,
+      refusal.aside ->> 'unreadable',
+      quarantine_verdicts.tracks_contract_version, quarantine_verdicts.origin, quarantine_verdicts.verified_at,
+      quarantine_verdicts.strict_bands,
+      case when refusal.is_outranked then clock_timestamp() end,
+      case when refusal.is_outranked then 'nobody asked for it, and a refusal that can be replayed is open' end
+    );
+  end loop;
+end;
+$$;
+
+revoke all on function identity_sync_private.quarantine_verdicts(
+  identity_sync_private.verdict_outcome[], jsonb, jsonb, jsonb, identity_sync_private.writer_refusal[], text, timestamptz, boolean,
+  bigint
+) from public;
+
+comment on function identity_sync_private.quarantine_verdicts(
+  identity_sync_private.verdict_outcome[], jsonb, jsonb, jsonb, identity_sync_private.writer_refusal[], text, timestamptz, boolean,
+  bigint
+) is
+  'Takes the outcomes of a settlement, LML''s results, those set aside by their number, the tracks_contract_version they came with, what the database refused, and the settlement''s origin, time and strictness; writes and closes quarantine entries.';
+--! EndIncluded functions/write/quarantine_verdicts.sql
+--! Included functions/write/record_attempts.sql
+-- Leaves the durable mark of every answer that left no fresh identity, and lifts the mark of every library that got one.
+-- A mark that is newer than this answer stays, whichever way round the two arrive.
+create or replace function identity_sync_private.record_attempts(
+  outcomes identity_sync_private.verdict_outcome[],
+  verified_at timestamptz,
+  is_repair boolean,
+  settlement_id bigint
+)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  in_vain constant text[] := array[
+    'unresolved', 'compilation', 'resolved_compilation', 'invalid_verdict', 'writer_error', 'manual_precedence'
+  ];
+begin
+  if exists (select from unnest(outcomes) as reached where reached.outcome = any (in_vain)) then
+    insert into identity_sync.attempt as known (library_id, outcome, attempted_at, settlement_id)
+    select
+      reached.library_id,
+      -- Its tracks were visited or not: either way LML has no more to say before the retry window is over.
+      case reached.outcome when 'resolved_compilation' then 'compilation' else reached.outcome end,
+      record_attempts.verified_at,
+      record_attempts.settlement_id
+    from unnest(outcomes) as reached
+    where reached.outcome = any (in_vain) and reached.library_id is not null
+    order by reached.library_id
+    on conflict (library_id) do update
+    set
+      outcome = excluded.outcome,
+      attempted_at = excluded.attempted_at,
+      settlement_id = excluded.settlement_id
+    where known.attempted_at <= excluded.attempted_at or record_attempts.is_repair;
+  end if;
+
+  delete from identity_sync.attempt as known
+  where known.library_id = any (
+      array(select reached.library_id from unnest(outcomes) as reached where reached.outcome = 'resolved')
+    )
+    and (known.attempted_at <= record_attempts.verified_at or record_attempts.is_repair);
+end;
+$$;
+
+revoke all on function identity_sync_private.record_attempts(identity_sync_private.verdict_outcome[], timestamptz, boolean, bigint) from public;
+
+comment on function identity_sync_private.record_attempts(identity_sync_private.verdict_outcome[], timestamptz, boolean, bigint) is
+  'Takes the outcomes of a settlement, the time of the answer, and whether a repair by hand overrides newer marks; writes and lifts attempts.';
+--! EndIncluded functions/write/record_attempts.sql
+--! Included functions/write/assert_row_count.sql
+-- Holds a statement of the writer to the rows it was meant for: whoever else writes them takes no lock of ours, and a
+-- trigger may drop what is written without a word. Where the counts differ it raises LS006, and nothing of it stays.
+create or replace function identity_sync_private.assert_row_count(what text, meant integer, touched integer)
+returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if touched <> meant then
+    raise exception using
+      errcode = 'LS006',
+      message = format('%s: %s of %s rows, somebody else or a trigger was in the way', what, touched, meant);
+  end if;
+end;
+$$;
+
+revoke all on function identity_sync_private.assert_row_count(text, integer, integer) from public;
+
+comment on function identity_sync_private.assert_row_count(text, integer, integer) is
+  'Takes what a statement did, the rows it was meant for and the rows it touched; raises LS006 where they differ.';
+--! EndIncluded functions/write/assert_row_count.sql
+--! Included functions/write/compare_track_links.sql
+-- Lays the judged tracks of compilations beside their credits and finds what each would change, writing nothing.
+-- An entry belongs to the credit of its library with exactly its artist_name and track_title, null to null; it means the
+-- one artist of the catalogue whose name folds as its resolved name does. Every key and every unusable entry is in
+-- exactly one of the first seven counts, the others are "of which".
+create or replace function identity_sync_private.compare_track_links(verdicts identity_sync_private.judged_verdict[], results jsonb)
+returns identity_sync_private.compared_tracks
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+-- One hash join of all entries with all credits, whatever the planner makes of arrays and of tables still empty.
+set enable_seqscan = off
+set enable_nestloop = off
+set enable_mergejoin = off
+set plan_cache_mode = force_generic_plan
+set jit = off
+as $$
+declare
+  compared identity_sync_private.compared_tracks;
+begin
+  with entry as materialized (
+    select verdict.library_id, track.*
+    from unnest(verdicts) as verdict
+    cross join lateral unnest(
+      identity_sync_private.judge_tracks(compare_track_links.results #> array[(verdict.ordinal - 1)::text, 'tracks'])
+    ) as track
+  ),
+  -- Of several artists with one fold nobody can say which is meant.
+  artist as (
+    select
+      named.resolved_artist_name,
+      (
+        select case when count(*) = 1 then min(artists.id) end
+        from wxyc_schema.artists
+        where wxyc_schema.fold_artist_name(artists.artist_name) = named.fold
+      ) as artist_id
+    from (
+      select entry.resolved_artist_name, wxyc_schema.fold_artist_name(entry.resolved_artist_name) as fold
+      from entry
+      where entry.resolved_artist_name is not null
+      group by entry.resolved_artist_name
+      offset 0
+    ) as named
+    offset 0
+  ),
+  credit as (
+    select known.*, known.ctid as version
+    from wxyc_schema.compilation_track_artist as known
+    where known.library_id = any (array(select verdict.library_id from unnest(verdicts) as verdict))
+  ),
+  laid as (
+    select
+      entry.artist_name,
+      entry.resolved_artist_name,
+      entry.confidence,
+      entry.confidence_out_of_range,
+      entry.ambiguous_position,
+      credit.id as credit_id,
+      credit.version,
+      credit.track_artist_id as known_artist_id,
+      credit.track_artist_link_confidence as known_confidence,
+      credit.track_artist_link_method as known_method,
+      credit.track_position as known_position,
+      artist.artist_id,
+      case
+        when credit.track_position is null and char_length(entry.track_position) <= 20 then entry.track_position
+      end as new_position
+    from entry
+    left join credit
+      on credit.library_id = entry.library_id
+      and credit.artist_name = entry.artist_name
+      and coalesce(credit.track_title, '') = coalesce(entry.track_title, '')
+      and (credit.track_title is null) = (entry.track_title is null)
+    left join artist on artist.resolved_artist_name = entry.resolved_artist_name
+    offset 0
+  ),
+  reached as (
+    select
+      laid.*,
+      case
+        when laid.artist_name is null then 'unusable'
+        when laid.credit_id is null then 'no_cta_match'
+        when laid.known_method = 'librarian' then 'librarian'
+        when laid.resolved_artist_name is null and laid.known_method = 'lml_backfill' then 'unlinked'
+        when laid.resolved_artist_name is null then 'no_resolved_name'
+        when laid.known_method is distinct from 'lml_backfill'
+          or laid.known_artist_id is distinct from laid.artist_id
+          or laid.known_confidence is distinct from laid.confidence
+          or laid.new_position is not null
+        then 'written'
+        else 'unchanged'
+      end as fate,
+      num_nonnulls(laid.known_artist_id, laid.known_confidence, laid.known_method) = 0 as is_first
+    from laid
+    offset 0
+  )
+  select
+    array_agg(
+      row(
+        reached.credit_id,
+        reached.version,
+        case
+          when reached.fate = 'unlinked' then 'unlinked'
+          when reached.is_first then 'linked'
+          else 'changed'
+        end,
+        reached.artist_id,
+        case when reached.fate = 'written' then reached.confidence end,
+        reached.new_position
+      )::identity_sync_private.track_change
+      order by reached.credit_id
+    ) filter (where reached.fate in ('written', 'unlinked')),
+    coalesce(array_agg(reached.credit_id) filter (where reached.fate = 'written' and reached.is_first), '{}'),
+    coalesce(array_agg(reached.credit_id) filter (where reached.fate = 'written' and reached.new_position is not null), '{}'),
+    jsonb_build_object(
+      'written', count(*) filter (where reached.fate = 'written'),
+      'unlinked', count(*) filter (where reached.fate = 'unlinked'),
+      'unchanged', count(*) filter (where reached.fate = 'unchanged'),
+      'librarian', count(*) filter (where reached.fate = 'librarian'),
+      'no_cta_match', count(*) filter (where reached.fate = 'no_cta_match'),
+      'no_resolved_name', count(*) filter (where reached.fate = 'no_resolved_name'),
+      'unusable', count(*) filter (where reached.fate = 'unusable'),
+      'no_catalog_artist', count(*) filter (where reached.fate in ('written', 'unchanged') and reached.artist_id is null),
+      'ambiguous_position',
+      count(*) filter (
+        where reached.fate in ('written', 'unchanged') and reached.known_position is null and reached.ambiguous_position
+      ),
+      'position_written', count(*) filter (where reached.fate = 'written' and reached.new_position is not null),
+      'confidence_out_of_range',
+      count(*) filter (where reached.fate in ('written', 'unchanged') and reached.confidence_out_of_range)
+    )
+  into compared.changes, compared.linked, compared.positioned, compared.counts
+  from reached;
+
+  return compared;
+end;
+$$;
+
+revoke all on function identity_sync_private.compare_track_links(identity_sync_private.judged_verdict[], jsonb) from public;
+
+comment on function identity_sync_private.compare_track_links(identity_sync_private.judged_verdict[], jsonb) is
+  'Takes judged compilations and LML''s results, which hold their tracks; returns the changes to their credits, in id order, and the counts of the report''s compilation_track.';
+--! EndIncluded functions/write/compare_track_links.sql
+--! Included functions/write/write_track_links.sql
+-- Links the tracks of compilations to the artists who play them: finds out what each entry would change, then issues one
+-- UPDATE, and none where nothing changes. What a link was is kept in superseded_track_link; a librarian's is never touched,
+-- and no column but the four of the link is named.
+create or replace function identity_sync_private.write_track_links(
+  verdicts identity_sync_private.judged_verdict[],
+  results jsonb,
+  origin text,
+  verified_at timestamptz,
+  settlement_id bigint
+)
+returns identity_sync_private.write_result
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+-- Credits are taken in id order, one by one through their key, whatever the planner makes of an array.
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  is_repair constant boolean := starts_with(origin, 'repair:');
+  settled identity_sync_private.write_result := identity_sync_private.add_write_results(null, null);
+  current identity_sync_private.judged_verdict[];
+  compared identity_sync_private.compared_tracks;
+  changed integer;
+  touched integer;
+begin
+  -- Newer than this answer is an identity that is there, or the last answer that called the row a compilation.
+  select
+    array_agg(verdict) filter (where not listed.is_overtaken),
+    coalesce(array_agg(verdict.library_id) filter (where listed.is_overtaken), '{}')
+  into current, settled.stale_verdict
+  from unnest(verdicts) as verdict
+  left join wxyc_schema.library_identity as known on known.library_id = verdict.library_id
+  left join identity_sync.attempt on attempt.library_id = verdict.library_id and attempt.outcome = 'compilation'
+  cross join lateral (
+    select
+      not is_repair
+      and greatest(known.last_verified_at, attempt.attempted_at, '-infinity') > write_track_links.verified_at
+      as is_overtaken
+  ) as listed;
+
+  if current is null then
+    return settled;
+  end if;
+
+  compared := identity_sync_private.compare_track_links(current, results);
+  settled.compilation_track := compared.counts;
+
+  if compared.changes is not null then
+    changed := cardinality(compared.changes);
+
+    if changed > cardinality(compared.linked) then
+      insert into identity_sync.superseded_track_link (
+        settlement_id, credit_id, library_id, action,
+        track_artist_id, track_artist_link_confidence, track_artist_link_method, track_position, superseded_reason
+      )
+      select
+        write_track_links.settlement_id, known.id, known.library_id, change.action,
+        known.track_artist_id, known.track_artist_link_confidence, known.track_artist_link_method, known.track_position,
+        format('verdict of %s, settlement %s', origin, write_track_links.settlement_id)
+      from unnest(compared.changes) as change
+      join wxyc_schema.compilation_track_artist as known on known.id = change.credit_id
+      where change.action <> 'linked';
+      get diagnostics touched = row_count;
+      perform identity_sync_private.assert_row_count('track links kept', changed - cardinality(compared.linked), touched);
+    end if;
+
+    -- "is true" keeps the comparison of versions a filter, which PostgreSQL repeats on a row that it had to wait for.
+    update wxyc_schema.compilation_track_artist as known
+    set
+      track_artist_id = change.track_artist_id,
+      track_artist_link_confidence = change.confidence,
+      track_artist_link_method = case when change.action <> 'unlinked' then 'lml_backfill' end,
+      track_position = coalesce(known.track_position, change.new_position)
+    from unnest(compared.changes) as change
+    where known.id = change.credit_id and (known.ctid = change.version) is true;
+    get diagnostics touched = row_count;
+    perform identity_sync_private.assert_row_count('track links written', changed, touched);
+
+    settled.linked_credit_ids := compared.linked;
+    settled.positioned_credit_ids := compared.positioned;
+
+    -- A constraint that would speak only at the commit is heard here, where its culprit can still be found.
+    set constraints all immediate;
+  end if;
+
+  return settled;
+end;
+$$;
+
+revoke all on function identity_sync_private.write_track_links(identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint)
+from public;
+
+comment on function identity_sync_private.write_track_links(identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint) is
+  'Takes judged compilations whose tracks were visited and whose libraries the caller has locked, LML''s results, and their origin, time and settlement; links their credits and returns the ids that were overtaken and the counts. Raises whatever the database refuses, and LS006 where credits were changed meanwhile.';
+--! EndIncluded functions/write/write_track_links.sql
+--! Included functions/write/archive_identities.sql
+-- Copies main rows, as they are, into library_identity_history, in id order, before somebody changes them.
+-- A library without a main row leaves none.
+create or replace function identity_sync_private.archive_identities(library_ids integer[], reason text, category text)
+returns integer[]
+language sql volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+  with superseded as (
+    insert into wxyc_schema.library_identity_history (
+      library_id, discogs_master_id, discogs_release_id, musicbrainz_release_group_mbid, musicbrainz_release_mbid,
+      musicbrainz_recording_mbid, wikidata_qid, spotify_id, apple_music_id, last_verified_at, method, confidence,
+      agreement_sources, notes, discogs_artist_id, musicbrainz_artist_id, bandcamp_id,
+      superseded_reason, reason_category
+    )
+    select
+      known.library_id, known.discogs_master_id, known.discogs_release_id, known.musicbrainz_release_group_mbid,
+      known.musicbrainz_release_mbid, known.musicbrainz_recording_mbid, known.wikidata_qid, known.spotify_id,
+      known.apple_music_id, known.last_verified_at, known.method, known.confidence,
+      known.agreement_sources, known.notes, known.discogs_artist_id, known.musicbrainz_artist_id, known.bandcamp_id,
+      archive_identities.reason, archive_identities.category
+    from wxyc_schema.library_identity as known
+    where known.library_id = any (archive_identities.library_ids)
+    order by known.library_id
+    returning history_id
+  )
+  select coalesce(array_agg(superseded.history_id), '{}')
+  from superseded;
+$$;
+
+revoke all on function identity_sync_private.archive_identities(integer[], text, text) from public;
+
+comment on function identity_sync_private.archive_identities(integer[], text, text) is
+  'Takes library ids, why their main rows are about to change, and a category (verdict, repair, release, undo); returns the history rows written.';
+--! EndIncluded functions/write/archive_identities.sql
+--! Included functions/write/write_verdicts.sql
+-- Writes judged verdicts: finds out what each would change, then issues one statement a kind of change, and none where
+-- nothing changes. Columns of other writers are never named, what is changed or removed is kept as it was, and every
+-- statement must touch the very rows that were looked at. It does all of it or raises, so that its caller can isolate a
+-- culprit; called again with the same verdicts it moves nothing but last_verified_at.
+create or replace function identity_sync_private.write_verdicts(
+  verdicts identity_sync_private.judged_verdict[],
+  origin text,
+  verified_at timestamptz,
+  settlement_id bigint
+)
+returns identity_sync_private.write_result
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+-- Plans must not be made for the empty tables of a first run: every access is by primary key, a few hundred at a time.
+set enable_seqscan = off
+as $$
+declare
+  ids integer[];
+  is_repair constant boolean := starts_with(origin, 'repair:');
+  reason constant text := format('verdict of %s, settlement %s', origin, settlement_id);
+  settled identity_sync_private.write_result;
+  fresh identity_sync_private.judged_verdict[];
+  differing identity_sync_private.judged_verdict[];
+  differing_versions tid[];
+  confirmed_ids integer[];
+  confirmed_versions tid[];
+  -- Those whose source rows have to be compared, and how many source rows the others bring.
+  to_compare identity_sync_private.judged_verdict[];
+  fresh_sources integer;
+  changes identity_sync_private.source_change[];
+  touched integer;
+begin
+  select array_agg(verdict.library_id), sum(cardinality(verdict.sources))
+  into ids, fresh_sources
+  from unnest(verdicts) as verdict;
+
+  settled.inserted := '{}';
+  settled.changed := '{}';
+  settled.unchanged := '{}';
+  settled.manual_precedence := '{}';
+  settled.stale_verdict := '{}';
+  if exists (select from wxyc_schema.library_identity as known where known.library_id = any (ids)) then
+    select
+      array_agg(compared.verdict) filter (where compared.fate = 'change'),
+      array_agg(compared.version) filter (where compared.fate = 'change'),
+      array_agg(compared.library_id)
+        filter (where compared.fate = 'confirm' and compared.last_verified_at < write_verdicts.verified_at),
+      array_agg(compared.version)
+        filter (where compared.fate = 'confirm' and compared.last_verified_at < write_verdicts.verified_at),
+      sum(cardinality((compared.verdict).sources)) filter (where compared.fate = 'insert'),
+      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'insert'), '{}'),
+      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'change'), '{}'),
+      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'confirm'), '{}'),
+      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'hold'), '{}'),
+      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'overtaken'), '{}')
+    into
+      differing, differing_versions, confirmed_ids, confirmed_versions, fresh_sources,
+      settled.inserted, settled.changed, settled.unchanged, settled.manual_precedence, settled.stale_verdict
+    from (
+      select
+        verdict,
+        verdict.library_id,
+        known.ctid as version,
+        known.last_verified_at,
+        case
+          when known.library_id is null then 'insert'
+          when not is_repair
+            and (
+              starts_with(known.notes, 'repair:')
+              or (known.method = 'manual' and known.notes is distinct from 'consumer:lml-bulk')
+            )
+          then 'hold'
+          when not is_repair and known.last_verified_at > write_verdicts.verified_at then 'overtaken'
+          when known.discogs_artist_id is distinct from verdict.discogs_artist_id
+            or known.musicbrainz_artist_id is distinct from verdict.musicbrainz_artist_id
+            or known.wikidata_qid is distinct from verdict.wikidata_qid
+            or known.spotify_id is distinct from verdict.spotify_id
+            or known.apple_music_id is distinct from verdict.apple_music_id
+            or known.bandcamp_id is distinct from verdict.bandcamp_id
+            or known.method is distinct from verdict.method
+            or known.confidence is distinct from verdict.confidence
+          then 'change'
+          else 'confirm'
+        end as fate
+      from unnest(verdicts) as verdict
+      left join wxyc_schema.library_identity as known on known.library_id = verdict.library_id
+      offset 0
+    ) as compared;
+  else
+    -- A first run's batches are new as a whole.
+    settled.inserted := ids;
+  end if;
+
+  -- Most batches are all new or all known, and then nothing has to be picked out.
+  fresh := case cardinality(settled.inserted)
+    when 0 then null
+    when cardinality(verdicts) then verdicts
+    else array(select verdict from unnest(verdicts) as verdict where verdict.library_id = any (settled.inserted))
+  end;
+  to_compare := case cardinality(settled.changed || settled.unchanged)
+    when 0 then null
+    when cardinality(verdicts) then verdicts
+    else array(
+      select verdict from unnest(verdicts) as verdict
+      where verdict.library_id = any (settled.changed || settled.unchanged)
+    )
+  end;
+
+  if fresh is not null then
+    insert into wxyc_schema.library_identity (
+      library_id, discogs_artist_id, musicbrainz_artist_id, wikidata_qid, spotify_id, apple_music_id, bandcamp_id,
+      method, confidence, last_verified_at, notes
+    )
+    select
+      verdict.library_id, verdict.discogs_artist_id, verdict.musicbrainz_artist_id, verdict.wikidata_qid,
+      verdict.spotify_id, verdict.apple_music_id, verdict.bandcamp_id,
+      verdict.method, verdict.confidence, write_verdicts.verified_at, write_verdicts.origin
+    from unnest(fresh) as verdict;
+    get diagnostics touched = row_count;
+    perform identity_sync_private.assert_row_count('identities inserted', cardinality(fresh), touched);
+  end if;
+
+  if differing is not null then
+    settled.history_ids := identity_sync_private.archive_identities(
+      settled.changed, reason, case when is_repair then 'repair' else 'verdict' end
+    );
+    perform identity_sync_private.assert_row_count(
+      'identities kept in history', cardinality(differing), cardinality(settled.history_ids)
+    );
+
+    -- "is true" keeps the comparison of versions a filter, which PostgreSQL repeats on a row that it had to wait for.
+    update wxyc_schema.library_identity as known
+    set
+      discogs_artist_id = verdict.discogs_artist_id,
+      musicbrainz_artist_id = verdict.musicbrainz_artist_id,
+      wikidata_qid = verdict.wikidata_qid,
+      spotify_id = verdict.spotify_id,
+      apple_music_id = verdict.apple_music_id,
+      bandcamp_id = verdict.bandcamp_id,
+      method = verdict.method,
+      confidence = verdict.confidence,
+      last_verified_at = write_verdicts.verified_at,
+      notes = write_verdicts.origin
+    from rows from (unnest(differing), unnest(differing_versions)) as verdict (
+      ordinal, library_id, outcome, discogs_artist_id, musicbrainz_artist_id, wikidata_qid, spotify_id, apple_music_id,
+      bandcamp_id, method, confidence, sources, null_confidence, duplicate, out_of_band, version
+    )
+    where known.library_id = verdict.library_id and (known.ctid = verdict.version) is true;
+    get diagnostics touched = row_count;
+    perform identity_sync_private.assert_row_count('identities changed', cardinality(differing), touched);
+  end if;
+
+  if confirmed_ids is not null then
+    update wxyc_schema.library_identity as known
+    set last_verified_at = write_verdicts.verified_at
+    from unnest(confirmed_ids, confirmed_versions) as seen (library_id, version)
+    where known.library_id = seen.library_id and (known.ctid = seen.version) is true;
+    get diagnostics touched = row_count;
+    perform identity_sync_private.assert_row_count('identities confirmed', cardinality(confirmed_ids), touched);
+  end if;
+
+  -- A new identity has no source rows to be compared with, unless somebody else has left some.
+  if fresh is not null and exists (
+    select from wxyc_schema.library_identity_source as known where known.library_id = any (settled.inserted)
+  )
+  then
+    to_compare := to_compare || fresh;
+    fresh_sources := null;
+  end if;
+
+  -- The source rows beside those that are there. A row of ours that the verdict no longer names goes, another writer's
+  -- stays.
+  select
+    array_agg(
+      row(
+        compared.library_id, compared.source, compared.external_id, compared.method, compared.confidence, compared.action,
+        compared.version
+      )::identity_sync_private.source_change
+    ) filter (where compared.action in ('inserted', 'changed', 'removed')),
+    count(*) filter (where compared.action = 'inserted'),
+    count(*) filter (where compared.action = 'changed'),
+    count(*) filter (where compared.action = 'unchanged'),
+    count(*) filter (where compared.action = 'removed')
+  into
+    changes,
+    settled.source_inserted, settled.source_changed, settled.source_unchanged, settled.source_removed
+  from (
+    select
+      coalesce(named.library_id, known.library_id) as library_id,
+      coalesce(named.source, known.source) as source,
+      named.external_id,
+      named.method,
+      named.confidence,
+      known.version,
+      case
+        when known.library_id is null then 'inserted'
+        when named.library_id is null and (known.notes = 'consumer:lml-bulk' or starts_with(known.notes, 'repair:'))
+        then 'removed'
+        when named.library_id is null then 'kept'
+        when named.external_id is distinct from known.external_id
+          or named.method is distinct from known.method
+          or named.confidence is distinct from known.confidence
+        then 'changed'
+        else 'unchanged'
+      end as action
+    from (
+      select verdict.library_id, judged.source, judged.external_id, judged.method, judged.confidence
+      from unnest(to_compare) as verdict
+      cross join lateral unnest(verdict.sources) as judged
+    ) as named
+    full join (
+      select
+        existing.library_id, existing.source, existing.external_id, existing.method, existing.confidence, existing.notes,
+        existing.ctid as version
+      from wxyc_schema.library_identity_source as existing
+      where existing.library_id = any (array(select verdict.library_id from unnest(to_compare) as verdict))
+    ) as known on known.library_id = named.library_id and known.source = named.source
+    offset 0
+  ) as compared;
+
+  if fresh_sources > 0 then
+    insert into wxyc_schema.library_identity_source (
+      library_id, source, external_id, method, confidence, last_verified_at, notes
+    )
+    select
+      verdict.library_id, judged.source, judged.external_id, judged.method, judged.confidence,
+      write_verdicts.verified_at, write_verdicts.origin
+    from unnest(fresh) as verdict
+    cross join lateral unnest(verdict.sources) as judged;
+    get diagnostics touched = row_count;
+    perform identity_sync_private.assert_row_count('source rows of new identities', fresh_sources, touched);
+  end if;
+
+  if settled.source_changed + settled.source_removed > 0 then
+    insert into identity_sync.superseded_source (
+      settlement_id, library_id, source, action,
+      external_id, method, confidence, last_verified_at, boost_sources, notes, superseded_reason
+    )
+    select
+      write_verdicts.settlement_id, known.library_id, known.source, change.action,
+      known.external_id, known.method, known.confidence, known.last_verified_at, known.boost_sources, known.notes, reason
+    from unnest(changes) as change
+    join wxyc_schema.library_identity_source as known
+      on known.library_id = change.library_id and known.source = change.source
+    where change.action in ('changed', 'removed');
+    get diagnostics touched = row_count;
+    perform identity_sync_private.assert_row_count('source rows kept', settled.source_changed + settled.source_removed, touched);
+  end if;
+
+  if settled.source_removed > 0 then
+    delete from wxyc_schema.library_identity_source as known
+    using unnest(changes) as change
+    where change.action = 'removed'
+      and known.library_id = change.library_id
+      and known.source = change.source
+      and (known.ctid = change.version) is true;
+    get diagnostics touched = row_count;
+    perform identity_sync_private.assert_row_count('source rows removed', settled.source_removed, touched);
+  end if;
+
+  if settled.source_changed > 0 then
+    update wxyc_schema.library_identity_source as known
+    set
+      external_id = change.external_id,
+      method = change.method,
+      confidence = change.confidence,
+      last_verified_at = write_verdicts.verified_at,
+      notes = write_verdicts.origin
+    from unnest(changes) as change
+    where change.action = 'changed'
+      and known.library_id = change.library_id
+      and known.source = change.source
+      and (known.ctid = change.version) is true;
+    get diagnostics touched = row_count;
+    perform identity_sync_private.assert_row_count('source rows changed', settled.source_changed, touched);
+  end if;
+
+  if settled.source_inserted > 0 then
+    insert into wxyc_schema.library_identity_source (
+      library_id, source, external_id, method, confidence, last_verified_at, notes
+    )
+    select
+      change.library_id, change.source, change.external_id, change.method, change.confidence,
+      write_verdicts.verified_at, write_verdicts.origin
+    from unnest(changes) as change
+    where change.action = 'inserted';
+    get diagnostics touched = row_count;
+    perform identity_sync_private.assert_row_count('source rows inserted', settled.source_inserted, touched);
+
+    -- Undoing must know what was added to an identity that was there; of a new identity everything was.
+    if cardinality(settled.changed) + cardinality(settled.unchanged) > 0 then
+      insert into identity_sync.superseded_source (settlement_id, library_id, source, action, superseded_reason)
+      select write_verdicts.settlement_id, change.library_id, change.source, change.action, reason
+      from unnest(changes) as change
+      where change.action = 'inserted'
+        and change.library_id = any (settled.changed || settled.unchanged);
+    end if;
+  end if;
+
+  -- A constraint that would speak only at the commit is heard here, where its culprit can still be found.
+  set constraints all immediate;
+
+  settled.source_inserted := settled.source_inserted + coalesce(fresh_sources, 0);
+  settled.library_gone := '{}';
+  settled.history_ids := coalesce(settled.history_ids, '{}');
+  settled.refused := '{}';
+  settled.linked_credit_ids := '{}';
+  settled.positioned_credit_ids := '{}';
+  settled.compilation_track := identity_sync_private.empty_report() -> 'compilation_track';
+  return settled;
+end;
+$$;
+
+revoke all on function identity_sync_private.write_verdicts(identity_sync_private.judged_verdict[], text, timestamptz, bigint)
+from public;
+
+comment on function identity_sync_private.write_verdicts(identity_sync_private.judged_verdict[], text, timestamptz, bigint) is
+  'Takes judged single_artist verdicts, whose libraries the caller has locked, with their origin, time and settlement; writes them and returns the ids by what became of them. Raises whatever the database refuses, and LS006 where rows were changed meanwhile.';
+--! EndIncluded functions/write/write_verdicts.sql
+--! Included functions/write/write_or_bisect.sql
+-- Settles verdicts of one outcome, and where the database refuses, settles their halves, down to the one that it refuses.
+-- The good path costs one exception block; a block a verdict would overflow the subtransaction cache.
+-- What is no verdict's fault (connection, deadlock, resources, lock timeout, shutdown, disk) is raised again as it came.
+create or replace function identity_sync_private.write_or_bisect(
+  verdicts identity_sync_private.judged_verdict[],
+  results jsonb,
+  origin text,
+  verified_at timestamptz,
+  settlement_id bigint
+)
+returns identity_sync_private.write_result
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  half constant integer := cardinality(verdicts) / 2;
+  refusal identity_sync_private.writer_refusal;
+  settled identity_sync_private.write_result;
+begin
+  if verdicts is null then
+    return identity_sync_private.add_write_results(null, null);
+  end if;
+
+  for attempt in 1..3 loop
+    begin
+      if verdicts[1].outcome = 'resolved_compilation' then
+        return identity_sync_private.write_track_links(verdicts, results, origin, verified_at, settlement_id);
+      end if;
+      return identity_sync_private.write_verdicts(verdicts, origin, verified_at, settlement_id);
+    exception
+      when others or assert_failure then
+        if left(sqlstate, 2) in ('08', '40', '53', '55', '57', '58') then
+          raise;
+        end if;
+        get stacked diagnostics
+          refusal.sqlstate = returned_sqlstate,
+          refusal.message = message_text,
+          refusal.constraint_name = constraint_name;
+    end;
+    -- Another writer was there first, and is nobody's fault: another look sees what he left.
+    exit when refusal.sqlstate not in ('LS006', '23505');
+  end loop;
+
+  if half > 0 then
+    return identity_sync_private.add_write_results(
+      identity_sync_private.write_or_bisect(verdicts[:half], results, origin, verified_at, settlement_id),
+      identity_sync_private.write_or_bisect(verdicts[half + 1:], results, origin, verified_at, settlement_id)
+    );
+  end if;
+
+  settled := identity_sync_private.add_write_results(null, null);
+  refusal.library_id := verdicts[1].library_id;
+  if exists (select from wxyc_schema.library where library.id = refusal.library_id) then
+    settled.refused := array[refusal];
+  else
+    settled.library_gone := array[refusal.library_id];
+  end if;
+  return settled;
+end;
+$$;
+
+revoke all on function identity_sync_private.write_or_bisect(identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint)
+from public;
+
+comment on function identity_sync_private.write_or_bisect(identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint) is
+  'Takes verdicts of one outcome, or NULL, and LML''s results, in which they find their tracks; returns what write_verdicts or write_track_links does, where what the database refuses comes back with SQLSTATE, message and constraint instead of raising. Raises only SQLSTATE classes 08, 40, 53, 55, 57 and 58.';
+--! EndIncluded functions/write/write_or_bisect.sql
+--! Included functions/write/apply_identity_verdicts.sql
+-- The only writer of identities, for the worker, the one-shot run, the operator and the dry run alike: judges every
+-- verdict on its own, writes the good ones, quarantines the bad ones, and returns the report. Each library is all or
+-- nothing, whatever is wrong with its neighbours. A second call with the same verdicts changes nothing.
+create or replace function identity_sync.apply_identity_verdicts(
+  response jsonb,
+  requested integer[] default null,
+  origin text default null,
+  verified_at timestamptz default clock_timestamp(),
+  strict_bands boolean default false
+)
+returns jsonb
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+-- Plans outlive the empty tables of a first run, so they must be good for full ones: every access is by primary key.
+set enable_seqscan = off
+as $$
+declare
+  stated_origin constant text := coalesce(origin, 'repair:' || session_user);
+  is_repair constant boolean := starts_with(stated_origin, 'repair:');
+  requested_ids constant integer[] := (
+    select coalesce(array_agg(distinct named.id), case when requested is not null then '{}'::integer[] end)
+    from unnest(requested) as named (id)
+    where named.id is not null
+  );
+  results constant jsonb := identity_sync_private.results_of(response);
+  set_aside constant jsonb := case when jsonb_typeof(response) = 'object' then response -> 'set_aside' end;
+  -- Only a whole answer carries a version, and without one nothing can be said about tracks.
+  tracks_contract_version constant jsonb := case
+    when jsonb_typeof(response) = 'object' and response ? 'results' then response -> 'tracks_contract_version'
+  end;
+  this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
+  judged identity_sync_private.judged_verdict[];
+  resolvable identity_sync_private.judged_verdict[];
+  visited identity_sync_private.judged_verdict[];
+  settled identity_sync_private.write_result;
+  outcomes identity_sync_private.verdict_outcome[];
+  judged_ids integer[];
+  without_identity integer[];
+  overtaken integer[] := '{}';
+  asked_in_vain integer[] := '{}';
+  brake_sample integer;
+  brake_unresolved_ids integer[];
+  report jsonb;
+begin
+  if not is_repair and stated_origin <> 'consumer:lml-bulk' then
+    raise exception using
+      errcode = 'LS001',
+      message = format('origin is %L', origin),
+      hint = 'Allowed: consumer:lml-bulk for the service, a text that begins with repair: for a repair by hand, NULL for repair: and your login.';
+  end if;
+  if verified_at is null then
+    raise exception using
+      errcode = 'LS001',
+      message = 'verified_at is NULL',
+      hint = 'Name the time at which LML gave the answer, or leave it out for now.';
+  end if;
+  if strict_bands is null then
+    raise exception using errcode = 'LS001', message = 'strict_bands is NULL', hint = 'Allowed: true, false.';
+  end if;
+  if results is null and requested_ids is null then
+    raise exception using
+      errcode = 'LS003',
+      message = 'the response is no answer of LML',
+      detail = format('It is %s.', coalesce(left(response::text, 200), 'no JSON')),
+      hint = 'Allowed: LML''s whole answer ({"results": [...]}), an array of results, or one result.';
+  end if;
+
+  if results is not null then
+    judged := identity_sync_private.judge_identity_verdicts(results, requested_ids, strict_bands, tracks_contract_version);
+    -- Nothing is ever written for an id that was not asked.
+    judged_ids := coalesce(requested_ids, array(select verdict.library_id from unnest(judged) as verdict));
+    perform identity_sync_private.lock_identities(judged_ids);
+    asked_in_vain := array(
+      select attempt.library_id
+      from identity_sync.attempt
+      where attempt.library_id = any (judged_ids)
+        and not exists (
+          select from wxyc_schema.library_identity as known where known.library_id = attempt.library_id
+        )
+    );
+    select
+      array_agg(verdict) filter (where verdict.outcome = 'resolved'),
+      array_agg(verdict) filter (where verdict.outcome = 'resolved_compilation'),
+      array_agg(verdict.library_id) filter (where verdict.outcome in ('unresolved', 'compilation'))
+    into resolvable, visited, without_identity
+    from unnest(judged) as verdict;
+    if not is_repair and without_identity is not null then
+      overtaken := array(
+        select known.library_id
+        from wxyc_schema.library_identity as known
+        where known.library_id = any (without_identity)
+          and known.last_verified_at > apply_identity_verdicts.verified_at
+      );
+    end if;
+  end if;
+
+  settled := identity_sync_private.add_write_results(
+    identity_sync_private.write_or_bisect(resolvable, results, stated_origin, verified_at, this_settlement),
+    identity_sync_private.write_or_bisect(visited, results, stated_origin, verified_at, this_settlement)
+  );
+
+  -- Every result, and every id without one, has exactly one outcome from here on.
+  select array_agg(row(concluded.ordinal, concluded.library_id, concluded.outcome)::identity_sync_private.verdict_outcome)
+  into outcomes
+  from (
+    select
+      verdict.ordinal,
+      verdict.library_id,
+      case
+        when verdict.outcome in ('resolved', 'resolved_compilation') then
+          case
+            when verdict.library_id = any (settled.manual_precedence) then 'manual_precedence'
+            when verdict.library_id = any (settled.stale_verdict) then 'stale_verdict'
+            when verdict.library_id = any (settled.library_gone) then 'library_gone'
+            when exists (
+              select from unnest(settled.refused) as refusal where refusal.library_id = verdict.library_id
+            )
+            then 'writer_error'
+            else verdict.outcome
+          end
+        when verdict.outcome in ('unresolved', 'compilation') and verdict.library_id = any (overtaken)
+        then 'stale_verdict'
+        else verdict.outcome
+      end as outcome
+    from unnest(judged) as verdict
+    union all
+    select null, unanswered.id, 'lml_error'
+    from unnest(case when results is null then requested_ids end) as unanswered (id)
+  ) as concluded;
+
+  -- A shed is measured on rows that held an identity or were never asked before.
+  select
+    count(*),
+    coalesce(array_agg(reached.library_id) filter (where reached.outcome = 'unresolved'), '{}')
+  into brake_sample, brake_unresolved_ids
+  from unnest(outcomes) as reached
+  where reached.outcome in ('resolved', 'resolved_compilation', 'compilation', 'unresolved')
+    and reached.library_id <> all (asked_in_vain);
+
+  perform identity_sync_private.record_attempts(outcomes, verified_at, is_repair, this_settlement);
+
+  report := identity_sync_private.build_report(outcomes, judged, settled);
+
+  insert into identity_sync.settlement (
+    settlement_id, origin, verified_at, requested, unrequested, report, inserted_ids, history_ids,
+    linked_credit_ids, positioned_credit_ids, brake_sample, brake_unresolved_ids
+  )
+  overriding system value
+  values (
+    this_settlement, stated_origin, verified_at,
+    coalesce(cardinality(requested_ids), cardinality(outcomes), 0),
+    case when requested_ids is null then 0 else coalesce(cardinality(outcomes), 0) - cardinality(requested_ids) end,
+    report, settled.inserted, settled.history_ids,
+    settled.linked_credit_ids, settled.positioned_credit_ids, brake_sample, brake_unresolved_ids
+  );
+
+  perform identity_sync_private.quarantine_verdicts(
+    outcomes, results, set_aside, tracks_contract_version, settled.refused, stated_origin, verified_at, strict_bands,
+    this_settlement
+  );
+
+  return report;
+end;
+$$;
+
+revoke all on function identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) from public;
+
+comment on function identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) is
+  'Takes LML''s whole answer, an array of results or one result; the library ids that were asked (NULL: a repair by hand, which trusts every id in library); the origin kept in notes (consumer:lml-bulk, or repair: and more; NULL: repair: and the login); the time of the answer; and whether a confidence outside its method''s band refuses its verdict. Returns the report as jsonb. Raises LS001 for a bad argument, LS003 where response is no answer and nothing was requested, and passes on SQLSTATE classes 08, 40, 53, 55, 57 and 58.';
+--! EndIncluded functions/write/apply_identity_verdicts.sql
+--! Included functions/write/apply_identity_response.sql
+-- apply_identity_verdicts for the text of an answer as it came off the wire.
+-- Results that jsonb cannot hold are quarantined as text and the others applied. Where the text is no answer at all,
+-- nothing is written and every requested id counts as lml_error.
+create or replace function identity_sync.apply_identity_response(
+  body text,
+  requested integer[],
+  origin text default null,
+  verified_at timestamptz default clock_timestamp(),
+  strict_bands boolean default false
+)
+returns jsonb
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return identity_sync.apply_identity_verdicts(
+    identity_sync.read_identity_answer(body), requested, origin, verified_at, strict_bands
+  );
+end;
+$$;
+
+revoke all on function identity_sync.apply_identity_response(text, integer[], text, timestamptz, boolean) from public;
+
+comment on function identity_sync.apply_identity_response(text, integer[], text, timestamptz, boolean) is
+  'Takes the text of LML''s answer and what apply_identity_verdicts takes besides; returns its report. Raises LS003 where the text is no answer and no id was requested.';
+--! EndIncluded functions/write/apply_identity_response.sql
+--! Included functions/write/rehearse_identity_verdicts.sql
+-- Applies verdicts for real inside a subtransaction, and takes all of it back: what the database would refuse is refused,
+-- deferred constraints are checked, and only the report remains. Sequences have moved and rows have died in the attempt.
+create or replace function identity_sync_private.rehearse_identity_verdicts(
+  response jsonb,
+  requested integer[] default null,
+  origin text default null,
+  verified_at timestamptz default clock_timestamp(),
+  strict_bands boolean default false
+)
+returns jsonb
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  report jsonb;
+begin
+  report := identity_sync.apply_identity_verdicts(response, requested, origin, verified_at, strict_bands);
+  raise exception using errcode = 'LS000', message = 'the rehearsal is over';
+exception
+  when sqlstate 'LS000' then
+    return report;
+end;
+$$;
+
+revoke all on function identity_sync_private.rehearse_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) from public;
+
+comment on function identity_sync_private.rehearse_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) is
+  'Takes what apply_identity_verdicts does; returns the report it would give, and writes nothing.';
+--! EndIncluded functions/write/rehearse_identity_verdicts.sql
+--! Included functions/run/lift_planning_hold.sql
+-- Lets the cron plan again, because a person has acted: a worker started anew has a key that is to be tried, and a run
+-- that was told to accept what is unresolved has succeeded.
+create or replace function identity_sync.lift_planning_hold(name text)
+returns void
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  delete from identity_sync.planning_hold where planning_hold.name = lift_planning_hold.name;
+$$;
+
+revoke all on function identity_sync.lift_planning_hold(text) from public;
+
+comment on function identity_sync.lift_planning_hold(text) is
+  'Takes the name of a hold (key_refused, shed); lifts it where it is in force.';
+--! EndIncluded functions/run/lift_planning_hold.sql
+--! Included functions/run/close_identity_run.sql
+-- Ends a run when its last batch is closed, and says how it went: failed where a batch failed or more rows were refused
+-- than settled, stopped where it was told to, else completed. A budget that is used up is no failure. Those who close the last two batches at once wait for each
+-- other at the run's row, so that one of them sees that nothing is left.
+create or replace function identity_sync_private.close_identity_run(run_id bigint)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  failed_batches integer;
+  failure text;
+  final_report jsonb;
+  ended identity_sync.run;
+  refused integer;
+  settled integer;
+begin
+  perform from identity_sync.run where run.run_id = close_identity_run.run_id and run.finished_at is null for update;
+  if not found
+    or exists (
+      select from identity_sync.batch where batch.run_id = close_identity_run.run_id and batch.closed_at is null
+    )
+  then
+    return;
+  end if;
+
+  select count(*), min(batch.failure)
+  into failed_batches, failure
+  from identity_sync.batch
+  where batch.run_id = close_identity_run.run_id and batch.state = 'failed';
+
+  final_report := identity_sync.identity_run_report(run_id);
+  select sum(skipped.value::integer)
+  into refused
+  from jsonb_each_text(final_report -> 'rows_skipped') as skipped
+  where skipped.key not in ('compilation', 'manual_precedence', 'stale_verdict', 'library_gone');
+  settled := (final_report ->> 'scanned')::integer - refused;
+
+  update identity_sync.run
+  set
+    finished_at = clock_timestamp(),
+    outcome = case
+      when failed_batches > 0 or refused > settled or run.stop_cause in ('key', 'brake', 'breaker') then 'failed'
+      when run.stop_cause in ('hand', 'deadline') then 'stopped'
+      else 'completed'
+    end,
+    outcome_reason = coalesce(
+      run.stop_reason,
+      case
+        when failed_batches > 0 then format('%s of its batches failed: %s', failed_batches, failure)
+        when refused > settled then format('%s rows were refused, %s settled', refused, settled)
+      end
+    )
+  where run.run_id = close_identity_run.run_id
+  returning *
+  into ended;
+
+  -- Kept with the run, since its batches are tidied away one day.
+  final_report := identity_sync.identity_run_report(run_id);
+  update identity_sync.run
+  set report = final_report
+  where run.run_id = close_identity_run.run_id;
+
+  if ended.accept_unresolved and ended.outcome = 'completed' then
+    perform identity_sync.lift_planning_hold('brake');
+  end if;
+end;
+$$;
+
+revoke all on function identity_sync_private.close_identity_run(bigint) from public;
+
+comment on function identity_sync_private.close_identity_run(bigint) is
+  'Takes a run; gives it its end and outcome if every batch of it is closed, else does nothing.';
+--! EndIncluded functions/run/close_identity_run.sql
+--! Included functions/run/stop_identity_run.sql
+-- Stops a run: what nobody has claimed yet is abandoned and stays due, calls in flight are left to their holders.
+-- With opened_by given, a run that somebody else opened goes on as it was.
+create or replace function identity_sync.stop_identity_run(
+  run_id bigint,
+  reason text,
+  opened_by text default null,
+  cause text default 'hand'
+)
+returns boolean
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update identity_sync.run
+  set stop_reason = reason, stop_cause = cause
+  where run.run_id = stop_identity_run.run_id
+    and run.finished_at is null
+    and (stop_identity_run.opened_by is null or run.opened_by = stop_identity_run.opened_by);
+
+  if not found then
+    return false;
+  end if;
+
+  update identity_sync.batch
+  set state = 'abandoned', closed_at = clock_timestamp()
+  where batch.run_id = stop_identity_run.run_id and batch.state = 'open';
+
+  perform identity_sync_private.close_identity_run(run_id);
+  return true;
+end;
+$$;
+
+revoke all on function identity_sync.stop_identity_run(bigint, text, text, text) from public;
+
+comment on function identity_sync.stop_identity_run(bigint, text, text, text) is
+  'Takes a run, why it stops, who must have opened it (NULL: anybody) and the cause (hand, deadline, budget, key, shed, breaker); abandons what is not claimed ends the run once nothing is in flight, and returns whether it was there to be stopped.';
+--! EndIncluded functions/run/stop_identity_run.sql
+--! Included functions/run/brake_identity_run.sql
+-- Notices that LML sheds: overloaded, it answers 200 with everything unresolved, and believing it would freeze the
+-- catalogue for a month. Measured over the last ten batches answered, on rows that held an identity or were never asked
+-- before (rows long known as unresolved that fall due together are no sign). Then the run stops, the marks of the rows
+-- counted are taken back, and the cron plans nothing until a run with accept_unresolved has succeeded.
+create or replace function identity_sync_private.brake_identity_run(run_id bigint, batch_id bigint)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  this_run identity_sync.run;
+  suspects bigint[];
+  brake_sample bigint;
+  unresolved_share numeric;
+  usual_share numeric;
+begin
+  select run.*
+  into strict this_run
+  from identity_sync.run
+  where run.run_id = brake_identity_run.run_id;
+
+  if this_run.dry_run or this_run.accept_unresolved or this_run.scope in ('recheck', 'ids') then
+    return;
+  end if;
+
+  if this_run.braked_at is not null then
+    -- It was in flight when the run was stopped.
+    suspects := array(
+      select settlement.settlement_id from identity_sync.settlement
+      where settlement.batch_id = brake_identity_run.batch_id
+    );
+  else
+    select array_agg(latest.settlement_id), sum(latest.brake_sample), sum(latest.unresolved) / nullif(sum(latest.brake_sample), 0)
+    into suspects, brake_sample, unresolved_share
+    from (
+      select settlement.settlement_id, settlement.brake_sample, cardinality(settlement.brake_unresolved_ids)::numeric as unresolved
+      from identity_sync.settlement
+      where settlement.run_id = brake_identity_run.run_id and settlement.is_answer
+      order by settlement.settlement_id desc
+      limit 10
+    ) as latest;
+
+    if brake_sample < 200 or unresolved_share < 0.95 then
+      return;
+    end if;
+
+    select sum(cardinality(settlement.brake_unresolved_ids))::numeric / nullif(sum(settlement.brake_sample), 0)
+    into usual_share
+    from identity_sync.settlement
+    join identity_sync.run on run.run_id = settlement.run_id
+    where settlement.run_id < brake_identity_run.run_id and not settlement.dry_run and run.braked_at is null;
+
+    if unresolved_share < usual_share + 0.20 then
+      return;
+    end if;
+  end if;
+
+  delete from identity_sync.attempt
+  using identity_sync.settlement
+  where settlement.settlement_id = any (suspects)
+    and attempt.library_id = any (settlement.brake_unresolved_ids)
+    and attempt.settlement_id = settlement.settlement_id;
+
+  if this_run.braked_at is null then
+    update identity_sync.run set braked_at = clock_timestamp() where run.run_id = brake_identity_run.run_id;
+
+    insert into identity_sync.planning_hold as hold (name, reason, run_id)
+    values (
+      'brake',
+      format('%s %% of %s rows came back unresolved in run %s: LML seems to be overloaded',
+        round(unresolved_share * 100), brake_sample, run_id),
+      brake_identity_run.run_id
+    )
+    on conflict (name) do nothing;
+
+    perform identity_sync.stop_identity_run(
+      run_id,
+      format('%s %% of the last %s rows came back unresolved: LML seems to be overloaded. Their marks were taken back. '
+        'Where the answers are right all the same: identity-sync run --accept-unresolved',
+        round(unresolved_share * 100), brake_sample),
+      cause => 'brake'
+    );
+  end if;
+end;
+$$;
+
+revoke all on function identity_sync_private.brake_identity_run(bigint, bigint) from public;
+
+comment on function identity_sync_private.brake_identity_run(bigint, bigint) is
+  'Takes a run and its batch just settled; stops the run and takes marks back where LML sheds.';
+--! EndIncluded functions/run/brake_identity_run.sql
+--! Included functions/run/enqueue_lanes.sql
+-- Enqueues the lanes of a run: jobs that each carry one batch after another until none is left.
+-- More lanes than calls may be in flight do no harm, since claim_identity_batch holds them back; their keys keep them from
+-- piling up in the queue. A run that is stopping, or has nothing unfinished,
+-- gets none.
+create or replace function identity_sync.enqueue_lanes(run_id bigint, lanes integer, run_at timestamptz default null)
+returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform graphile_worker.add_job(
+    'carry_identity_run',
+    json_build_object('run_id', enqueue_lanes.run_id::text),
+    run_at => enqueue_lanes.run_at,
+    max_attempts => 3,
+    flags => array['lane'],
+    job_key => format('carry_identity_run:%s:%s', enqueue_lanes.run_id, lane)
+  )
+  from generate_series(
+    1,
+    least(
+      lanes,
+      (
+        select count(*)
+        from identity_sync.batch
+        join identity_sync.run on run.run_id = batch.run_id
+        where batch.run_id = enqueue_lanes.run_id and batch.closed_at is null and run.stop_reason is null
+      )
+    )
+  ) as lane;
+end;
+$$;
+
+revoke all on function identity_sync.enqueue_lanes(bigint, integer, timestamptz) from public;
+
+comment on function identity_sync.enqueue_lanes(bigint, integer, timestamptz) is
+  'Takes a run, how many calls it may have in flight, and when to begin (NULL: now); enqueues that many carry_identity_run jobs, or as many as it has unfinished batches.';
+--! EndIncluded functions/run/enqueue_lanes.sql
+--! Included functions/run/plan_identity_run.sql
+-- Opens a run: cuts its candidates into batches of one cohort each and enqueues the lanes that carry them, all in one
+-- transaction. While the same run (scope, partition, ids, dry_run) is open, that one's id is returned instead; a library
+-- that another open run holds is left to it, except that a dry run neither joins nor blocks a real one. A run with nothing
+-- to ask is closed at once; a scheduled one is not opened, and NULL returned, where a person has to act first.
+create or replace function identity_sync.plan_identity_run(
+  scope text default 'due',
+  stale_days integer default 7,
+  unresolved_retry_days integer default 30,
+  include_null_canonical boolean default false,
+  partition_index integer default 0,
+  partition_count integer default 1,
+  ids integer[] default null,
+  batch_size integer default 500,
+  va_batch_size integer default 100,
+  dry_run boolean default false,
+  strict_bands boolean default false,
+  lanes integer default 2,
+  opened_by text default session_user,
+  accept_unresolved boolean default false,
+  deadline_minutes integer default 120,
+  call_budget integer default null,
+  scheduled boolean default false
+)
+returns bigint
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  named_ids constant integer[] := (
+    select array_agg(distinct named.id order by named.id) from unnest(ids) as named (id) where named.id is not null
+  );
+  opened bigint;
+  batch_count integer;
+  planned_count integer;
+  held_by_others integer[];
+begin
+  perform identity_sync_private.validate_selection(
+    scope, stale_days, unresolved_retry_days, partition_index, partition_count, ids
+  );
+  if batch_size is null or batch_size not between 1 and 1000 then
+    raise exception using
+      errcode = 'LS001',
+      message = format('batch_size is %s', coalesce(batch_size::text, 'NULL')),
+      hint = 'Allowed: 1 to 1000 libraries, the cap of LML.';
+  end if;
+  if va_batch_size is null or va_batch_size not between 1 and 1000 then
+    raise exception using
+      errcode = 'LS001',
+      message = format('va_batch_size is %s', coalesce(va_batch_size::text, 'NULL')),
+      hint = 'Allowed: 1 to 1000 libraries, the cap of LML.';
+  end if;
+  if lanes is null or lanes not between 1 and 32 then
+    raise exception using
+      errcode = 'LS001',
+      message = format('lanes is %s', coalesce(lanes::text, 'NULL')),
+      hint = 'Allowed: 1 to 32 calls in flight.';
+  end if;
+
+  if deadline_minutes is null or deadline_minutes not between 1 and 1440 then
+    raise exception using
+      errcode = 'LS001',
+      message = format('deadline_minutes is %s', coalesce(deadline_minutes::text, 'NULL')),
+      hint = 'Allowed: 1 to 1440 minutes.';
+  end if;
+  if call_budget < 1 then
+    raise exception using
+      errcode = 'LS001',
+      message = format('call_budget is %s', call_budget),
+      hint = 'Allowed: 1 call and more, or NULL for no budget.';
+  end if;
+
+  if scheduled and exists (select from identity_sync.planning_hold) then
+    return null;
+  end if;
+
+  -- One planner at a time, so that no two runs cut the same library into batches of theirs.
+  perform pg_advisory_xact_lock(hashtext('identity_sync.plan_identity_run'));
+
+  select run.run_id
+  into opened
+  from identity_sync.run
+  where run.finished_at is null
+    and run.scope = plan_identity_run.scope
+    and run.partition_index = plan_identity_run.partition_index
+    and run.partition_count = plan_identity_run.partition_count
+    and run.ids is not distinct from named_ids
+    and run.dry_run = plan_identity_run.dry_run;
+
+  if found then
+    perform identity_sync.enqueue_lanes(opened, lanes);
+    return opened;
+  end if;
+
+  insert into identity_sync.run (
+    scope, dry_run, stale_days, unresolved_retry_days, include_null_canonical,
+    partition_index, partition_count, ids, strict_bands, accept_unresolved, call_budget, deadline_at, scheduled, opened_by
+  )
+  values (
+    plan_identity_run.scope, plan_identity_run.dry_run, plan_identity_run.stale_days,
+    plan_identity_run.unresolved_retry_days, plan_identity_run.include_null_canonical,
+    plan_identity_run.partition_index, plan_identity_run.partition_count, named_ids,
+    plan_identity_run.strict_bands, plan_identity_run.accept_unresolved, plan_identity_run.call_budget,
+    clock_timestamp() + make_interval(mins => deadline_minutes), plan_identity_run.scheduled, plan_identity_run.opened_by
+  )
+  returning run_id into opened;
+
+  with held as (
+    select unnest(batch.library_ids) as library_id
+    from identity_sync.batch
+    join identity_sync.run on run.run_id = batch.run_id
+    where batch.closed_at is null and not run.dry_run and not plan_identity_run.dry_run
+  ),
+  candidate as (
+    select due.library_id, due.cohort, held.library_id is not null as is_held
+    from identity_sync.identity_candidates(
+      scope => plan_identity_run.scope,
+      stale_days => plan_identity_run.stale_days,
+      unresolved_retry_days => plan_identity_run.unresolved_retry_days,
+      include_null_canonical => plan_identity_run.include_null_canonical,
+      partition_index => plan_identity_run.partition_index,
+      partition_count => plan_identity_run.partition_count,
+      ids => coalesce(named_ids, case when ids is not null then '{}'::integer[] end)
+    ) as due
+    left join held on held.library_id = due.library_id
+  ),
+  paged as (
+    select
+      candidate.library_id,
+      candidate.cohort,
+      (row_number() over (partition by candidate.cohort order by candidate.library_id) - 1)
+        / case candidate.cohort when 'va' then va_batch_size else batch_size end as page
+    from candidate
+    where not candidate.is_held
+  ),
+  cut as (
+    insert into identity_sync.batch (run_id, cohort, library_ids)
+    select opened, paged.cohort, array_agg(paged.library_id order by paged.library_id)
+    from paged
+    group by paged.cohort, paged.page
+    order by paged.cohort desc, paged.page
+    returning batch.library_ids
+  )
+  select
+    count(*),
+    coalesce(sum(cardinality(cut.library_ids)), 0),
+    (
+      select coalesce(array_agg(candidate.library_id order by candidate.library_id), '{}')
+      from candidate
+      where candidate.is_held
+    )
+  into batch_count, planned_count, held_by_others
+  from cut;
+
+  update identity_sync.run
+  set planned = planned_count, in_other_runs = held_by_others
+  where run.run_id = opened;
+
+  if batch_count = 0 then
+    perform identity_sync_private.close_identity_run(opened);
+  else
+    perform identity_sync.enqueue_lanes(opened, lanes);
+  end if;
+
+  return opened;
+end;
+$$;
+
+revoke all on function identity_sync.plan_identity_run(
+  text, integer, integer, boolean, integer, integer, integer[], integer, integer, boolean, boolean, integer, text,
+  boolean, integer, integer, boolean
+) from public;
+
+comment on function identity_sync.plan_identity_run(
+  text, integer, integer, boolean, integer, integer, integer[], integer, integer, boolean, boolean, integer, text,
+  boolean, integer, integer, boolean
+) is
+  'Takes the knobs of identity_candidates, the libraries a batch of either cohort (1 to 1000), whether nothing is to be written in the end, whether bands are strict, how many calls may be in flight (1 to 32), who opens the run, whether a shed is accepted, its deadline in minutes (1 to 1440) and its budget of calls (NULL: none), and whether the cron plans it; returns the id of the run opened, or of the same run where it is open already, NULL where a hold keeps the cron from planning. Raises LS001 for a value out of range.';
+--! EndIncluded functions/run/plan_identity_run.sql
+--! Included functions/run/take_unreported_runs.sql
+-- Hands each run that has ended within a day to the first process that asks, so that the outside is told once however many processes
+-- shared the run.
+create or replace function identity_sync.take_unreported_runs()
+returns table (run_id bigint, trace_id text, scheduled boolean, report jsonb)
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  update identity_sync.run as ended
+  set reported_at = clock_timestamp()
+  where ended.finished_at > clock_timestamp() - interval '1 day' and ended.reported_at is null
+  returning ended.run_id, ended.trace_id, ended.scheduled, ended.report;
+$$;
+
+revoke all on function identity_sync.take_unreported_runs() from public;
+
+comment on function identity_sync.take_unreported_runs() is
+  'Takes nothing; returns the runs that have ended and were not told of yet, with their trace and report, and marks them told.';
+--! EndIncluded functions/run/take_unreported_runs.sql
+--! Included functions/run/trip_breaker.sql
+-- The breaker: where the last three batches of a run have failed, the run pauses instead of burning through the
+-- catalogue, for 30 seconds first and twice as long each time, and after the fourth pause in vain it stops.
+-- Parts of one batch count as one.
+create or replace function identity_sync_private.trip_breaker(run_id bigint, reason text)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  failed_in_a_row integer;
+  paused identity_sync.run;
+begin
+  select count(*) filter (where latest.state = 'failed')
+  into failed_in_a_row
+  from (
+    select distinct on (coalesce(batch.root_batch_id, batch.batch_id)) batch.state, batch.closed_at
+    from identity_sync.batch
+    where batch.run_id = trip_breaker.run_id and batch.state in ('applied', 'failed')
+    order by coalesce(batch.root_batch_id, batch.batch_id), batch.closed_at desc
+  ) as latest
+  where latest.closed_at >= (
+    select coalesce(max(batch.closed_at), '-infinity')
+    from identity_sync.batch
+    where batch.run_id = trip_breaker.run_id and batch.state = 'applied'
+  );
+
+  if failed_in_a_row < 3 then
+    return;
+  end if;
+
+  update identity_sync.run
+  set
+    pauses = run.pauses + 1,
+    paused_until = clock_timestamp() + 30 * 2 ^ run.pauses * interval '1 second'
+  where run.run_id = trip_breaker.run_id
+    and run.finished_at is null
+    and coalesce(run.paused_until <= clock_timestamp(), true)
+  returning *
+  into paused;
+
+  if paused.pauses > 4 then
+    perform identity_sync.stop_identity_run(
+      run_id, format('batch after batch fails, the last one: %s', reason), cause => 'breaker'
+    );
+  end if;
+end;
+$$;
+
+revoke all on function identity_sync_private.trip_breaker(bigint, text) from public;
+
+comment on function identity_sync_private.trip_breaker(bigint, text) is
+  'Takes a run and why its latest batch failed; pauses or stops it where batch after batch fails.';
+--! EndIncluded functions/run/trip_breaker.sql
+--! Included functions/batch/apply_identity_batch.sql
+-- Settles a batch with the answer that came for it: applied in a real run, rehearsed in a dry one, whose answer is kept
+-- so that exactly it can be applied later. The settlement is then known to belong to this batch and its run. A row that
+-- had lost its artist name when the request was made was not asked, and counts nowhere.
+create or replace function identity_sync_private.apply_identity_batch(batch_id bigint, answer jsonb, body text default null)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  came_at constant timestamptz := clock_timestamp();
+  service constant text := 'consumer:lml-bulk';
+  results constant jsonb := identity_sync_private.results_of(answer);
+  this_batch record;
+  report jsonb;
+begin
+  select batch.library_ids, batch.run_id, run.dry_run, run.strict_bands
+  into strict this_batch
+  from identity_sync.batch
+  join identity_sync.run on run.run_id = batch.run_id
+  where batch.batch_id = apply_identity_batch.batch_id;
+
+  if jsonb_array_length(results) < cardinality(this_batch.library_ids) then
+    this_batch.library_ids := array(
+      select named.id
+      from unnest(this_batch.library_ids) as named (id)
+      left join wxyc_schema.library on library.id = named.id
+      where library.id is null
+        or not identity_sync.is_blank(library.artist_name)
+        or results @> jsonb_build_array(jsonb_build_object('library_id', named.id))
+    );
+  end if;
+
+  if this_batch.dry_run then
+    report := identity_sync_private.rehearse_identity_verdicts(
+      answer, this_batch.library_ids, service, came_at, this_batch.strict_bands
+    );
+    insert into identity_sync.settlement (dry_run, origin, verified_at, requested, unrequested, report)
+    values (
+      true, service, came_at, cardinality(this_batch.library_ids),
+      (report ->> 'scanned')::integer - cardinality(this_batch.library_ids), report
+    );
+  else
+    perform identity_sync.apply_identity_verdicts(
+      answer, this_batch.library_ids, service, came_at, this_batch.strict_bands
+    );
+  end if;
+
+  update identity_sync.settlement
+  set run_id = this_batch.run_id, batch_id = apply_identity_batch.batch_id
+  where settlement.settlement_id = currval('identity_sync.settlement_settlement_id_seq');
+
+  update identity_sync.batch
+  set
+    state = 'applied',
+    library_ids = this_batch.library_ids,
+    leased_by = null,
+    leased_until = null,
+    answer = case when this_batch.dry_run then body end,
+    answered_at = came_at,
+    closed_at = clock_timestamp()
+  where batch.batch_id = apply_identity_batch.batch_id;
+end;
+$$;
+
+revoke all on function identity_sync_private.apply_identity_batch(bigint, jsonb, text) from public;
+
+comment on function identity_sync_private.apply_identity_batch(bigint, jsonb, text) is
+  'Takes a batch, LML''s answer for it and the answer''s text (kept for a dry run); applies or rehearses it and closes the batch.';
+--! EndIncluded functions/batch/apply_identity_batch.sql
+--! Included functions/batch/identity_batch_request.sql
+-- The request body of a batch, ready to send, made from the catalogue's rows as they are now.
+-- Rows that are gone, or have lost their artist name, are left out; NULL says that none is left to ask.
+-- Asking for it changes nothing: claim_identity_batch is what takes a batch.
+create or replace function identity_sync.identity_batch_request(batch_id bigint)
+returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  requested constant integer[] := (
+    select batch.library_ids from identity_sync.batch where batch.batch_id = identity_batch_request.batch_id
+  );
+begin
+  if requested is null then
+    raise exception using
+      errcode = 'LS002',
+      message = format('there is no batch %s', coalesce(batch_id::text, 'NULL'));
+  end if;
+
+  return (
+    select
+      '{"inputs":['
+      || string_agg(
+        json_build_object(
+          'library_id', library.id,
+          'artist_name', library.artist_name,
+          'album_title', library.album_title,
+          'legacy_release_id', library.legacy_release_id
+        )::text,
+        ','
+        order by library.id
+      )
+      || '],"include_tracks":true}'
+    from wxyc_schema.library
+    where library.id = any (requested)
+      -- What begins with a letter or the like is not blank, which is cheaper to see than to ask.
+      and (ascii(library.artist_name) between 33 and 126 or not identity_sync.is_blank(library.artist_name))
+  );
+end;
+$$;
+
+revoke all on function identity_sync.identity_batch_request(bigint) from public;
+
+comment on function identity_sync.identity_batch_request(bigint) is
+  'Takes a batch; returns the JSON text to POST to LML for it, NULL where no row is left to ask. Raises LS002 for an unknown batch.';
+--! EndIncluded functions/batch/identity_batch_request.sql
+--! Included functions/batch/reopen_identity_batch.sql
+-- Makes a batch claimable again that its leased_by gave back or died with; in a run that was told to stop it is abandoned
+-- instead, and the run may be over with it.
+create or replace function identity_sync_private.reopen_identity_batch(batch_id bigint)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  reopened record;
+begin
+  update identity_sync.batch
+  set
+    state = case when run.stop_reason is null then 'open' else 'abandoned' end,
+    leased_by = null,
+    leased_until = null,
+    closed_at = case when run.stop_reason is not null then clock_timestamp() end
+  from identity_sync.run
+  where batch.batch_id = reopen_identity_batch.batch_id
+    and batch.closed_at is null
+    and run.run_id = batch.run_id
+  returning run.run_id, run.stop_reason
+  into reopened;
+
+  if reopened.stop_reason is not null then
+    perform identity_sync_private.close_identity_run(reopened.run_id);
+  end if;
+end;
+$$;
+
+revoke all on function identity_sync_private.reopen_identity_batch(bigint) from public;
+
+comment on function identity_sync_private.reopen_identity_batch(bigint) is
+  'Takes an unfinished batch; opens it again, or abandons it where its run was told to stop.';
+--! EndIncluded functions/batch/reopen_identity_batch.sql
+--! Included functions/batch/claim_identity_batch.sql
+-- Takes the next batch of a run for one caller, with a lease, unless as many calls as allowed are in flight already.
+-- The limit holds over all processes and runs of the database, since claims wait for one another and count leases here;
+-- "answered" gives up the place in flight of the caller's last call, whose answer is still being settled. No row tells the
+-- lane to end (it has nothing to do, or is enlisted again for later), a row without a batch to ask again after wait_ms.
+create or replace function identity_sync.claim_identity_batch(
+  run_id bigint,
+  leased_by text,
+  concurrency integer,
+  lease_ms integer,
+  answered bigint default null
+)
+returns table (batch_id bigint, request text, wait_ms integer, inputs integer, trace_id text)
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  lease_end constant timestamptz := clock_timestamp() + lease_ms * interval '1 millisecond';
+  -- A lane that would wait for longer makes room for others.
+  patience constant interval := interval '1 second';
+  this_run identity_sync.run;
+  in_flight integer;
+  next_at timestamptz;
+begin
+  perform pg_advisory_xact_lock(hashtext('identity_sync.claim_identity_batch'));
+
+  update identity_sync.batch
+  set state = 'answered', leased_until = lease_end
+  where batch.batch_id = claim_identity_batch.answered
+    and batch.leased_by = claim_identity_batch.leased_by
+    and batch.state = 'in_flight';
+
+  -- What a dead process left behind is open again.
+  perform identity_sync_private.reopen_identity_batch(orphan.batch_id)
+  from identity_sync.batch as orphan
+  where orphan.closed_at is null and orphan.leased_until < clock_timestamp();
+
+  select run.*
+  into this_run
+  from identity_sync.run
+  where run.run_id = claim_identity_batch.run_id;
+
+  if this_run.deadline_at < clock_timestamp() then
+    perform identity_sync.stop_identity_run(
+      run_id, 'its deadline has passed, what is left is due next time', cause => 'deadline'
+    );
+    return;
+  end if;
+  select count(*)
+  into in_flight
+  from identity_sync.batch
+  where batch.closed_at is null and batch.state = 'in_flight';
+
+  claim_identity_batch.trace_id := this_run.trace_id;
+
+  loop
+    -- Whatever is unfinished becomes claimable at some time: at once, after a pause, or when a lease runs out.
+    select batch.batch_id, greatest(batch.not_before, batch.leased_until, this_run.paused_until)
+    into claim_identity_batch.batch_id, next_at
+    from identity_sync.batch
+    where batch.run_id = claim_identity_batch.run_id and batch.closed_at is null
+    order by
+      coalesce(greatest(batch.not_before, batch.leased_until, this_run.paused_until) > clock_timestamp(), false),
+      batch.batch_id
+    limit 1;
+
+    if not found then
+      return;
+    end if;
+
+    if next_at > clock_timestamp() or in_flight >= concurrency then
+      if next_at > clock_timestamp() + patience
+        and not exists (
+          select from identity_sync.batch
+          where batch.run_id = claim_identity_batch.run_id and batch.closed_at is null and batch.leased_by is not null
+        )
+      then
+        perform identity_sync.enqueue_lanes(run_id, concurrency, next_at);
+        return;
+      end if;
+      claim_identity_batch.batch_id := null;
+      claim_identity_batch.wait_ms := case when in_flight >= concurrency then 100 else 500 end;
+      return next;
+      return;
+    end if;
+
+    if this_run.call_budget <= (
+      select count(*)
+      from identity_sync.lml_call
+      join identity_sync.batch on batch.batch_id = lml_call.batch_id
+      where batch.run_id = claim_identity_batch.run_id
+    )
+    then
+      perform identity_sync.stop_identity_run(
+        run_id, 'its budget of calls is used up, what is left is due next time', cause => 'budget'
+      );
+      return;
+    end if;
+
+    claim_identity_batch.request := identity_sync.identity_batch_request(claim_identity_batch.batch_id);
+    if request is null then
+      perform from identity_sync.batch
+      where batch.batch_id = claim_identity_batch.batch_id and batch.closed_at is null
+      for update;
+      if found then
+        perform identity_sync_private.apply_identity_batch(claim_identity_batch.batch_id, '[]');
+        perform identity_sync_private.close_identity_run(claim_identity_batch.run_id);
+      end if;
+      continue;
+    end if;
+
+    -- A run may be stopped at this very moment, and then the batch is nobody's any more.
+    update identity_sync.batch
+    set
+      state = 'in_flight',
+      leased_by = claim_identity_batch.leased_by,
+      leased_until = lease_end,
+      not_before = null
+    where batch.batch_id = claim_identity_batch.batch_id and batch.closed_at is null
+    returning cardinality(batch.library_ids)
+    into claim_identity_batch.inputs;
+    exit when found;
+  end loop;
+
+  insert into identity_sync.lml_call (batch_id, leased_by, inputs)
+  values (claim_identity_batch.batch_id, claim_identity_batch.leased_by, claim_identity_batch.inputs);
+
+  return next;
+end;
+$$;
+
+revoke all on function identity_sync.claim_identity_batch(bigint, text, integer, integer, bigint) from public;
+
+comment on function identity_sync.claim_identity_batch(bigint, text, integer, integer, bigint) is
+  'Takes a run, the name of the claiming lane, the calls allowed in flight over the whole database, the length of the lease in milliseconds and the lane''s batch whose answer has come; returns a batch with its request body, its number of inputs and its run''s trace, or a pause in milliseconds, or no row where the lane may end.';
+--! EndIncluded functions/batch/claim_identity_batch.sql
+--! Included functions/batch/defer_identity_batch.sql
+-- Gives a batch back because LML asked for a pause, which holds for its whole run: the others would be told the same.
+-- A deferral charges no try. Without a time given, pauses grow from half a second to 30 seconds.
+create or replace function identity_sync_private.defer_identity_batch(batch_id bigint, retry_at timestamptz)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  deferred identity_sync.batch;
+begin
+  update identity_sync.batch
+  set
+    state = 'open',
+    leased_by = null,
+    leased_until = null,
+    deferrals = batch.deferrals + 1,
+    not_before = coalesce(
+      case when retry_at is not null then greatest(retry_at, clock_timestamp() + interval '0.5 seconds') end,
+      clock_timestamp() + least(30, 0.5 * 2 ^ least(batch.deferrals, 10)) * (0.75 + random() / 2) * interval '1 second'
+    )
+  where batch.batch_id = defer_identity_batch.batch_id
+  returning *
+  into deferred;
+
+  update identity_sync.run
+  set paused_until = greatest(run.paused_until, deferred.not_before)
+  where run.run_id = deferred.run_id;
+end;
+$$;
+
+revoke all on function identity_sync_private.defer_identity_batch(bigint, timestamptz) from public;
+
+comment on function identity_sync_private.defer_identity_batch(bigint, timestamptz) is
+  'Takes a batch and the time that LML named (NULL: none); opens it again for then, and pauses its run until then.';
+--! EndIncluded functions/batch/defer_identity_batch.sql
+--! Included functions/batch/fail_identity_batch.sql
+-- Gives a batch up: nothing is written for its rows and no mark is made, so that they are due in the next run.
+-- They are counted all the same, as lml_error where LML failed, or as writer_error where the database could not.
+create or replace function identity_sync.fail_identity_batch(
+  batch_id bigint,
+  failure text,
+  counted_as text default 'lml_error',
+  leased_by text default null
+)
+returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  failed record;
+begin
+  update identity_sync.batch
+  set
+    state = 'failed',
+    leased_by = null,
+    leased_until = null,
+    failure = fail_identity_batch.failure,
+    closed_at = clock_timestamp()
+  where batch.batch_id = fail_identity_batch.batch_id
+    and batch.closed_at is null
+    and (fail_identity_batch.leased_by is null or batch.leased_by = fail_identity_batch.leased_by)
+  returning batch.run_id, cardinality(batch.library_ids) as asked
+  into failed;
+
+  if not found then
+    return;
+  end if;
+
+  insert into identity_sync.settlement (
+    run_id, batch_id, dry_run, is_answer, origin, verified_at, requested, unrequested, report
+  )
+  select
+    failed.run_id, fail_identity_batch.batch_id, run.dry_run, false, 'consumer:lml-bulk', clock_timestamp(), failed.asked, 0,
+    jsonb_set(
+      jsonb_set(identity_sync_private.empty_report(), '{scanned}', to_jsonb(failed.asked)),
+      array['rows_skipped', fail_identity_batch.counted_as],
+      to_jsonb(failed.asked)
+    )
+  from identity_sync.run
+  where run.run_id = failed.run_id;
+
+  perform identity_sync_private.close_identity_run(failed.run_id);
+end;
+$$;
+
+revoke all on function identity_sync.fail_identity_batch(bigint, text, text, text) from public;
+
+comment on function identity_sync.fail_identity_batch(bigint, text, text, text) is
+  'Takes a batch, why it failed, and the key of rows_skipped that its rows count as (lml_error or writer_error), and who must hold it (NULL: anybody); closes it as failed. Closed already, or held by somebody else: nothing happens.';
+--! EndIncluded functions/batch/fail_identity_batch.sql
+--! Included functions/batch/has_answered_part.sql
+-- Whether LML has answered some part of a batch that was cut: then it is an input that is at fault, and not LML.
+-- A part that was poisoned counts too: it was singled out because others were answered.
+create or replace function identity_sync_private.has_answered_part(root_batch_id bigint)
+returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select exists (
+    select from identity_sync.batch as part
+    where part.root_batch_id = has_answered_part.root_batch_id and part.state = 'applied'
+  );
+$$;
+
+revoke all on function identity_sync_private.has_answered_part(bigint) from public;
+
+comment on function identity_sync_private.has_answered_part(bigint) is
+  'Takes a batch as it was planned (NULL: none); returns whether a part of it is settled.';
+--! EndIncluded functions/batch/has_answered_part.sql
+--! Included functions/batch/quarantine_poison_input.sql
+-- Names the one input of a batch as what LML refuses or chokes on: it is quarantined with LML's status and words, and not
+-- asked again within the retry window, or until it is replayed or released.
+create or replace function identity_sync_private.quarantine_poison_input(batch_id bigint, reason text, body text)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
+  came_at constant timestamptz := clock_timestamp();
+  service constant text := 'consumer:lml-bulk';
+  poisoned record;
+begin
+  update identity_sync.batch
+  set state = 'applied', leased_by = null, leased_until = null, failure = reason, closed_at = came_at
+  from identity_sync.run
+  where batch.batch_id = quarantine_poison_input.batch_id and run.run_id = batch.run_id
+  returning batch.run_id, batch.library_ids[1] as library_id, run.dry_run, run.strict_bands
+  into poisoned;
+
+  insert into identity_sync.settlement (
+    settlement_id, run_id, batch_id, dry_run, is_answer, origin, verified_at, requested, unrequested, report
+  )
+  overriding system value
+  values (
+    this_settlement, poisoned.run_id, quarantine_poison_input.batch_id, poisoned.dry_run, false, service, came_at, 1, 0,
+    jsonb_set(
+      jsonb_set(identity_sync_private.empty_report(), '{scanned}', '1'), '{rows_skipped,poison_input}', '1'
+    )
+  );
+
+  if poisoned.dry_run then
+    return;
+  end if;
+
+  insert into identity_sync.attempt as known (library_id, outcome, attempted_at, settlement_id)
+  values (poisoned.library_id, 'poison_input', came_at, this_settlement)
+  on conflict (library_id) do update
+  set outcome = excluded.outcome, attempted_at = excluded.attempted_at, settlement_id = excluded.settlement_id;
+
+  update identity_sync.quarantined_verdict as entry
+  set closed_at = came_at, closed_reason = format('a later refusal, settlement %s', this_settlement)
+  where entry.library_id = poisoned.library_id and entry.closed_at is null;
+
+  insert into identity_sync.quarantined_verdict (
+    settlement_id, library_id, outcome, reason, verdict_text, origin, verified_at, strict_bands
+  )
+  values (
+    this_settlement, poisoned.library_id, 'poison_input', quarantine_poison_input.reason, left(body, 10000),
+    service, came_at, poisoned.strict_bands
+  );
+end;
+$$;
+
+revoke all on function identity_sync_private.quarantine_poison_input(bigint, text, text) from public;
+
+comment on function identity_sync_private.quarantine_poison_input(bigint, text, text) is
+  'Takes a batch of one library, LML''s status in words and the body that came; settles it as poison_input.';
+--! EndIncluded functions/batch/quarantine_poison_input.sql
+--! Included functions/batch/split_identity_batch.sql
+-- Cuts a batch in two, since LML refuses or chokes on something in it; the halves are asked after everything else.
+-- Cutting on is justified by parts of the same batch that were answered: where as many as patience allows were cut and
+-- none was, not an input is at fault but LML, and all parts that are left fail.
+create or replace function identity_sync_private.split_identity_batch(batch_id bigint, reason text, patience integer)
+returns text
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  whole identity_sync.batch;
+  root bigint;
+  half integer;
+begin
+  select batch.*
+  into strict whole
+  from identity_sync.batch
+  where batch.batch_id = split_identity_batch.batch_id;
+
+  root := coalesce(whole.root_batch_id, whole.batch_id);
+  half := cardinality(whole.library_ids) / 2;
+
+  if not identity_sync_private.has_answered_part(root)
+    and (
+      select count(*) from identity_sync.batch as part where part.root_batch_id = root and part.state = 'split'
+    ) >= patience
+  then
+    perform identity_sync.fail_identity_batch(part.batch_id, reason)
+    from identity_sync.batch as part
+    where part.root_batch_id = root
+      and (part.batch_id = split_identity_batch.batch_id or part.state = 'open');
+    return 'failed';
+  end if;
+
+  update identity_sync.batch
+  set state = 'split', leased_by = null, leased_until = null, failure = reason, closed_at = clock_timestamp()
+  where batch.batch_id = split_identity_batch.batch_id;
+
+  insert into identity_sync.batch (run_id, cohort, library_ids, root_batch_id)
+  values
+    (whole.run_id, whole.cohort, whole.library_ids[:half], root),
+    (whole.run_id, whole.cohort, whole.library_ids[half + 1:], root);
+
+  return 'split';
+end;
+$$;
+
+revoke all on function identity_sync_private.split_identity_batch(bigint, text, integer) from public;
+
+comment on function identity_sync_private.split_identity_batch(bigint, text, integer) is
+  'Takes a batch of two libraries or more, why it is cut, and how many parts of the same planned batch may be cut before one of them is answered; returns split, or failed where the parts were given up.';
+--! EndIncluded functions/batch/split_identity_batch.sql
+--! Included functions/batch/finish_identity_call.sql
+-- Takes what came of a call and decides what becomes of its batch, by the wire contract's table of faults: an answer is
+-- judged and written, a passing fault is tried again after a pause, a batch that LML refuses or chokes on is cut in two
+-- until the input at fault is alone, and anything else fails the batch, whose rows stay due. A key that LML refuses stops
+-- every run. A caller whose lease was lost meanwhile writes nothing.
+create or replace function identity_sync.finish_identity_call(
+  batch_id bigint,
+  leased_by text,
+  http_status integer,
+  body text,
+  failure text,
+  latency_ms integer,
+  retry_after text default null,
+  max_tries integer default 3
+)
+returns table (outcome text, reason text, cache_stats jsonb, drift jsonb)
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  this_batch identity_sync.batch;
+  size integer;
+  is_part boolean;
+  is_stopping boolean;
+  answer jsonb;
+  retry_at constant timestamptz := identity_sync_private.parse_retry_after(retry_after);
+  is_transient constant boolean := http_status is null or http_status in (200, 408, 425, 429) or http_status >= 500;
+begin
+  select batch.*
+  into this_batch
+  from identity_sync.batch
+  where batch.batch_id = finish_identity_call.batch_id
+    and batch.leased_by = finish_identity_call.leased_by
+    and batch.state in ('in_flight', 'answered')
+  for update;
+
+  if not found then
+    outcome := 'lost';
+    return next;
+    return;
+  end if;
+
+  size := cardinality(this_batch.library_ids);
+  is_part := this_batch.root_batch_id is not null;
+  is_stopping := exists (
+    select from identity_sync.run where run.run_id = this_batch.run_id and run.stop_reason is not null
+  );
+
+  update identity_sync.lml_call
+  set
+    answered_at = clock_timestamp(),
+    latency_ms = finish_identity_call.latency_ms,
+    http_status = finish_identity_call.http_status,
+    failure = finish_identity_call.failure
+  where lml_call.batch_id = finish_identity_call.batch_id
+    and lml_call.leased_by = finish_identity_call.leased_by
+    and lml_call.answered_at is null;
+
+  if failure is null and http_status = 200 then
+    answer := identity_sync.read_identity_answer(body);
+  end if;
+
+  reason := case
+    when answer is not null then null
+    when failure is not null then failure
+    when http_status = 200 then 'LML answered 200 with what is no answer'
+    else format('LML answered %s: %s', http_status, identity_sync_private.lml_error_message(body))
+  end;
+
+  if answer is not null then
+    outcome := 'applied';
+    cache_stats := case when jsonb_typeof(answer -> 'cache_stats') = 'object' then answer -> 'cache_stats' end;
+    perform identity_sync_private.apply_identity_batch(batch_id, answer, body);
+    drift := identity_sync_private.contract_breaches(batch_id);
+    perform identity_sync_private.brake_identity_run(this_batch.run_id, batch_id);
+    update identity_sync.run set pauses = 0 where run.run_id = this_batch.run_id and run.pauses > 0;
+    -- Where a person has asked again and was answered, the key is good.
+    delete from identity_sync.planning_hold
+    using identity_sync.lml_call
+    where planning_hold.name = 'key_refused'
+      and lml_call.batch_id = finish_identity_call.batch_id
+      and lml_call.started_at > planning_hold.since;
+
+  elsif http_status in (401, 403) then
+    outcome := 'failed';
+    insert into identity_sync.planning_hold as hold (name, reason, run_id)
+    values ('key_refused', finish_identity_call.reason, this_batch.run_id)
+    on conflict (name) do nothing;
+    perform identity_sync.stop_identity_run(
+      open.run_id,
+      format('LML answered %s: the key is refused. Check LML_API_KEY; nothing more is asked.', http_status),
+      cause => 'key'
+    )
+    from identity_sync.run as open
+    where open.finished_at is null;
+    perform identity_sync.fail_identity_batch(batch_id, reason);
+
+  elsif is_stopping then
+    outcome := 'abandoned';
+    perform identity_sync_private.reopen_identity_batch(batch_id);
+
+  elsif http_status = 429 then
+    outcome := 'deferred';
+    perform identity_sync_private.defer_identity_batch(batch_id, retry_at);
+
+  elsif size = 1
+    and (http_status = 422 or (http_status = 413 and identity_sync_private.has_answered_part(this_batch.root_batch_id)))
+  then
+    outcome := 'poison_input';
+    perform identity_sync_private.quarantine_poison_input(batch_id, reason, body);
+
+  elsif http_status in (413, 422) and size > 1 then
+    -- A cap below 16 inputs is none that LML would have: then it refuses whatever comes.
+    outcome := identity_sync_private.split_identity_batch(
+      batch_id, reason, patience => case http_status when 413 then 30 else 5 end
+    );
+
+  -- A part of a cut batch is one of many: only alone is an input tried as often as a whole batch.
+  elsif is_transient
+    and this_batch.tries + 1 < (case when is_part and size > 1 and http_status >= 500 then 1 else max_tries end)
+  then
+    outcome := 'retried';
+    update identity_sync.batch
+    set
+      state = 'open',
+      leased_by = null,
+      leased_until = null,
+      tries = batch.tries + 1,
+      not_before = coalesce(
+        retry_at,
+        clock_timestamp() + least(30, 0.5 * 2 ^ batch.tries) * (0.75 + random() / 2) * interval '1 second'
+      )
+    where batch.batch_id = finish_identity_call.batch_id;
+
+  elsif http_status >= 500 and size > 1 then
+    outcome := identity_sync_private.split_identity_batch(batch_id, reason, patience => 5);
+
+  elsif http_status >= 500
+    and identity_sync_private.has_answered_part(this_batch.root_batch_id)
+  then
+    outcome := 'poison_input';
+    perform identity_sync_private.quarantine_poison_input(batch_id, reason, body);
+
+  else
+    outcome := 'failed';
+    perform identity_sync.fail_identity_batch(batch_id, reason);
+  end if;
+
+  if outcome = 'failed' then
+    perform identity_sync_private.trip_breaker(this_batch.run_id, reason);
+  end if;
+  perform identity_sync_private.close_identity_run(this_batch.run_id);
+  return next;
+end;
+$$;
+
+revoke all on function identity_sync.finish_identity_call(
+  bigint, text, integer, text, text, integer, text, integer
+) from public;
+
+comment on function identity_sync.finish_identity_call(bigint, text, integer, text, text, integer, text, integer) is
+  'Takes a claimed batch and its leased_by, the HTTP status, body and Retry-After header that came (NULL: none), the failure in words where the call failed, its duration in milliseconds and how often a call is tried; returns the outcome (settled, retried, deferred, split, abandoned, poison_input, failed, or lost where the lease is somebody else''s by now), the reason in words, LML''s cache_stats, and how many results broke the protocol, by key.';
+--! EndIncluded functions/batch/finish_identity_call.sql
+--! Included functions/batch/return_identity_batch.sql
+-- Gives a claimed batch back unasked, or with its call cut off, so that somebody else claims it at once instead of after
+-- the lease. A batch that the leased_by no longer holds is left alone.
+create or replace function identity_sync.return_identity_batch(batch_id bigint, leased_by text)
+returns void
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select identity_sync_private.reopen_identity_batch(held.batch_id)
+  from identity_sync.batch as held
+  where held.batch_id = return_identity_batch.batch_id
+    and held.leased_by = return_identity_batch.leased_by
+    and held.closed_at is null;
+$$;
+
+revoke all on function identity_sync.return_identity_batch(bigint, text) from public;
+
+comment on function identity_sync.return_identity_batch(bigint, text) is
+  'Takes a batch and its leased_by; makes it claimable again.';
+--! EndIncluded functions/batch/return_identity_batch.sql
+--! Included functions/upkeep/analyze_filled_tables.sql
+-- Renews the planner's statistics of every table that holds identities or their history and of which a tenth, and a
+-- thousand rows, have changed since. Autovacuum does the same in its own time, but the next plan may be made before.
+-- A table that somebody else maintains at the moment is left to them.
+create or replace function identity_sync.analyze_filled_tables()
+returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  filled regclass;
+begin
+  for filled in
+    select known.relid
+    from pg_stat_user_tables as known
+    join pg_class on pg_class.oid = known.relid
+    where (
+        known.schemaname = 'identity_sync'
+        or known.schemaname = 'wxyc_schema'
+          and known.relname in ('library_identity', 'library_identity_source', 'library_identity_history')
+      )
+      and known.n_mod_since_analyze > greatest(1000, 0.1 * pg_class.reltuples)
+  loop
+    execute format('analyze (skip_locked) %s', filled);
+  end loop;
+end;
+$$;
+
+revoke all on function identity_sync.analyze_filled_tables() from public;
+
+comment on function identity_sync.analyze_filled_tables() is
+  'Takes nothing; analyzes the tables of identities, and of this schema, that have changed by a tenth and a thousand rows since they were analyzed last. It holds no lock that a reader or writer waits for.';
+--! EndIncluded functions/upkeep/analyze_filled_tables.sql
+--! Included functions/upkeep/prune_identity_sync.sql
+-- Clears away what nobody will ask for any more: batches, with their calls and kept answers, of runs that ended long ago,
+-- and quarantine that was closed long ago. History, superseded source rows and settlements are never tidied: they are what
+-- undoing needs. A run keeps its report.
+create or replace function identity_sync.prune_identity_sync(keep_days integer)
+returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  keep_after constant timestamptz := clock_timestamp() - make_interval(days => keep_days);
+begin
+  if keep_days is null or keep_days < 1 then
+    raise exception using
+      errcode = 'LS001',
+      message = format('keep_days is %s', coalesce(keep_days::text, 'NULL')),
+      hint = 'Allowed: 1 day and more.';
+  end if;
+
+  delete from identity_sync.batch
+  using identity_sync.run
+  where run.run_id = batch.run_id and run.finished_at < keep_after;
+
+  delete from identity_sync.quarantined_verdict
+  where quarantined_verdict.closed_at < keep_after;
+end;
+$$;
+
+revoke all on function identity_sync.prune_identity_sync(integer) from public;
+
+comment on function identity_sync.prune_identity_sync(integer) is
+  'Takes for how many days answers, batches and closed quarantine are kept; deletes what is older. Raises LS001 for less than a day.';
+--! EndIncluded functions/upkeep/prune_identity_sync.sql
+--! Included functions/upkeep/rescue_identity_runs.sql
+-- Keeps the open runs going, whatever has died: frees leases that ran out, stops runs past their deadline, ends those that
+-- have nothing unfinished, and enlists lanes for the rest. Calling it too often does no harm.
+create or replace function identity_sync.rescue_identity_runs(lanes integer)
+returns integer
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  open identity_sync.run;
+  still_open integer := 0;
+begin
+  -- Claims wait for one another here too, so that no lease is freed under a claim's hands.
+  perform pg_advisory_xact_lock(hashtext('identity_sync.claim_identity_batch'));
+
+  perform identity_sync_private.reopen_identity_batch(orphan.batch_id)
+  from identity_sync.batch as orphan
+  where orphan.closed_at is null and orphan.leased_until < clock_timestamp();
+
+  for open in
+    select run.* from identity_sync.run where run.finished_at is null order by run.run_id
+  loop
+    if open.deadline_at < clock_timestamp() then
+      perform identity_sync.stop_identity_run(
+        open.run_id, 'its deadline has passed, what is left is due next time', cause => 'deadline'
+      );
+    elsif open.stop_reason is not null then
+      -- What was in flight when it stopped and died since is not asked again.
+      perform identity_sync.stop_identity_run(open.run_id, open.stop_reason, cause => open.stop_cause);
+    else
+      perform identity_sync_private.close_identity_run(open.run_id);
+      perform identity_sync.enqueue_lanes(open.run_id, lanes, open.paused_until);
+    end if;
+    still_open := still_open + 1;
+  end loop;
+
+  return still_open;
+end;
+$$;
+
+revoke all on function identity_sync.rescue_identity_runs(integer) from public;
+
+comment on function identity_sync.rescue_identity_runs(integer) is
+  'Takes how many calls a run may have in flight; returns how many runs were open.';
+--! EndIncluded functions/upkeep/rescue_identity_runs.sql
+--! Included functions/repair/apply_identity_preview.sql
+-- Writes what a dry run previewed: its very answers, as they were kept, without a second call to LML.
+-- Each is as old as it was then, so a verdict that a newer one has overtaken since is a stale_verdict.
+-- Applied twice, it changes nothing the second time.
+create or replace function identity_sync.apply_identity_preview(run_id bigint)
+returns jsonb
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  previewed record;
+  report jsonb := identity_sync_private.empty_report();
+begin
+  select run.dry_run, run.finished_at, run.strict_bands
+  into previewed
+  from identity_sync.run
+  where run.run_id = apply_identity_preview.run_id;
+
+  if not found then
+    raise exception using errcode = 'LS002', message = format('there is no run %s', coalesce(run_id::text, 'NULL'));
+  end if;
+  if not previewed.dry_run then
+    raise exception using
+      errcode = 'LS004',
+      message = format('run %s was no dry run', run_id),
+      hint = 'What it answered is written already. Name a run made with --dry-run.';
+  end if;
+  if previewed.finished_at is null then
+    raise exception using
+      errcode = 'LS004',
+      message = format('dry run %s is not over', run_id),
+      hint = 'Wait for it, or look at identity_sync.run_progress.';
+  end if;
+  if exists (
+    select from identity_sync.batch
+    where batch.run_id = apply_identity_preview.run_id and batch.state = 'applied' and batch.answered_at is null
+  )
+  then
+    raise exception using
+      errcode = 'LS004',
+      message = format('the answers of dry run %s are gone', run_id),
+      hint = 'Answers are kept for KEEP_DAYS. Make a new dry run.';
+  end if;
+
+  perform identity_sync_private.lock_identities(null);
+
+  for previewed in
+    select batch.batch_id, batch.library_ids, batch.answer, batch.answered_at, run.strict_bands
+    from identity_sync.batch
+    join identity_sync.run on run.run_id = batch.run_id
+    where batch.run_id = apply_identity_preview.run_id and batch.state = 'applied'
+    order by batch.batch_id
+  loop
+    report := identity_sync_private.add_reports(
+      report,
+      identity_sync.apply_identity_response(
+        body => coalesce(previewed.answer, '[]'),
+        requested => previewed.library_ids,
+        origin => 'consumer:lml-bulk',
+        verified_at => previewed.answered_at,
+        strict_bands => previewed.strict_bands
+      )
+    );
+    update identity_sync.settlement
+    set run_id = apply_identity_preview.run_id, batch_id = previewed.batch_id
+    where settlement.settlement_id = currval('identity_sync.settlement_settlement_id_seq');
+  end loop;
+
+  return report;
+end;
+$$;
+
+revoke all on function identity_sync.apply_identity_preview(bigint) from public;
+
+comment on function identity_sync.apply_identity_preview(bigint) is
+  'Takes a dry run that is over; applies its kept answers and returns the report. Raises LS002 for an unknown run, LS004 where it was no dry run, is not over, or its answers are gone.';
+--! EndIncluded functions/repair/apply_identity_preview.sql
+--! Included functions/repair/diff_snapshots.sql
+-- Two states of identity_snapshot side by side: every column that differs, old beside new, in reading order.
+-- A row that came has no old values, a row that went no new ones.
+create or replace function identity_sync.diff_snapshots(before jsonb, after jsonb)
+returns table (library_id integer, stored_row text, column_name text, old_value text, new_value text)
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  with cell as (
+    select
+      'before' as side, library.key::integer as library_id, stored.key as stored_row, field.key as column_name, field.value
+    from jsonb_each(before) as library
+    cross join lateral jsonb_each(library.value) as stored
+    cross join lateral jsonb_each_text(stored.value) as field
+    where field.value is not null
+    union all
+    select 'after', library.key::integer, stored.key, field.key, field.value
+    from jsonb_each(after) as library
+    cross join lateral jsonb_each(library.value) as stored
+    cross join lateral jsonb_each_text(stored.value) as field
+    where field.value is not null
+  )
+  select
+    cell.library_id,
+    cell.stored_row,
+    cell.column_name,
+    min(cell.value) filter (where cell.side = 'before'),
+    min(cell.value) filter (where cell.side = 'after')
+  from cell
+  group by cell.library_id, cell.stored_row, cell.column_name
+  having min(cell.value) filter (where cell.side = 'before')
+    is distinct from min(cell.value) filter (where cell.side = 'after')
+  order by cell.library_id, cell.stored_row, cell.column_name;
+$$;
+
+revoke all on function identity_sync.diff_snapshots(jsonb, jsonb) from public;
+
+comment on function identity_sync.diff_snapshots(jsonb, jsonb) is
+  'Takes two states of identity_snapshot; returns a row for each column that differs, its old value beside the new one.';
+--! EndIncluded functions/repair/diff_snapshots.sql
+--! Included functions/repair/identity_snapshot.sql
+-- What is stored for the libraries that an answer names, for comparing before with after: the main row, every
+-- source row and every track credit as jsonb, under a name for each. The time of verification is left out, since every confirmation moves it.
+create or replace function identity_sync.identity_snapshot(response jsonb)
+returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  with named as (
+    select distinct (listed.verdict -> 'library_id')::numeric::integer as library_id
+    from jsonb_array_elements(coalesce(identity_sync_private.results_of(response), '[]')) as listed (verdict)
+    where case
+      when jsonb_typeof(listed.verdict) = 'object'
+      then identity_sync_private.is_integer(listed.verdict -> 'library_id', -2147483648)
+    end
+  ),
+  stored as (
+    select known.library_id, 'identity' as name, to_jsonb(known) - 'last_verified_at' as content
+    from wxyc_schema.library_identity as known
+    join named on named.library_id = known.library_id
+    union all
+    select known.library_id, 'source ' || known.source, to_jsonb(known) - 'last_verified_at' - 'source'
+    from wxyc_schema.library_identity_source as known
+    join named on named.library_id = known.library_id
+    union all
+    select credit.library_id, 'track ' || credit.id, to_jsonb(credit) - 'id'
+    from wxyc_schema.compilation_track_artist as credit
+    join named on named.library_id = credit.library_id
+  )
+  select
+    coalesce(
+      jsonb_object_agg(
+        named.library_id::text,
+        coalesce(
+          (
+            select jsonb_object_agg(stored.name, stored.content - 'library_id')
+            from stored
+            where stored.library_id = named.library_id
+          ),
+          '{}'
+        )
+      ),
+      '{}'
+    )
+  from named;
+$$;
+
+revoke all on function identity_sync.identity_snapshot(jsonb) from public;
+
+comment on function identity_sync.identity_snapshot(jsonb) is
+  'Takes an answer of LML; returns what is stored for the libraries it names, as {library_id: {row: content}}.';
+--! EndIncluded functions/repair/identity_snapshot.sql
+--! Included functions/repair/release_identity.sql
+-- Lets go of a library's identity, or of the hold that a hand has on it: what LML composes goes, with a history row, and
+-- the library is due whatever else holds. The main row itself goes where no other writer's column is filled; otherwise
+-- its ids of ours are emptied and its confidence is 0, so that nobody takes it for resolved.
+create or replace function identity_sync.release_identity(library_id integer, reason text)
+returns jsonb
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
+  released_at constant timestamptz := clock_timestamp();
+  is_shared boolean;
+  kept_history_ids integer[];
+  removed_sources integer;
+begin
+  if btrim(coalesce(reason, '')) = '' then
+    raise exception using
+      errcode = 'LS001',
+      message = format('reason is %s', coalesce(quote_literal(reason), 'NULL')),
+      hint = 'Say why: it is kept in the history.';
+  end if;
+  if not exists (select from wxyc_schema.library where library.id = release_identity.library_id) then
+    raise exception using
+      errcode = 'LS002',
+      message = format('there is no library %s', coalesce(library_id::text, 'NULL'));
+  end if;
+
+  perform identity_sync_private.lock_identities(array[library_id]);
+
+  select
+    num_nonnulls(
+      known.discogs_master_id, known.discogs_release_id, known.musicbrainz_release_group_mbid,
+      known.musicbrainz_release_mbid, known.musicbrainz_recording_mbid, known.agreement_sources
+    ) > 0
+  into is_shared
+  from wxyc_schema.library_identity as known
+  where known.library_id = release_identity.library_id
+  for update;
+
+  kept_history_ids := identity_sync_private.archive_identities(array[library_id], reason, 'release');
+
+  if is_shared then
+    update wxyc_schema.library_identity as known
+    set
+      discogs_artist_id = null,
+      musicbrainz_artist_id = null,
+      wikidata_qid = null,
+      spotify_id = null,
+      apple_music_id = null,
+      bandcamp_id = null,
+      confidence = 0,
+      notes = 'consumer:lml-bulk'
+    where known.library_id = release_identity.library_id;
+  else
+    delete from wxyc_schema.library_identity as known where known.library_id = release_identity.library_id;
+  end if;
+
+  with removed as (
+    delete from wxyc_schema.library_identity_source as known
+    where known.library_id = release_identity.library_id
+      and (known.notes = 'consumer:lml-bulk' or starts_with(known.notes, 'repair:'))
+    returning known.*
+  ),
+  kept as (
+    insert into identity_sync.superseded_source (
+      settlement_id, library_id, source, action,
+      external_id, method, confidence, last_verified_at, boost_sources, notes, superseded_reason
+    )
+    select
+      this_settlement, removed.library_id, removed.source, 'removed',
+      removed.external_id, removed.method, removed.confidence, removed.last_verified_at, removed.boost_sources,
+      removed.notes, reason
+    from removed
+    returning superseded_source.source
+  )
+  select count(*)
+  into removed_sources
+  from kept;
+
+  insert into identity_sync.attempt as known (library_id, outcome, attempted_at, settlement_id)
+  values (release_identity.library_id, 'released', released_at, this_settlement)
+  on conflict on constraint attempt_pkey do update
+  set outcome = excluded.outcome, attempted_at = excluded.attempted_at, settlement_id = excluded.settlement_id;
+
+  insert into identity_sync.settlement (
+    settlement_id, origin, verified_at, requested, unrequested, report, history_ids
+  )
+  overriding system value
+  values (
+    this_settlement, 'repair:' || session_user, released_at, 0, 0, identity_sync_private.empty_report(),
+    kept_history_ids
+  );
+
+  return jsonb_build_object(
+    'library_id', library_id,
+    'identity', case when is_shared is null then 'none' when is_shared then 'emptied' else 'removed' end,
+    'sources_removed', removed_sources
+  );
+end;
+$$;
+
+revoke all on function identity_sync.release_identity(integer, text) from public;
+
+comment on function identity_sync.release_identity(integer, text) is
+  'Takes a library and why it is let go of; returns what became of its identity (none, emptied, removed) and how many source rows went. Raises LS001 for an empty reason, LS002 for an unknown library.';
+--! EndIncluded functions/repair/release_identity.sql
+--! Included functions/repair/replay_quarantined_verdicts.sql
+-- Judges and applies again what is in quarantine, each entry with its own origin, time and strictness: after a rule or a
+-- constraint has changed. What is refused again goes back in; a poison input becomes due instead, since there is no
+-- verdict to replay; an entry that nobody had asked for is never replayed.
+create or replace function identity_sync.replay_quarantined_verdicts(run_id bigint default null)
+returns jsonb
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  entry record;
+  report jsonb := identity_sync_private.empty_report();
+  replayed integer := 0;
+  made_due integer := 0;
+  left_alone integer := 0;
+begin
+  perform identity_sync_private.lock_identities(null);
+
+  for entry in
+    select refused.*
+    from identity_sync.quarantined_verdict as refused
+    left join identity_sync.settlement on settlement.settlement_id = refused.settlement_id
+    where refused.closed_at is null
+      and (replay_quarantined_verdicts.run_id is null or settlement.run_id = replay_quarantined_verdicts.run_id)
+    order by refused.library_id, refused.quarantine_id
+  loop
+    if entry.outcome = 'lml_untrusted_library_id' then
+      left_alone := left_alone + 1;
+      continue;
+    end if;
+
+    if entry.outcome = 'poison_input' then
+      insert into identity_sync.attempt as known (library_id, outcome, attempted_at)
+      values (entry.library_id, 'released', clock_timestamp())
+      on conflict (library_id) do update
+      set outcome = excluded.outcome, attempted_at = excluded.attempted_at;
+      made_due := made_due + 1;
+      continue;
+    end if;
+
+    update identity_sync.quarantined_verdict
+    set closed_at = clock_timestamp(), closed_reason = 'replayed'
+    where quarantined_verdict.quarantine_id = entry.quarantine_id;
+
+    report := identity_sync_private.add_reports(
+      report,
+      identity_sync.apply_identity_response(
+        body => coalesce(
+          entry.verdict_text,
+          jsonb_build_object(
+            'results', jsonb_build_array(entry.verdict),
+            'tracks_contract_version', entry.tracks_contract_version
+          )::text
+        ),
+        requested => case when entry.library_id is not null then array[entry.library_id] end,
+        origin => entry.origin,
+        verified_at => entry.verified_at,
+        strict_bands => entry.strict_bands
+      )
+    );
+    replayed := replayed + 1;
+  end loop;
+
+  return report
+    || jsonb_build_object('replayed', replayed, 'made_due', made_due, 'never_replayed', left_alone);
+end;
+$$;
+
+revoke all on function identity_sync.replay_quarantined_verdicts(bigint) from public;
+
+comment on function identity_sync.replay_quarantined_verdicts(bigint) is
+  'Takes a run (NULL: all); replays its open quarantine and returns the report of that, with the entries replayed, made due, and never replayed (untrusted).';
+--! EndIncluded functions/repair/replay_quarantined_verdicts.sql
+--! Included functions/observe/identity_health.sql
+-- Whether the service does its work, as its tables tell: the last run that succeeded is recent, and while runs are open
+-- something of them moves, unless all that is left is to wait for a time that is set. Only a run over the catalogue is a
+-- success here, no dry run and no ids named by hand; where there never was one, the clock runs from the first that was
+-- tried, or else from the start of the process that asks. Open runs are looked at together, since one may rightly stand
+-- still while another has all the calls in flight.
+create or replace function identity_sync.identity_health(
+  max_age interval default '26 hours',
+  max_silence interval default '2 minutes',
+  process_started_at timestamptz default clock_timestamp()
+)
+returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  asked_at constant timestamptz := clock_timestamp();
+  tried record;
+  unfinished record;
+  age interval;
+  silence interval;
+begin
+  if max_age is null or max_age <= interval '0' or max_silence is null or max_silence <= interval '0' then
+    raise exception using
+      errcode = 'LS001',
+      message = format(
+        'max_age is %s and max_silence %s', coalesce(max_age::text, 'NULL'), coalesce(max_silence::text, 'NULL')
+      ),
+      hint = 'Allowed: intervals longer than 0.';
+  end if;
+
+  select min(run.started_at) as first_at, max(run.finished_at) filter (where run.outcome = 'completed') as succeeded_at
+  into tried
+  from identity_sync.run
+  where not run.dry_run and run.scope <> 'ids';
+
+  select
+    count(*) as runs,
+    greatest(max(run.started_at), max(moved.closed_at), max(moved.called_at), min(moved.claimable_at)) as moved_at
+  into unfinished
+  from identity_sync.run
+  cross join lateral (
+    select
+      max(batch.closed_at) as closed_at,
+      max(greatest(call.started_at, call.answered_at)) as called_at,
+      -- When the first of what is left may be claimed: at once, after a pause, or when the lease of a dead process ends.
+      min(coalesce(greatest(batch.not_before, batch.leased_until, run.paused_until), '-infinity'))
+        filter (where batch.closed_at is null) as claimable_at
+    from identity_sync.batch
+    left join identity_sync.lml_call as call on call.batch_id = batch.batch_id
+    where batch.run_id = run.run_id
+  ) as moved
+  where run.finished_at is null;
+
+  age := asked_at - coalesce(tried.succeeded_at, tried.first_at, process_started_at);
+  silence := greatest(asked_at - unfinished.moved_at, interval '0');
+
+  return jsonb_build_object(
+    'last_success', jsonb_build_object(
+      'ok', age <= max_age,
+      'finished_at', tried.succeeded_at,
+      'age_seconds', floor(extract(epoch from age)),
+      'limit_seconds', floor(extract(epoch from max_age))
+    ),
+    'lanes', jsonb_build_object(
+      'ok', unfinished.runs = 0 or silence <= max_silence,
+      'open_runs', unfinished.runs,
+      'silent_seconds', case when unfinished.runs > 0 then floor(extract(epoch from silence)) end,
+      'limit_seconds', floor(extract(epoch from max_silence))
+    ),
+    'planning_holds', (select coalesce(jsonb_agg(hold.name order by hold.name), '[]') from identity_sync.planning_hold as hold)
+  );
+end;
+$$;
+
+revoke all on function identity_sync.identity_health(interval, interval, timestamptz) from public;
+
+comment on function identity_sync.identity_health(interval, interval, timestamptz) is
+  'Takes how old the last successful run may be, how long open runs may stand still, and when the asking process began; returns last_success and lanes, each with ok, its age and its limit, and the names of planning_holds. Raises LS001 for a limit that is none.';
+--! EndIncluded functions/observe/identity_health.sql
+--! Included functions/observe/identity_metrics.sql
+-- What a dashboard counts, read from the tables, so that however many processes are asked, all say the same.
+-- Totals are the reports of all that was ever settled for real, added up, each kind of thing under a name of its own:
+-- rows, whose outcomes sum to what was scanned, and source_rows, identity, source and compilation_track.
+create or replace function identity_sync.identity_metrics(
+  stale_days integer default 7,
+  unresolved_retry_days integer default 30,
+  include_null_canonical boolean default false
+)
+returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  with settled as (
+    -- A run that is over has kept its sum, so that the years' settlements need not be added up again and again.
+    select run.report from identity_sync.run where run.finished_at is not null and not run.dry_run
+    union all
+    select settlement.report
+    from identity_sync.settlement
+    left join identity_sync.run on run.run_id = settlement.run_id
+    where not settlement.dry_run and run.finished_at is null
+    union all
+    -- With it every key is there before the first settlement.
+    select identity_sync_private.empty_report()
+  ),
+  total as (
+    select entry.key, part.key as part, sum(coalesce(part.value, entry.value #>> '{}')::bigint) as total
+    from settled
+    cross join lateral jsonb_each(settled.report) as entry
+    left join lateral jsonb_each_text(
+      case jsonb_typeof(entry.value) when 'object' then entry.value end
+    ) as part on true
+    where entry.key <> 'scanned' and identity_sync_private.empty_report() ? entry.key
+    group by entry.key, part.key
+  ),
+  by_kind as (
+    select named.kind, jsonb_object_agg(coalesce(total.part, total.key), total.total) as totals
+    from total
+    cross join lateral (
+      select
+        case
+          when total.key like 'source\_rows\_%' then 'source_rows'
+          when total.key like 'rows\_%' then 'rows'
+          else total.key
+        end as kind
+    ) as named
+    group by named.kind
+  ),
+  unfinished as (
+    select batch.state, count(*) as batches, count(*) filter (where batch.leased_until >= clock_timestamp()) as leased
+    from identity_sync.batch
+    where batch.closed_at is null
+    group by batch.state
+  )
+  select jsonb_build_object(
+    'totals', (select jsonb_object_agg(by_kind.kind, by_kind.totals) from by_kind),
+    'due_rows', (
+      select
+        jsonb_build_object(
+          'va', count(*) filter (where due.cohort = 'va'), 'non_va', count(*) filter (where due.cohort = 'non_va')
+        )
+      from identity_sync.identity_candidates(
+        stale_days => identity_metrics.stale_days,
+        unresolved_retry_days => identity_metrics.unresolved_retry_days,
+        include_null_canonical => identity_metrics.include_null_canonical
+      ) as due
+    ),
+    'open_batches', (
+      select jsonb_build_object('open', 0, 'in_flight', 0, 'answered', 0)
+        || coalesce(jsonb_object_agg(unfinished.state, unfinished.batches), '{}')
+      from unfinished
+    ),
+    'calls_in_flight', coalesce((select unfinished.leased from unfinished where unfinished.state = 'in_flight'), 0),
+    'quarantined', (
+      select
+        '{"invalid_verdict": 0, "writer_error": 0, "lml_untrusted_library_id": 0, "poison_input": 0}'::jsonb
+        || coalesce(jsonb_object_agg(entry.outcome, entry.entries), '{}')
+      from (
+        select outcome, count(*) as entries
+        from identity_sync.quarantined_verdict
+        where closed_at is null
+        group by outcome
+      ) as entry
+    ),
+    'planning_holds', (
+      select '{"key_refused": 0, "shed": 0}'::jsonb || coalesce(jsonb_object_agg(hold.name, 1), '{}')
+      from identity_sync.planning_hold as hold
+    ),
+    'last_success_age_seconds', (
+      select extract(epoch from clock_timestamp() - max(run.finished_at))
+      from identity_sync.run
+      where run.outcome = 'completed' and not run.dry_run and run.scope <> 'ids'
+    )
+  );
+$$;
+
+revoke all on function identity_sync.identity_metrics(integer, integer, boolean) from public;
+
+comment on function identity_sync.identity_metrics(integer, integer, boolean) is
+  'Takes the knobs that decide which rows are due; returns totals by kind and report key, and what is due, open, in flight and in quarantine now. Raises LS001 for a value out of range.';
+--! EndIncluded functions/observe/identity_metrics.sql
+--! Included functions/observe/missing_migrations.sql
+-- How many of the migrations that a program brings this database has not seen.
+-- It is SECURITY DEFINER, since the history belongs to whoever migrates.
+create or replace function identity_sync.missing_migrations(known text[])
+returns integer
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select count(*)::integer
+  from unnest(missing_migrations.known) as brought (hash)
+  where not exists (select from graphile_migrate.migrations as seen where seen.hash = brought.hash);
+$$;
+
+revoke all on function identity_sync.missing_migrations(text[]) from public;
+
+comment on function identity_sync.missing_migrations(text[]) is
+  'Takes the hashes of the migrations that a program brings; returns how many of them this database has not seen.';
+--! EndIncluded functions/observe/missing_migrations.sql
+--! Included views/coverage.sql
+-- How much of the catalogue is identified, and how well: library rows by cohort, source, method and band of confidence.
+-- The source "composed" is the main row, the others are its source rows.
+create or replace view identity_sync.coverage as
+select
+  stored.source,
+  stored.method,
+  case
+    when stored.confidence >= 1 then '1.00'
+    when stored.confidence >= 0.95::real then '0.95 - 0.99'
+    when stored.confidence >= 0.90::real then '0.90 - 0.94'
+    when stored.confidence >= 0.80::real then '0.80 - 0.89'
+    when stored.confidence >= 0.70::real then '0.70 - 0.79'
+    else 'below 0.70'
+  end as confidence_band,
+  case
+    when coalesce(library.code_volume_letters, '') like 'Z%'
+      or exists (
+        select from wxyc_schema.compilation_track_artist as credit where credit.library_id = library.id
+      )
+    then 'va'
+    else 'non_va'
+  end as cohort,
+  count(*) as libraries
+from (
+  select known.library_id, 'composed' as source, known.method, known.confidence
+  from wxyc_schema.library_identity as known
+  union all
+  select known.library_id, known.source, known.method, known.confidence
+  from wxyc_schema.library_identity_source as known
+) as stored
+join wxyc_schema.library on library.id = stored.library_id
+group by 1, 2, 3, 4
+order by 1, 2, 3, 4;
+
+comment on view identity_sync.coverage is
+  'Library rows with an identity (source composed) and with each source, by method, band of confidence and cohort.';
+--! EndIncluded views/coverage.sql
+--! Included views/gate.sql
+-- Whether the backfill is complete, as the station counts it: fewer than 1,000 library rows truly unresolved, that is of
+-- confidence below 0.70 or without an identity, where no other row of the same artist has 0.70 or more by a method other
+-- than inherited. One row, always.
+create or replace view identity_sync.gate as
+select
+  count(*) filter (where not counted.is_resolved and not counted.artist_is_resolved) as truly_unresolved,
+  1000 as allowed,
+  count(*) filter (where not counted.is_resolved and not counted.artist_is_resolved) < 1000 as is_complete,
+  count(*) as libraries,
+  count(*) filter (where counted.is_resolved) as resolved,
+  count(*) filter (where not counted.is_resolved and counted.artist_is_resolved) as resolved_by_artist
+from (
+  select
+    -- 0.70 as the column's type: as a double it is larger than the same confidence stored.
+    coalesce(known.confidence >= 0.70::real, false) as is_resolved,
+    coalesce(
+      bool_or(known.confidence >= 0.70::real and known.method <> 'inherited') over (partition by library.artist_id),
+      false
+    ) as artist_is_resolved
+  from wxyc_schema.library
+  left join wxyc_schema.library_identity as known on known.library_id = library.id
+) as counted;
+
+comment on view identity_sync.gate is
+  'One row: the library rows truly unresolved, how many the station allows, whether the backfill is complete, and the rest by how it is resolved.';
+--! EndIncluded views/gate.sql
+--! Included views/quarantine.sql
+-- What was refused and is still open, for an operator who asks why: one entry a library, the latest refusal.
+create or replace view identity_sync.quarantine as
+select
+  entry.library_id,
+  settlement.run_id,
+  entry.outcome,
+  entry.reason,
+  entry.path,
+  entry.value,
+  entry.sqlstate,
+  entry.message,
+  entry.constraint_name,
+  coalesce(entry.verdict::text, entry.verdict_text) as verdict,
+  entry.origin,
+  entry.verified_at,
+  entry.quarantined_at
+from identity_sync.quarantined_verdict as entry
+left join identity_sync.settlement on settlement.settlement_id = entry.settlement_id
+where entry.closed_at is null;
+
+comment on view identity_sync.quarantine is
+  'Verdicts that were refused and are still open: which library where known, the run, why, the path and value at fault, SQLSTATE and message, and the verdict as it came.';
+--! EndIncluded views/quarantine.sql
+--! Included views/run_progress.sql
+-- How far each run is, for a person or a dashboard: a row a run, the latest first.
+create or replace view identity_sync.run_progress as
+select
+  run.run_id,
+  run.scope,
+  run.dry_run,
+  run.planned,
+  coalesce((run.report ->> 'scanned')::bigint, progress.done, 0) as done,
+  progress.batches,
+  progress.batches_in_flight,
+  progress.batches_failed,
+  progress.batches - progress.batches_closed as batches_left,
+  run.started_at,
+  run.finished_at,
+  coalesce(run.finished_at, clock_timestamp()) - run.started_at as took,
+  run.outcome,
+  run.outcome_reason,
+  run.opened_by
+from identity_sync.run
+cross join lateral (
+  select
+    sum(cardinality(batch.library_ids)) filter (where batch.state in ('applied', 'failed')) as done,
+    count(*) as batches,
+    count(*) filter (where batch.closed_at is not null) as batches_closed,
+    count(*) filter (where batch.state in ('in_flight', 'answered')) as batches_in_flight,
+    count(*) filter (where batch.state = 'failed') as batches_failed
+  from identity_sync.batch
+  where batch.run_id = run.run_id
+) as progress
+order by run.run_id desc;
+
+comment on view identity_sync.run_progress is
+  'A row a run, the latest first: rows planned and done so far, batches by state, when it began and ended, and how.';
+--! EndIncluded views/run_progress.sql
+
+-- The database itself refuses a settlement that does not add up.
+
+alter table identity_sync.settlement
+  add constraint settlement_report_adds_up
+  check (identity_sync_private.report_adds_up(report, requested, unrequested));

@@ -1,0 +1,68 @@
+-- Settles a batch with the answer that came for it: applied in a real run, rehearsed in a dry one, whose answer is kept
+-- so that exactly it can be applied later. The settlement is then known to belong to this batch and its run. A row that
+-- had lost its artist name when the request was made was not asked, and counts nowhere.
+create or replace function identity_sync_private.apply_identity_batch(batch_id bigint, answer jsonb, body text default null)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  came_at constant timestamptz := clock_timestamp();
+  service constant text := 'consumer:lml-bulk';
+  results constant jsonb := identity_sync_private.results_of(answer);
+  this_batch record;
+  report jsonb;
+begin
+  select batch.library_ids, batch.run_id, run.dry_run, run.strict_bands
+  into strict this_batch
+  from identity_sync.batch
+  join identity_sync.run on run.run_id = batch.run_id
+  where batch.batch_id = apply_identity_batch.batch_id;
+
+  if jsonb_array_length(results) < cardinality(this_batch.library_ids) then
+    this_batch.library_ids := array(
+      select named.id
+      from unnest(this_batch.library_ids) as named (id)
+      left join wxyc_schema.library on library.id = named.id
+      where library.id is null
+        or not identity_sync.is_blank(library.artist_name)
+        or results @> jsonb_build_array(jsonb_build_object('library_id', named.id))
+    );
+  end if;
+
+  if this_batch.dry_run then
+    report := identity_sync_private.rehearse_identity_verdicts(
+      answer, this_batch.library_ids, service, came_at, this_batch.strict_bands
+    );
+    insert into identity_sync.settlement (dry_run, origin, verified_at, requested, unrequested, report)
+    values (
+      true, service, came_at, cardinality(this_batch.library_ids),
+      (report ->> 'scanned')::integer - cardinality(this_batch.library_ids), report
+    );
+  else
+    perform identity_sync.apply_identity_verdicts(
+      answer, this_batch.library_ids, service, came_at, this_batch.strict_bands
+    );
+  end if;
+
+  update identity_sync.settlement
+  set run_id = this_batch.run_id, batch_id = apply_identity_batch.batch_id
+  where settlement.settlement_id = currval('identity_sync.settlement_settlement_id_seq');
+
+  update identity_sync.batch
+  set
+    state = 'applied',
+    library_ids = this_batch.library_ids,
+    leased_by = null,
+    leased_until = null,
+    answer = case when this_batch.dry_run then body end,
+    answered_at = came_at,
+    closed_at = clock_timestamp()
+  where batch.batch_id = apply_identity_batch.batch_id;
+end;
+$$;
+
+revoke all on function identity_sync_private.apply_identity_batch(bigint, jsonb, text) from public;
+
+comment on function identity_sync_private.apply_identity_batch(bigint, jsonb, text) is
+  'Takes a batch, LML''s answer for it and the answer''s text (kept for a dry run); applies or rehearses it and closes the batch.';

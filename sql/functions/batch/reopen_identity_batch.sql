@@ -1,0 +1,33 @@
+-- Makes a batch claimable again that its leased_by gave back or died with; in a run that was told to stop it is abandoned
+-- instead, and the run may be over with it.
+create or replace function identity_sync_private.reopen_identity_batch(batch_id bigint)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  reopened record;
+begin
+  update identity_sync.batch
+  set
+    state = case when run.stop_reason is null then 'open' else 'abandoned' end,
+    leased_by = null,
+    leased_until = null,
+    closed_at = case when run.stop_reason is not null then clock_timestamp() end
+  from identity_sync.run
+  where batch.batch_id = reopen_identity_batch.batch_id
+    and batch.closed_at is null
+    and run.run_id = batch.run_id
+  returning run.run_id, run.stop_reason
+  into reopened;
+
+  if reopened.stop_reason is not null then
+    perform identity_sync_private.close_identity_run(reopened.run_id);
+  end if;
+end;
+$$;
+
+revoke all on function identity_sync_private.reopen_identity_batch(bigint) from public;
+
+comment on function identity_sync_private.reopen_identity_batch(bigint) is
+  'Takes an unfinished batch; opens it again, or abandons it where its run was told to stop.';

@@ -1,0 +1,73 @@
+-- The rows that a run would ask LML for, with the cohort that decides the size of their batch.
+-- A row whose artist name is NULL or blank is never one, since LML would refuse its whole batch; a released row always is.
+-- It writes nothing, and after a run the rows which that run settled are no candidates of the scope due.
+create or replace function identity_sync.identity_candidates(
+  scope text default 'due',
+  stale_days integer default 7,
+  unresolved_retry_days integer default 30,
+  include_null_canonical boolean default false,
+  partition_index integer default 0,
+  partition_count integer default 1,
+  ids integer[] default null
+)
+returns table (library_id integer, cohort text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  stale_before constant timestamptz := clock_timestamp() - make_interval(days => stale_days);
+  retry_before constant timestamptz := clock_timestamp() - make_interval(days => unresolved_retry_days);
+begin
+  perform identity_sync_private.validate_selection(
+    scope, stale_days, unresolved_retry_days, partition_index, partition_count, ids
+  );
+
+  return query
+  with reached as (
+    select due.library_id
+    from identity_sync_private.due_libraries(stale_before, retry_before, include_null_canonical) as due (library_id)
+    where scope = 'due'
+    union all
+    select library.id
+    from wxyc_schema.library
+    left join wxyc_schema.library_identity as identity on identity.library_id = library.id
+    where scope = 'refresh'
+      and (library.canonical_entity_id is not null or identity.last_verified_at <= stale_before)
+    union all
+    select attempt.library_id
+    from identity_sync.attempt
+    where scope = 'recheck' and attempt.outcome not in ('manual_precedence', 'released')
+    union all
+    select library.id
+    from wxyc_schema.library
+    where scope = 'ids' and library.id = any (identity_candidates.ids)
+  )
+  select candidate.id, candidate.cohort
+  from (
+    select
+      library.id,
+      library.artist_name,
+      case
+        when coalesce(library.code_volume_letters, '') like 'Z%'
+          or exists (
+            select from wxyc_schema.compilation_track_artist as credit where credit.library_id = library.id
+          )
+        then 'va'
+        else 'non_va'
+      end as cohort
+    from reached
+    join wxyc_schema.library on library.id = reached.library_id
+    where library.id % partition_count = partition_index
+      and (identity_candidates.ids is null or library.id = any (identity_candidates.ids))
+  ) as candidate
+  where (scope <> 'recheck' or candidate.cohort = 'va')
+    -- What begins with a letter or the like is not blank, which is cheaper to see than to ask.
+    and (ascii(candidate.artist_name) between 33 and 126 or not identity_sync.is_blank(candidate.artist_name));
+end;
+$$;
+
+revoke all on function identity_sync.identity_candidates(text, integer, integer, boolean, integer, integer, integer[])
+from public;
+
+comment on function identity_sync.identity_candidates(text, integer, integer, boolean, integer, integer, integer[]) is
+  'Takes a scope (due, refresh, recheck, ids), the days after which an identity is stale and an answer in vain is asked again, whether rows without a canonical entity count, a partition (id % count = index) and ids to narrow it to; returns the rows a run would ask for and their cohort (va: compilation-shaped, non_va). Raises LS001 for a value out of range.';

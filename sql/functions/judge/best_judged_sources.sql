@@ -1,0 +1,24 @@
+-- Of several provenance entries that name one source, keeps the one of highest confidence, and of equals the first.
+-- Only a verdict that names a source twice comes here, so that the others need no sorting.
+create or replace function identity_sync_private.best_judged_sources(named identity_sync_private.judged_source[])
+returns identity_sync_private.judged_source[]
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select array_agg(best.entry order by best.position)
+  from (
+    select distinct on (listed.source)
+      row(
+        listed.source, listed.external_id, listed.method, listed.confidence, listed.out_of_band
+      )::identity_sync_private.judged_source as entry,
+      listed.position
+    from unnest(best_judged_sources.named) with ordinality
+      as listed (source, external_id, method, confidence, out_of_band, position)
+    order by listed.source, listed.confidence desc, listed.position
+  ) as best;
+$$;
+
+revoke all on function identity_sync_private.best_judged_sources(identity_sync_private.judged_source[]) from public;
+
+comment on function identity_sync_private.best_judged_sources(identity_sync_private.judged_source[]) is
+  'Takes the judged sources of one verdict; returns one a source, that of highest confidence.';

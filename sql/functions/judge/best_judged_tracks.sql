@@ -1,0 +1,51 @@
+-- Of several entries of one key keeps the one of highest confidence, and of equals the first; a position stays where all
+-- of them offer the same. Those outdone are in no counter: a key counts once.
+-- Only a release that names a key twice comes here, so that the others need no sorting.
+create or replace function identity_sync_private.best_judged_tracks(judged identity_sync_private.judged_track[])
+returns identity_sync_private.judged_track[]
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  with entry as (
+    select *
+    from unnest(best_judged_tracks.judged) with ordinality as listed (
+      artist_name, track_title, resolved_artist_name, confidence, confidence_out_of_range,
+      track_position, ambiguous_position, ordinal
+    )
+  ),
+  best as (
+    select distinct on (entry.artist_name, entry.track_title)
+      entry.*,
+      min(entry.track_position) over offers as first_position,
+      max(entry.track_position) over offers as last_position
+    from entry
+    where entry.artist_name is not null
+    window offers as (partition by entry.artist_name, entry.track_title)
+    order by entry.artist_name, entry.track_title, entry.confidence desc nulls last, entry.ordinal
+  ),
+  kept as (
+    select
+      best.ordinal,
+      row(
+        best.artist_name,
+        best.track_title,
+        best.resolved_artist_name,
+        best.confidence,
+        best.confidence_out_of_range,
+        case when best.first_position = best.last_position then best.first_position end,
+        coalesce(best.first_position <> best.last_position, false)
+      )::identity_sync_private.judged_track as track
+    from best
+    union all
+    select entry.ordinal, row(null, null, null, null, null, null, null)::identity_sync_private.judged_track
+    from entry
+    where entry.artist_name is null
+  )
+  select array_agg(kept.track order by kept.ordinal)
+  from kept;
+$$;
+
+revoke all on function identity_sync_private.best_judged_tracks(identity_sync_private.judged_track[]) from public;
+
+comment on function identity_sync_private.best_judged_tracks(identity_sync_private.judged_track[]) is
+  'Takes the judged tracks of one compilation; returns one a key, that of highest confidence, and each unusable one.';

@@ -1,0 +1,32 @@
+-- Of several verdicts on one library, believes the first: the others are lml_untrusted_library_id.
+-- Only an answer that repeats an id comes here.
+create or replace function identity_sync_private.mark_repeated(judged identity_sync_private.judged_verdict[])
+returns identity_sync_private.judged_verdict[]
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select
+    array_agg(
+      case
+        when ranked.position = 1 or ranked.library_id is null then ranked.verdict
+        else row(
+          ranked.ordinal, ranked.library_id, 'lml_untrusted_library_id',
+          null, null, null, null, null, null, null, null, null, 0, 0, 0
+        )::identity_sync_private.judged_verdict
+      end
+      order by ranked.ordinal
+    )
+  from (
+    select
+      verdict,
+      verdict.ordinal,
+      verdict.library_id,
+      row_number() over (partition by verdict.library_id order by verdict.ordinal) as position
+    from unnest(judged) as verdict
+  ) as ranked;
+$$;
+
+revoke all on function identity_sync_private.mark_repeated(identity_sync_private.judged_verdict[]) from public;
+
+comment on function identity_sync_private.mark_repeated(identity_sync_private.judged_verdict[]) is
+  'Takes the judged verdicts of one answer; returns them with every second naming of an id distrusted.';

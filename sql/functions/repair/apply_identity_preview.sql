@@ -1,0 +1,75 @@
+-- Writes what a dry run previewed: its very answers, as they were kept, without a second call to LML.
+-- Each is as old as it was then, so a verdict that a newer one has overtaken since is a stale_verdict.
+-- Applied twice, it changes nothing the second time.
+create or replace function identity_sync.apply_identity_preview(run_id bigint)
+returns jsonb
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  previewed record;
+  report jsonb := identity_sync_private.empty_report();
+begin
+  select run.dry_run, run.finished_at, run.strict_bands
+  into previewed
+  from identity_sync.run
+  where run.run_id = apply_identity_preview.run_id;
+
+  if not found then
+    raise exception using errcode = 'LS002', message = format('there is no run %s', coalesce(run_id::text, 'NULL'));
+  end if;
+  if not previewed.dry_run then
+    raise exception using
+      errcode = 'LS004',
+      message = format('run %s was no dry run', run_id),
+      hint = 'What it answered is written already. Name a run made with --dry-run.';
+  end if;
+  if previewed.finished_at is null then
+    raise exception using
+      errcode = 'LS004',
+      message = format('dry run %s is not over', run_id),
+      hint = 'Wait for it, or look at identity_sync.run_progress.';
+  end if;
+  if exists (
+    select from identity_sync.batch
+    where batch.run_id = apply_identity_preview.run_id and batch.state = 'applied' and batch.answered_at is null
+  )
+  then
+    raise exception using
+      errcode = 'LS004',
+      message = format('the answers of dry run %s are gone', run_id),
+      hint = 'Answers are kept for KEEP_DAYS. Make a new dry run.';
+  end if;
+
+  perform identity_sync_private.lock_identities(null);
+
+  for previewed in
+    select batch.batch_id, batch.library_ids, batch.answer, batch.answered_at, run.strict_bands
+    from identity_sync.batch
+    join identity_sync.run on run.run_id = batch.run_id
+    where batch.run_id = apply_identity_preview.run_id and batch.state = 'applied'
+    order by batch.batch_id
+  loop
+    report := identity_sync_private.add_reports(
+      report,
+      identity_sync.apply_identity_response(
+        body => coalesce(previewed.answer, '[]'),
+        requested => previewed.library_ids,
+        origin => 'consumer:lml-bulk',
+        verified_at => previewed.answered_at,
+        strict_bands => previewed.strict_bands
+      )
+    );
+    update identity_sync.settlement
+    set run_id = apply_identity_preview.run_id, batch_id = previewed.batch_id
+    where settlement.settlement_id = currval('identity_sync.settlement_settlement_id_seq');
+  end loop;
+
+  return report;
+end;
+$$;
+
+revoke all on function identity_sync.apply_identity_preview(bigint) from public;
+
+comment on function identity_sync.apply_identity_preview(bigint) is
+  'Takes a dry run that is over; applies its kept answers and returns the report. Raises LS002 for an unknown run, LS004 where it was no dry run, is not over, or its answers are gone.';

@@ -1,0 +1,105 @@
+-- Lets go of a library's identity, or of the hold that a hand has on it: what LML composes goes, with a history row, and
+-- the library is due whatever else holds. The main row itself goes where no other writer's column is filled; otherwise
+-- its ids of ours are emptied and its confidence is 0, so that nobody takes it for resolved.
+create or replace function identity_sync.release_identity(library_id integer, reason text)
+returns jsonb
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
+  released_at constant timestamptz := clock_timestamp();
+  is_shared boolean;
+  kept_history_ids integer[];
+  removed_sources integer;
+begin
+  if btrim(coalesce(reason, '')) = '' then
+    raise exception using
+      errcode = 'LS001',
+      message = format('reason is %s', coalesce(quote_literal(reason), 'NULL')),
+      hint = 'Say why: it is kept in the history.';
+  end if;
+  if not exists (select from wxyc_schema.library where library.id = release_identity.library_id) then
+    raise exception using
+      errcode = 'LS002',
+      message = format('there is no library %s', coalesce(library_id::text, 'NULL'));
+  end if;
+
+  perform identity_sync_private.lock_identities(array[library_id]);
+
+  select
+    num_nonnulls(
+      known.discogs_master_id, known.discogs_release_id, known.musicbrainz_release_group_mbid,
+      known.musicbrainz_release_mbid, known.musicbrainz_recording_mbid, known.agreement_sources
+    ) > 0
+  into is_shared
+  from wxyc_schema.library_identity as known
+  where known.library_id = release_identity.library_id
+  for update;
+
+  kept_history_ids := identity_sync_private.archive_identities(array[library_id], reason, 'release');
+
+  if is_shared then
+    update wxyc_schema.library_identity as known
+    set
+      discogs_artist_id = null,
+      musicbrainz_artist_id = null,
+      wikidata_qid = null,
+      spotify_id = null,
+      apple_music_id = null,
+      bandcamp_id = null,
+      confidence = 0,
+      notes = 'consumer:lml-bulk'
+    where known.library_id = release_identity.library_id;
+  else
+    delete from wxyc_schema.library_identity as known where known.library_id = release_identity.library_id;
+  end if;
+
+  with removed as (
+    delete from wxyc_schema.library_identity_source as known
+    where known.library_id = release_identity.library_id
+      and (known.notes = 'consumer:lml-bulk' or starts_with(known.notes, 'repair:'))
+    returning known.*
+  ),
+  kept as (
+    insert into identity_sync.superseded_source (
+      settlement_id, library_id, source, action,
+      external_id, method, confidence, last_verified_at, boost_sources, notes, superseded_reason
+    )
+    select
+      this_settlement, removed.library_id, removed.source, 'removed',
+      removed.external_id, removed.method, removed.confidence, removed.last_verified_at, removed.boost_sources,
+      removed.notes, reason
+    from removed
+    returning superseded_source.source
+  )
+  select count(*)
+  into removed_sources
+  from kept;
+
+  insert into identity_sync.attempt as known (library_id, outcome, attempted_at, settlement_id)
+  values (release_identity.library_id, 'released', released_at, this_settlement)
+  on conflict on constraint attempt_pkey do update
+  set outcome = excluded.outcome, attempted_at = excluded.attempted_at, settlement_id = excluded.settlement_id;
+
+  insert into identity_sync.settlement (
+    settlement_id, origin, verified_at, requested, unrequested, report, history_ids
+  )
+  overriding system value
+  values (
+    this_settlement, 'repair:' || session_user, released_at, 0, 0, identity_sync_private.empty_report(),
+    kept_history_ids
+  );
+
+  return jsonb_build_object(
+    'library_id', library_id,
+    'identity', case when is_shared is null then 'none' when is_shared then 'emptied' else 'removed' end,
+    'sources_removed', removed_sources
+  );
+end;
+$$;
+
+revoke all on function identity_sync.release_identity(integer, text) from public;
+
+comment on function identity_sync.release_identity(integer, text) is
+  'Takes a library and why it is let go of; returns what became of its identity (none, emptied, removed) and how many source rows went. Raises LS001 for an empty reason, LS002 for an unknown library.';

@@ -1,0 +1,22 @@
+-- How far LML's answer for a batch was from its own contract: the results that broke it, by the report's key.
+-- NULL where every result kept to it.
+create or replace function identity_sync_private.contract_breaches(batch_id bigint)
+returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_object_agg(skipped.key, skipped.value)
+  from identity_sync.settlement
+  cross join lateral jsonb_each(settlement.report -> 'rows_skipped') as skipped
+  where settlement.settlement_id = (
+      select max(latest.settlement_id) from identity_sync.settlement as latest
+      where latest.batch_id = contract_breaches.batch_id
+    )
+    and skipped.key in ('invalid_verdict', 'lml_cardinality_mismatch', 'lml_untrusted_library_id')
+    and skipped.value <> '0';
+$$;
+
+revoke all on function identity_sync_private.contract_breaches(bigint) from public;
+
+comment on function identity_sync_private.contract_breaches(bigint) is
+  'Takes a settled batch; returns {key of rows_skipped: results} for what broke the wire contract, NULL where nothing did.';

@@ -1,0 +1,39 @@
+-- What an operator should know of a run though nothing failed: batches of which most track entries, and at least ten,
+-- belong to no credit. Then the credits were renamed, or LML holds an older copy, and links go missing in silence.
+-- A run without such a batch gives none.
+create or replace function identity_sync_private.identity_run_warnings(run_id bigint)
+returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select
+    case
+      when count(*) = 0 then '[]'::jsonb
+      else jsonb_build_array(
+        format(
+          'batches whose track entries mostly match no credit of compilation_track_artist: %s (%s of %s entries); artist_name and track_title have drifted apart',
+          count(*), sum(counted.unmatched), sum(counted.entries)
+        )
+      )
+    end
+  from (
+    select
+      (settlement.report #>> '{compilation_track,no_cta_match}')::bigint as unmatched,
+      (
+        select sum(tally.value::bigint)
+        from jsonb_each_text(settlement.report -> 'compilation_track') as tally
+        where tally.key in (
+          'written', 'unlinked', 'unchanged', 'librarian', 'no_cta_match', 'no_resolved_name', 'unusable'
+        )
+      ) as entries
+    from identity_sync.run
+    join identity_sync.settlement on settlement.run_id = run.run_id and settlement.dry_run = run.dry_run
+    where run.run_id = identity_run_warnings.run_id
+  ) as counted
+  where counted.unmatched >= 10 and counted.unmatched * 2 > counted.entries;
+$$;
+
+revoke all on function identity_sync_private.identity_run_warnings(bigint) from public;
+
+comment on function identity_sync_private.identity_run_warnings(bigint) is
+  'Takes a run; returns its warnings as a JSON array of texts, empty where there is nothing to warn of.';

@@ -1,0 +1,90 @@
+-- Notices that LML sheds: overloaded, it answers 200 with everything unresolved, and believing it would freeze the
+-- catalogue for a month. Measured over the last ten batches answered, on rows that held an identity or were never asked
+-- before (rows long known as unresolved that fall due together are no sign). Then the run stops, the marks of the rows
+-- counted are taken back, and the cron plans nothing until a run with accept_unresolved has succeeded.
+create or replace function identity_sync_private.brake_identity_run(run_id bigint, batch_id bigint)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  this_run identity_sync.run;
+  suspects bigint[];
+  brake_sample bigint;
+  unresolved_share numeric;
+  usual_share numeric;
+begin
+  select run.*
+  into strict this_run
+  from identity_sync.run
+  where run.run_id = brake_identity_run.run_id;
+
+  if this_run.dry_run or this_run.accept_unresolved or this_run.scope in ('recheck', 'ids') then
+    return;
+  end if;
+
+  if this_run.braked_at is not null then
+    -- It was in flight when the run was stopped.
+    suspects := array(
+      select settlement.settlement_id from identity_sync.settlement
+      where settlement.batch_id = brake_identity_run.batch_id
+    );
+  else
+    select array_agg(latest.settlement_id), sum(latest.brake_sample), sum(latest.unresolved) / nullif(sum(latest.brake_sample), 0)
+    into suspects, brake_sample, unresolved_share
+    from (
+      select settlement.settlement_id, settlement.brake_sample, cardinality(settlement.brake_unresolved_ids)::numeric as unresolved
+      from identity_sync.settlement
+      where settlement.run_id = brake_identity_run.run_id and settlement.is_answer
+      order by settlement.settlement_id desc
+      limit 10
+    ) as latest;
+
+    if brake_sample < 200 or unresolved_share < 0.95 then
+      return;
+    end if;
+
+    select sum(cardinality(settlement.brake_unresolved_ids))::numeric / nullif(sum(settlement.brake_sample), 0)
+    into usual_share
+    from identity_sync.settlement
+    join identity_sync.run on run.run_id = settlement.run_id
+    where settlement.run_id < brake_identity_run.run_id and not settlement.dry_run and run.braked_at is null;
+
+    if unresolved_share < usual_share + 0.20 then
+      return;
+    end if;
+  end if;
+
+  delete from identity_sync.attempt
+  using identity_sync.settlement
+  where settlement.settlement_id = any (suspects)
+    and attempt.library_id = any (settlement.brake_unresolved_ids)
+    and attempt.settlement_id = settlement.settlement_id;
+
+  if this_run.braked_at is null then
+    update identity_sync.run set braked_at = clock_timestamp() where run.run_id = brake_identity_run.run_id;
+
+    insert into identity_sync.planning_hold as hold (name, reason, run_id)
+    values (
+      'brake',
+      format('%s %% of %s rows came back unresolved in run %s: LML seems to be overloaded',
+        round(unresolved_share * 100), brake_sample, run_id),
+      brake_identity_run.run_id
+    )
+    on conflict (name) do nothing;
+
+    perform identity_sync.stop_identity_run(
+      run_id,
+      format('%s %% of the last %s rows came back unresolved: LML seems to be overloaded. Their marks were taken back. '
+        'Where the answers are right all the same: identity-sync run --accept-unresolved',
+        round(unresolved_share * 100), brake_sample),
+      cause => 'brake'
+    );
+  end if;
+end;
+$$;
+
+revoke all on function identity_sync_private.brake_identity_run(bigint, bigint) from public;
+
+comment on function identity_sync_private.brake_identity_run(bigint, bigint) is
+  'Takes a run and its batch just settled; stops the run and takes marks back where LML sheds.';

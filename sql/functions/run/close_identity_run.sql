@@ -1,0 +1,72 @@
+-- Ends a run when its last batch is closed, and says how it went: failed where a batch failed or more rows were refused
+-- than settled, stopped where it was told to, else completed. A budget that is used up is no failure. Those who close the last two batches at once wait for each
+-- other at the run's row, so that one of them sees that nothing is left.
+create or replace function identity_sync_private.close_identity_run(run_id bigint)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  failed_batches integer;
+  failure text;
+  final_report jsonb;
+  ended identity_sync.run;
+  refused integer;
+  settled integer;
+begin
+  perform from identity_sync.run where run.run_id = close_identity_run.run_id and run.finished_at is null for update;
+  if not found
+    or exists (
+      select from identity_sync.batch where batch.run_id = close_identity_run.run_id and batch.closed_at is null
+    )
+  then
+    return;
+  end if;
+
+  select count(*), min(batch.failure)
+  into failed_batches, failure
+  from identity_sync.batch
+  where batch.run_id = close_identity_run.run_id and batch.state = 'failed';
+
+  final_report := identity_sync.identity_run_report(run_id);
+  select sum(skipped.value::integer)
+  into refused
+  from jsonb_each_text(final_report -> 'rows_skipped') as skipped
+  where skipped.key not in ('compilation', 'manual_precedence', 'stale_verdict', 'library_gone');
+  settled := (final_report ->> 'scanned')::integer - refused;
+
+  update identity_sync.run
+  set
+    finished_at = clock_timestamp(),
+    outcome = case
+      when failed_batches > 0 or refused > settled or run.stop_cause in ('key', 'brake', 'breaker') then 'failed'
+      when run.stop_cause in ('hand', 'deadline') then 'stopped'
+      else 'completed'
+    end,
+    outcome_reason = coalesce(
+      run.stop_reason,
+      case
+        when failed_batches > 0 then format('%s of its batches failed: %s', failed_batches, failure)
+        when refused > settled then format('%s rows were refused, %s settled', refused, settled)
+      end
+    )
+  where run.run_id = close_identity_run.run_id
+  returning *
+  into ended;
+
+  -- Kept with the run, since its batches are tidied away one day.
+  final_report := identity_sync.identity_run_report(run_id);
+  update identity_sync.run
+  set report = final_report
+  where run.run_id = close_identity_run.run_id;
+
+  if ended.accept_unresolved and ended.outcome = 'completed' then
+    perform identity_sync.lift_planning_hold('brake');
+  end if;
+end;
+$$;
+
+revoke all on function identity_sync_private.close_identity_run(bigint) from public;
+
+comment on function identity_sync_private.close_identity_run(bigint) is
+  'Takes a run; gives it its end and outcome if every batch of it is closed, else does nothing.';

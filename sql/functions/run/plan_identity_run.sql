@@ -1,0 +1,177 @@
+-- Opens a run: cuts its candidates into batches of one cohort each and enqueues the lanes that carry them, all in one
+-- transaction. While the same run (scope, partition, ids, dry_run) is open, that one's id is returned instead; a library
+-- that another open run holds is left to it, except that a dry run neither joins nor blocks a real one. A run with nothing
+-- to ask is closed at once; a scheduled one is not opened, and NULL returned, where a person has to act first.
+create or replace function identity_sync.plan_identity_run(
+  scope text default 'due',
+  stale_days integer default 7,
+  unresolved_retry_days integer default 30,
+  include_null_canonical boolean default false,
+  partition_index integer default 0,
+  partition_count integer default 1,
+  ids integer[] default null,
+  batch_size integer default 500,
+  va_batch_size integer default 100,
+  dry_run boolean default false,
+  strict_bands boolean default false,
+  lanes integer default 2,
+  opened_by text default session_user,
+  accept_unresolved boolean default false,
+  deadline_minutes integer default 120,
+  call_budget integer default null,
+  scheduled boolean default false
+)
+returns bigint
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  named_ids constant integer[] := (
+    select array_agg(distinct named.id order by named.id) from unnest(ids) as named (id) where named.id is not null
+  );
+  opened bigint;
+  batch_count integer;
+  planned_count integer;
+  held_by_others integer[];
+begin
+  perform identity_sync_private.validate_selection(
+    scope, stale_days, unresolved_retry_days, partition_index, partition_count, ids
+  );
+  if batch_size is null or batch_size not between 1 and 1000 then
+    raise exception using
+      errcode = 'LS001',
+      message = format('batch_size is %s', coalesce(batch_size::text, 'NULL')),
+      hint = 'Allowed: 1 to 1000 libraries, the cap of LML.';
+  end if;
+  if va_batch_size is null or va_batch_size not between 1 and 1000 then
+    raise exception using
+      errcode = 'LS001',
+      message = format('va_batch_size is %s', coalesce(va_batch_size::text, 'NULL')),
+      hint = 'Allowed: 1 to 1000 libraries, the cap of LML.';
+  end if;
+  if lanes is null or lanes not between 1 and 32 then
+    raise exception using
+      errcode = 'LS001',
+      message = format('lanes is %s', coalesce(lanes::text, 'NULL')),
+      hint = 'Allowed: 1 to 32 calls in flight.';
+  end if;
+
+  if deadline_minutes is null or deadline_minutes not between 1 and 1440 then
+    raise exception using
+      errcode = 'LS001',
+      message = format('deadline_minutes is %s', coalesce(deadline_minutes::text, 'NULL')),
+      hint = 'Allowed: 1 to 1440 minutes.';
+  end if;
+  if call_budget < 1 then
+    raise exception using
+      errcode = 'LS001',
+      message = format('call_budget is %s', call_budget),
+      hint = 'Allowed: 1 call and more, or NULL for no budget.';
+  end if;
+
+  if scheduled and exists (select from identity_sync.planning_hold) then
+    return null;
+  end if;
+
+  -- One planner at a time, so that no two runs cut the same library into batches of theirs.
+  perform pg_advisory_xact_lock(hashtext('identity_sync.plan_identity_run'));
+
+  select run.run_id
+  into opened
+  from identity_sync.run
+  where run.finished_at is null
+    and run.scope = plan_identity_run.scope
+    and run.partition_index = plan_identity_run.partition_index
+    and run.partition_count = plan_identity_run.partition_count
+    and run.ids is not distinct from named_ids
+    and run.dry_run = plan_identity_run.dry_run;
+
+  if found then
+    perform identity_sync.enqueue_lanes(opened, lanes);
+    return opened;
+  end if;
+
+  insert into identity_sync.run (
+    scope, dry_run, stale_days, unresolved_retry_days, include_null_canonical,
+    partition_index, partition_count, ids, strict_bands, accept_unresolved, call_budget, deadline_at, scheduled, opened_by
+  )
+  values (
+    plan_identity_run.scope, plan_identity_run.dry_run, plan_identity_run.stale_days,
+    plan_identity_run.unresolved_retry_days, plan_identity_run.include_null_canonical,
+    plan_identity_run.partition_index, plan_identity_run.partition_count, named_ids,
+    plan_identity_run.strict_bands, plan_identity_run.accept_unresolved, plan_identity_run.call_budget,
+    clock_timestamp() + make_interval(mins => deadline_minutes), plan_identity_run.scheduled, plan_identity_run.opened_by
+  )
+  returning run_id into opened;
+
+  with held as (
+    select unnest(batch.library_ids) as library_id
+    from identity_sync.batch
+    join identity_sync.run on run.run_id = batch.run_id
+    where batch.closed_at is null and not run.dry_run and not plan_identity_run.dry_run
+  ),
+  candidate as (
+    select due.library_id, due.cohort, held.library_id is not null as is_held
+    from identity_sync.identity_candidates(
+      scope => plan_identity_run.scope,
+      stale_days => plan_identity_run.stale_days,
+      unresolved_retry_days => plan_identity_run.unresolved_retry_days,
+      include_null_canonical => plan_identity_run.include_null_canonical,
+      partition_index => plan_identity_run.partition_index,
+      partition_count => plan_identity_run.partition_count,
+      ids => coalesce(named_ids, case when ids is not null then '{}'::integer[] end)
+    ) as due
+    left join held on held.library_id = due.library_id
+  ),
+  paged as (
+    select
+      candidate.library_id,
+      candidate.cohort,
+      (row_number() over (partition by candidate.cohort order by candidate.library_id) - 1)
+        / case candidate.cohort when 'va' then va_batch_size else batch_size end as page
+    from candidate
+    where not candidate.is_held
+  ),
+  cut as (
+    insert into identity_sync.batch (run_id, cohort, library_ids)
+    select opened, paged.cohort, array_agg(paged.library_id order by paged.library_id)
+    from paged
+    group by paged.cohort, paged.page
+    order by paged.cohort desc, paged.page
+    returning batch.library_ids
+  )
+  select
+    count(*),
+    coalesce(sum(cardinality(cut.library_ids)), 0),
+    (
+      select coalesce(array_agg(candidate.library_id order by candidate.library_id), '{}')
+      from candidate
+      where candidate.is_held
+    )
+  into batch_count, planned_count, held_by_others
+  from cut;
+
+  update identity_sync.run
+  set planned = planned_count, in_other_runs = held_by_others
+  where run.run_id = opened;
+
+  if batch_count = 0 then
+    perform identity_sync_private.close_identity_run(opened);
+  else
+    perform identity_sync.enqueue_lanes(opened, lanes);
+  end if;
+
+  return opened;
+end;
+$$;
+
+revoke all on function identity_sync.plan_identity_run(
+  text, integer, integer, boolean, integer, integer, integer[], integer, integer, boolean, boolean, integer, text,
+  boolean, integer, integer, boolean
+) from public;
+
+comment on function identity_sync.plan_identity_run(
+  text, integer, integer, boolean, integer, integer, integer[], integer, integer, boolean, boolean, integer, text,
+  boolean, integer, integer, boolean
+) is
+  'Takes the knobs of identity_candidates, the libraries a batch of either cohort (1 to 1000), whether nothing is to be written in the end, whether bands are strict, how many calls may be in flight (1 to 32), who opens the run, whether a shed is accepted, its deadline in minutes (1 to 1440) and its budget of calls (NULL: none), and whether the cron plans it; returns the id of the run opened, or of the same run where it is open already, NULL where a hold keeps the cron from planning. Raises LS001 for a value out of range.';

@@ -1,0 +1,36 @@
+-- Stops a run: what nobody has claimed yet is abandoned and stays due, calls in flight are left to their holders.
+-- With opened_by given, a run that somebody else opened goes on as it was.
+create or replace function identity_sync.stop_identity_run(
+  run_id bigint,
+  reason text,
+  opened_by text default null,
+  cause text default 'hand'
+)
+returns boolean
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update identity_sync.run
+  set stop_reason = reason, stop_cause = cause
+  where run.run_id = stop_identity_run.run_id
+    and run.finished_at is null
+    and (stop_identity_run.opened_by is null or run.opened_by = stop_identity_run.opened_by);
+
+  if not found then
+    return false;
+  end if;
+
+  update identity_sync.batch
+  set state = 'abandoned', closed_at = clock_timestamp()
+  where batch.run_id = stop_identity_run.run_id and batch.state = 'open';
+
+  perform identity_sync_private.close_identity_run(run_id);
+  return true;
+end;
+$$;
+
+revoke all on function identity_sync.stop_identity_run(bigint, text, text, text) from public;
+
+comment on function identity_sync.stop_identity_run(bigint, text, text, text) is
+  'Takes a run, why it stops, who must have opened it (NULL: anybody) and the cause (hand, deadline, budget, key, shed, breaker); abandons what is not claimed ends the run once nothing is in flight, and returns whether it was there to be stopped.';

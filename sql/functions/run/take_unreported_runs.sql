@@ -1,0 +1,17 @@
+-- Hands each run that has ended within a day to the first process that asks, so that the outside is told once however many processes
+-- shared the run.
+create or replace function identity_sync.take_unreported_runs()
+returns table (run_id bigint, trace_id text, scheduled boolean, report jsonb)
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  update identity_sync.run as ended
+  set reported_at = clock_timestamp()
+  where ended.finished_at > clock_timestamp() - interval '1 day' and ended.reported_at is null
+  returning ended.run_id, ended.trace_id, ended.scheduled, ended.report;
+$$;
+
+revoke all on function identity_sync.take_unreported_runs() from public;
+
+comment on function identity_sync.take_unreported_runs() is
+  'Takes nothing; returns the runs that have ended and were not told of yet, with their trace and report, and marks them told.';

@@ -1,0 +1,52 @@
+-- The breaker: where the last three batches of a run have failed, the run pauses instead of burning through the
+-- catalogue, for 30 seconds first and twice as long each time, and after the fourth pause in vain it stops.
+-- Parts of one batch count as one.
+create or replace function identity_sync_private.trip_breaker(run_id bigint, reason text)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  failed_in_a_row integer;
+  paused identity_sync.run;
+begin
+  select count(*) filter (where latest.state = 'failed')
+  into failed_in_a_row
+  from (
+    select distinct on (coalesce(batch.root_batch_id, batch.batch_id)) batch.state, batch.closed_at
+    from identity_sync.batch
+    where batch.run_id = trip_breaker.run_id and batch.state in ('applied', 'failed')
+    order by coalesce(batch.root_batch_id, batch.batch_id), batch.closed_at desc
+  ) as latest
+  where latest.closed_at >= (
+    select coalesce(max(batch.closed_at), '-infinity')
+    from identity_sync.batch
+    where batch.run_id = trip_breaker.run_id and batch.state = 'applied'
+  );
+
+  if failed_in_a_row < 3 then
+    return;
+  end if;
+
+  update identity_sync.run
+  set
+    pauses = run.pauses + 1,
+    paused_until = clock_timestamp() + 30 * 2 ^ run.pauses * interval '1 second'
+  where run.run_id = trip_breaker.run_id
+    and run.finished_at is null
+    and coalesce(run.paused_until <= clock_timestamp(), true)
+  returning *
+  into paused;
+
+  if paused.pauses > 4 then
+    perform identity_sync.stop_identity_run(
+      run_id, format('batch after batch fails, the last one: %s', reason), cause => 'breaker'
+    );
+  end if;
+end;
+$$;
+
+revoke all on function identity_sync_private.trip_breaker(bigint, text) from public;
+
+comment on function identity_sync_private.trip_breaker(bigint, text) is
+  'Takes a run and why its latest batch failed; pauses or stops it where batch after batch fails.';

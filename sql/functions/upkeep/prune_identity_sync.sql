@@ -1,0 +1,31 @@
+-- Clears away what nobody will ask for any more: batches, with their calls and kept answers, of runs that ended long ago,
+-- and quarantine that was closed long ago. History, superseded source rows and settlements are never tidied: they are what
+-- undoing needs. A run keeps its report.
+create or replace function identity_sync.prune_identity_sync(keep_days integer)
+returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  keep_after constant timestamptz := clock_timestamp() - make_interval(days => keep_days);
+begin
+  if keep_days is null or keep_days < 1 then
+    raise exception using
+      errcode = 'LS001',
+      message = format('keep_days is %s', coalesce(keep_days::text, 'NULL')),
+      hint = 'Allowed: 1 day and more.';
+  end if;
+
+  delete from identity_sync.batch
+  using identity_sync.run
+  where run.run_id = batch.run_id and run.finished_at < keep_after;
+
+  delete from identity_sync.quarantined_verdict
+  where quarantined_verdict.closed_at < keep_after;
+end;
+$$;
+
+revoke all on function identity_sync.prune_identity_sync(integer) from public;
+
+comment on function identity_sync.prune_identity_sync(integer) is
+  'Takes for how many days answers, batches and closed quarantine are kept; deletes what is older. Raises LS001 for less than a day.';

@@ -1,0 +1,43 @@
+-- Keeps the open runs going, whatever has died: frees leases that ran out, stops runs past their deadline, ends those that
+-- have nothing unfinished, and enlists lanes for the rest. Calling it too often does no harm.
+create or replace function identity_sync.rescue_identity_runs(lanes integer)
+returns integer
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  open identity_sync.run;
+  still_open integer := 0;
+begin
+  -- Claims wait for one another here too, so that no lease is freed under a claim's hands.
+  perform pg_advisory_xact_lock(hashtext('identity_sync.claim_identity_batch'));
+
+  perform identity_sync_private.reopen_identity_batch(orphan.batch_id)
+  from identity_sync.batch as orphan
+  where orphan.closed_at is null and orphan.leased_until < clock_timestamp();
+
+  for open in
+    select run.* from identity_sync.run where run.finished_at is null order by run.run_id
+  loop
+    if open.deadline_at < clock_timestamp() then
+      perform identity_sync.stop_identity_run(
+        open.run_id, 'its deadline has passed, what is left is due next time', cause => 'deadline'
+      );
+    elsif open.stop_reason is not null then
+      -- What was in flight when it stopped and died since is not asked again.
+      perform identity_sync.stop_identity_run(open.run_id, open.stop_reason, cause => open.stop_cause);
+    else
+      perform identity_sync_private.close_identity_run(open.run_id);
+      perform identity_sync.enqueue_lanes(open.run_id, lanes, open.paused_until);
+    end if;
+    still_open := still_open + 1;
+  end loop;
+
+  return still_open;
+end;
+$$;
+
+revoke all on function identity_sync.rescue_identity_runs(integer) from public;
+
+comment on function identity_sync.rescue_identity_runs(integer) is
+  'Takes how many calls a run may have in flight; returns how many runs were open.';

@@ -1,0 +1,94 @@
+-- Links the tracks of compilations to the artists who play them: finds out what each entry would change, then issues one
+-- UPDATE, and none where nothing changes. What a link was is kept in superseded_track_link; a librarian's is never touched,
+-- and no column but the four of the link is named.
+create or replace function identity_sync_private.write_track_links(
+  verdicts identity_sync_private.judged_verdict[],
+  results jsonb,
+  origin text,
+  verified_at timestamptz,
+  settlement_id bigint
+)
+returns identity_sync_private.write_result
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+-- Credits are taken in id order, one by one through their key, whatever the planner makes of an array.
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  is_repair constant boolean := starts_with(origin, 'repair:');
+  settled identity_sync_private.write_result := identity_sync_private.add_write_results(null, null);
+  current identity_sync_private.judged_verdict[];
+  compared identity_sync_private.compared_tracks;
+  changed integer;
+  touched integer;
+begin
+  -- Newer than this answer is an identity that is there, or the last answer that called the row a compilation.
+  select
+    array_agg(verdict) filter (where not listed.is_overtaken),
+    coalesce(array_agg(verdict.library_id) filter (where listed.is_overtaken), '{}')
+  into current, settled.stale_verdict
+  from unnest(verdicts) as verdict
+  left join wxyc_schema.library_identity as known on known.library_id = verdict.library_id
+  left join identity_sync.attempt on attempt.library_id = verdict.library_id and attempt.outcome = 'compilation'
+  cross join lateral (
+    select
+      not is_repair
+      and greatest(known.last_verified_at, attempt.attempted_at, '-infinity') > write_track_links.verified_at
+      as is_overtaken
+  ) as listed;
+
+  if current is null then
+    return settled;
+  end if;
+
+  compared := identity_sync_private.compare_track_links(current, results);
+  settled.compilation_track := compared.counts;
+
+  if compared.changes is not null then
+    changed := cardinality(compared.changes);
+
+    if changed > cardinality(compared.linked) then
+      insert into identity_sync.superseded_track_link (
+        settlement_id, credit_id, library_id, action,
+        track_artist_id, track_artist_link_confidence, track_artist_link_method, track_position, superseded_reason
+      )
+      select
+        write_track_links.settlement_id, known.id, known.library_id, change.action,
+        known.track_artist_id, known.track_artist_link_confidence, known.track_artist_link_method, known.track_position,
+        format('verdict of %s, settlement %s', origin, write_track_links.settlement_id)
+      from unnest(compared.changes) as change
+      join wxyc_schema.compilation_track_artist as known on known.id = change.credit_id
+      where change.action <> 'linked';
+      get diagnostics touched = row_count;
+      perform identity_sync_private.assert_row_count('track links kept', changed - cardinality(compared.linked), touched);
+    end if;
+
+    -- "is true" keeps the comparison of versions a filter, which PostgreSQL repeats on a row that it had to wait for.
+    update wxyc_schema.compilation_track_artist as known
+    set
+      track_artist_id = change.track_artist_id,
+      track_artist_link_confidence = change.confidence,
+      track_artist_link_method = case when change.action <> 'unlinked' then 'lml_backfill' end,
+      track_position = coalesce(known.track_position, change.new_position)
+    from unnest(compared.changes) as change
+    where known.id = change.credit_id and (known.ctid = change.version) is true;
+    get diagnostics touched = row_count;
+    perform identity_sync_private.assert_row_count('track links written', changed, touched);
+
+    settled.linked_credit_ids := compared.linked;
+    settled.positioned_credit_ids := compared.positioned;
+
+    -- A constraint that would speak only at the commit is heard here, where its culprit can still be found.
+    set constraints all immediate;
+  end if;
+
+  return settled;
+end;
+$$;
+
+revoke all on function identity_sync_private.write_track_links(identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint)
+from public;
+
+comment on function identity_sync_private.write_track_links(identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint) is
+  'Takes judged compilations whose tracks were visited and whose libraries the caller has locked, LML''s results, and their origin, time and settlement; links their credits and returns the ids that were overtaken and the counts. Raises whatever the database refuses, and LS006 where credits were changed meanwhile.';

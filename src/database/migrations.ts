@@ -1,0 +1,12 @@
+// The committed migrations as files: whoever only asks for them need not load what runs them.
+import { readdir, readFile } from 'node:fs/promises';
+
+export const MIGRATIONS = new URL('../../migrations/', import.meta.url);
+
+/** The hashes of the migrations that this program brings, from their headers. */
+export async function knownMigrations(): Promise<string[]> {
+  const folder = new URL('committed/', MIGRATIONS);
+  const files = (await readdir(folder)).filter((name) => name.endsWith('.sql'));
+  const texts = await Promise.all(files.map((name) => readFile(new URL(name, folder), 'utf8')));
+  return texts.map((text) => /^--! Hash: (.*)$/m.exec(text)?.[1] ?? '');
+}

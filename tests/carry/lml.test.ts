@@ -1,0 +1,191 @@
+// The way to LML over a real socket: what is sent, what comes back, and that a call never lasts or grows without bound.
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { connectLml, type Lml } from '../../src/carry/lml.js';
+import { type Reply, type StandIn, startStandIn } from '../../src/demo/stand-in.js';
+
+const PATH = '/api/v1/identity/bulk-resolve-libraries';
+const REQUEST = JSON.stringify({
+  inputs: [{ library_id: 7, artist_name: 'Juana Molina', album_title: 'DOGA', legacy_release_id: null }],
+  include_tracks: true,
+});
+
+let standIn: StandIn;
+let lml: Lml;
+const never = new AbortController().signal;
+
+beforeEach(async () => {
+  standIn = await startStandIn({ identities: new Map() });
+  lml = connectLml(standIn.url, { timeoutMs: 5000 });
+});
+afterEach(async () => {
+  await lml.close();
+  await standIn.close();
+});
+
+describe('a call', () => {
+  test('carries one text there and one text back, untouched', async () => {
+    const body = '{"results": [ {"kind":"unresolved",  "library_id":7.0} ], "🎛️":"\\u0000 \\ud800 é"}\r\n';
+    standIn.respondWith(() => ({ body }));
+
+    expect(await lml.ask(REQUEST, never)).toEqual({
+      status: 200,
+      body,
+      failure: null,
+      retryAfter: null,
+      latencyMs: expect.any(Number),
+    });
+    expect(standIn.calls).toMatchObject([{ ids: [7], status: 200 }]);
+    expect(standIn.calls[0]!.headers).toMatchObject({ 'content-type': 'application/json' });
+  });
+
+  test.each(['', '/', '/api/v1', '/api/v1/', '//', '/api/v1//'])(
+    'goes to the one endpoint where the base URL ends in "%s"',
+    async (end) => {
+      const other = connectLml(`${standIn.url}${end}`, { timeoutMs: 5000 });
+      await other.ask(REQUEST, never);
+      await other.close();
+      expect(standIn.calls.map((call) => call.path)).toEqual([PATH]);
+    },
+  );
+
+  test.each(['/lml', '/lml/', '/lml/api/v1'])(
+    'goes below the path of a base URL with one: "%s"',
+    async (path) => {
+      const other = connectLml(`${standIn.url}${path}`, { timeoutMs: 5000 });
+      expect(await other.ask(REQUEST, never)).toMatchObject({ status: 404 });
+      await other.close();
+      expect(standIn.calls.map((call) => call.path)).toEqual([`/lml${PATH}`]);
+    },
+  );
+
+  test.each([
+    ['sk-1234', 'Bearer sk-1234'],
+    [undefined, undefined],
+    ['', undefined],
+  ])('with the key %j has the authorization %j', async (apiKey, authorization) => {
+    const other = connectLml(standIn.url, { apiKey, timeoutMs: 5000 });
+    await other.ask(REQUEST, never);
+    await other.close();
+    expect(standIn.calls[0]!.headers.authorization).toBe(authorization);
+  });
+
+  test('takes a connection that is there already', async () => {
+    for (let call = 0; call < 10; call++) await lml.ask(REQUEST, never);
+    expect(standIn.calls).toHaveLength(10);
+    expect(standIn.connections).toBeLessThan(3);
+  });
+
+  test.each([400, 401, 403, 404, 413, 422, 429, 500, 503])(
+    'brings the status %i with its body',
+    async (status) => {
+      standIn.respondWith(() => ({ status, body: '<html>no</html>' }));
+      expect(await lml.ask(REQUEST, never)).toMatchObject({ status, body: '<html>no</html>', failure: null });
+    },
+  );
+
+  test.each(['120', 'Wed, 21 Oct 2026 07:28:00 GMT'])(
+    'brings the header Retry-After as it is: %s',
+    async (when) => {
+      standIn.respondWith(() => ({ status: 429, headers: { 'retry-after': when } }));
+      expect(await lml.ask(REQUEST, never)).toMatchObject({ status: 429, retryAfter: when });
+    },
+  );
+
+  test('follows no redirect, which would carry the key elsewhere', async () => {
+    standIn.respondWith(() => ({ status: 307, headers: { location: `${standIn.url}/elsewhere` }, body: '' }));
+    expect(await lml.ask(REQUEST, never)).toMatchObject({ status: 307 });
+    expect(standIn.calls).toHaveLength(1);
+  });
+
+  test('tells how long it took', async () => {
+    standIn.respondWith(() => ({ delayMs: 150 }));
+    const { latencyMs } = await lml.ask(REQUEST, never);
+    expect(latencyMs).toBeGreaterThanOrEqual(149);
+    expect(Number.isInteger(latencyMs)).toBe(true);
+  });
+});
+
+describe('a call that fails says why, and never rejects', () => {
+  const tooMuch = Buffer.alloc(65 * 1024 * 1024, ' ');
+
+  test.each<[string, Reply, number | null, RegExp]>([
+    ['no answer at all', { delayMs: 60_000 }, null, /^no whole answer within 300 ms$/],
+    ['a body that stalls', { stall: true }, 200, /^no whole answer within 300 ms$/],
+    ['a body that drips', { drip: { bytes: 1, everyMs: 20 } }, 200, /^no whole answer within 300 ms$/],
+  ])('%s, by the timeout of the whole call', async (_, reply, status, words) => {
+    const hasty = connectLml(standIn.url, { timeoutMs: 300 });
+    standIn.respondWith(() => ({ ...reply, body: 'a body of more letters than there is time for' }));
+
+    const answer = await hasty.ask(REQUEST, never);
+    await hasty.close();
+    expect(answer).toMatchObject({ status, body: null, failure: expect.stringMatching(words) });
+    expect(answer.latencyMs).toBeGreaterThanOrEqual(299);
+    expect(answer.latencyMs).toBeLessThan(3000);
+  });
+
+  test.each<[string, Reply, RegExp]>([
+    ['a body cut off', { destroy: true }, /^the call failed: UND_ERR_SOCKET$/],
+    ['a body beyond all bounds', { body: tooMuch }, /^the call failed: UND_ERR_RES_EXCEEDED_MAX_SIZE$/],
+    ['a body that is no UTF-8', { body: Buffer.from([0x7b, 0xff, 0x7d]) }, /^the answer is no UTF-8 text$/],
+    ['a surrogate in UTF-8', { body: Buffer.from([0xed, 0xa0, 0x80]) }, /^the answer is no UTF-8 text$/],
+    ['a NUL, which no text of PostgreSQL holds', { body: '{"results":["\0"]}' }, /^the answer /],
+  ])('%s', async (_, reply, words) => {
+    standIn.respondWith(() => reply);
+    const { status, body, failure } = await lml.ask(REQUEST, never);
+    expect(status).toBe(200);
+    // Not the body itself: to print 65 MB that came after all would take minutes.
+    expect(body === null).toBe(true);
+    expect(failure).toMatch(words);
+  });
+
+  test('nobody there', async () => {
+    const nowhere = connectLml('http://127.0.0.1:1', { timeoutMs: 5000 });
+    expect(await nowhere.ask(REQUEST, never)).toMatchObject({
+      status: null,
+      body: null,
+      failure: 'the call failed: ECONNREFUSED',
+    });
+    await nowhere.close();
+  });
+
+  test('another end that speaks no HTTP', async () => {
+    const server = createServer((socket) => socket.end('SSH-2.0-OpenSSH_9.6\r\n')).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const other = connectLml(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, {
+      timeoutMs: 5000,
+    });
+    expect(await other.ask(REQUEST, never)).toMatchObject({
+      status: null,
+      failure: expect.stringMatching(/^the call failed: \w+$/),
+    });
+    await other.close();
+    server.close();
+  });
+
+  test('the end of this process, before the answer and in the middle of it', async () => {
+    for (const [index, reply] of [{ delayMs: 60_000 }, { stall: true, body: 'x' }].entries()) {
+      standIn.respondWith(() => reply);
+      const stop = new AbortController();
+      const asked = lml.ask(REQUEST, stop.signal);
+      await expect.poll(() => standIn.calls[index]?.ids).toEqual([7]);
+      stop.abort();
+      expect(await asked).toMatchObject({ body: null, failure: 'cut off by the end of this process' });
+    }
+  });
+
+  test('a body just within bounds comes whole', async () => {
+    const body = Buffer.alloc(64 * 1024 * 1024 - 1, 'x');
+    standIn.respondWith(() => ({ body }));
+    const answer = await lml.ask(REQUEST, never);
+    expect(answer.failure).toBeNull();
+    expect(answer.body?.length).toBe(body.length);
+  });
+
+  test('and the next call is none the worse for it', async () => {
+    standIn.respondWith(({ index }) => (index === 0 ? { destroy: true } : undefined));
+    expect(await lml.ask(REQUEST, never)).toMatchObject({ body: null });
+    expect(await lml.ask(REQUEST, never)).toMatchObject({ status: 200, failure: null });
+  });
+});

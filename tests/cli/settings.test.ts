@@ -1,0 +1,260 @@
+import { describe, expect, test } from 'vitest';
+import { readSettings, type Settings, UsageError } from '../../src/settings.js';
+
+type Name = keyof Settings;
+
+/** Reads one setting, as the environment has it or a flag says it. */
+function read(name: Name, value: string | undefined, flag?: string) {
+  return readSettings([name], flag === undefined ? {} : { [name]: flag }, { [name]: value })[name];
+}
+
+/** The words in which a value is refused. */
+function refusal(name: Name, value: string | undefined, flag?: string): string {
+  try {
+    read(name, value, flag);
+  } catch (error) {
+    if (error instanceof UsageError) return error.message;
+    throw error;
+  }
+  throw new Error(`${name} takes ${JSON.stringify(value)}`);
+}
+
+const numbers: [Name, byDefault: number, from: number, to: number][] = [
+  ['BATCH_SIZE', 500, 1, 1000],
+  ['VA_BATCH_SIZE', 100, 1, 1000],
+  ['LML_CONCURRENCY', 2, 1, 32],
+  ['LML_TIMEOUT_MS', 30_000, 1000, 600_000],
+  ['LML_MAX_TRIES', 3, 1, 10],
+  ['THROTTLE_MS', 100, 0, 60_000],
+  ['STALE_THRESHOLD_DAYS', 7, 1, 3650],
+  ['UNRESOLVED_RETRY_DAYS', 30, 1, 3650],
+  ['RUN_DEADLINE_MINUTES', 120, 1, 1440],
+  ['KEEP_DAYS', 30, 1, 3650],
+];
+
+describe.each(numbers)('%s', (name, byDefault, from, to) => {
+  test(`is ${byDefault} where it is not set, or set to nothing`, () => {
+    expect(read(name, undefined)).toBe(byDefault);
+    expect(read(name, '')).toBe(byDefault);
+  });
+
+  test(`may be ${from} to ${to}`, () => {
+    expect(read(name, String(from))).toBe(from);
+    expect(read(name, String(to))).toBe(to);
+  });
+
+  test.each([
+    from - 1,
+    to + 1,
+    '-0',
+    '+5',
+    '5.0',
+    '5 ',
+    ' 5',
+    '0x5',
+    '1e2',
+    'five',
+    'NaN',
+    '99999999999999999999',
+  ])('may not be "%s"', (value) => {
+    const allowed = `an integer from ${from} to ${to}`;
+    expect(refusal(name, String(value))).toBe(`${name} is "${value}"; allowed: ${allowed}`);
+  });
+});
+
+describe('numbers that are off where they are not set', () => {
+  test.each<[Name, number]>([
+    ['LML_CALL_BUDGET', 1_000_000],
+    ['HEALTH_PORT', 65_535],
+  ])('%s', (name, high) => {
+    expect(read(name, undefined)).toBeUndefined();
+    expect(read(name, '')).toBeUndefined();
+    expect(read(name, '1')).toBe(1);
+    expect(read(name, String(high))).toBe(high);
+    for (const value of ['0', '-1', 'off', 'none']) {
+      expect(refusal(name, value)).toContain(`${name} is "${value}"; allowed: an integer from 1 to `);
+    }
+  });
+});
+
+describe('PLAN_CRON', () => {
+  test.each([
+    [undefined, '17 3 * * *'],
+    ['*/15 0-6 * * 1,3', '*/15 0-6 * * 1,3'],
+  ])('set to %j is %j', (value, meaning) => {
+    expect(read('PLAN_CRON', value)).toBe(meaning);
+  });
+
+  test.each([
+    'daily',
+    '@daily',
+    '17 3 * *',
+    '17 3 * * * *',
+    '60 3 * * *',
+    '17 24 * * *',
+    '17 3 0 * *',
+    '17 3 * 13 *',
+  ])('may not be "%s"', (value) => {
+    expect(refusal('PLAN_CRON', value)).toBe(
+      `PLAN_CRON is "${value}"; allowed: a crontab time in UTC, as in 17 3 * * *`,
+    );
+  });
+});
+
+describe('SENTRY_TRACES_SAMPLE_RATE', () => {
+  test.each([
+    [undefined, 1],
+    ['', 1],
+    ['0', 0],
+    ['0.25', 0.25],
+    ['1.0', 1],
+  ])('set to %j is %j', (value, rate) => {
+    expect(read('SENTRY_TRACES_SAMPLE_RATE', value)).toBe(rate);
+  });
+
+  test.each(['1.01', '-0.1', 'half', '1e-1'])('may not be "%s"', (value) => {
+    expect(refusal('SENTRY_TRACES_SAMPLE_RATE', value)).toBe(
+      `SENTRY_TRACES_SAMPLE_RATE is "${value}"; allowed: a number from 0 to 1`,
+    );
+  });
+});
+
+test('a SENTRY_DSN that is none is refused without a word of it', () => {
+  expect(read('SENTRY_DSN', undefined)).toBeUndefined();
+  const words = refusal('SENTRY_DSN', 'hunter2@sentry.io/42');
+  expect(words).toMatch(/^SENTRY_DSN is not usable; allowed: /);
+  expect(words).not.toContain('hunter2');
+});
+
+describe.each<Name>(['INCLUDE_NULL_CANONICAL', 'RECHECK', 'DRY_RUN', 'STRICT_BANDS'])('%s', (name) => {
+  test.each([
+    ['true', true],
+    ['TRUE', true],
+    ['True', true],
+    ['1', true],
+    ['false', false],
+    ['FALSE', false],
+    ['0', false],
+    ['', false],
+    [undefined, false],
+  ])('is, set to %j, %j', (value, meaning) => {
+    expect(read(name, value)).toBe(meaning);
+  });
+
+  test.each(['yes', 'no', 'on', 'off', '2', 'ture', ' true', 'null'])('may not be "%s"', (value) => {
+    expect(refusal(name, value)).toBe(`${name} is "${value}"; allowed: true, 1, false, 0 or empty`);
+  });
+});
+
+describe('a partition', () => {
+  const partition = (index?: string, count?: string) =>
+    readSettings(
+      ['PARTITION_INDEX', 'PARTITION_COUNT'],
+      {},
+      { PARTITION_INDEX: index, PARTITION_COUNT: count },
+    );
+
+  test('is the whole by default', () => {
+    expect(partition()).toEqual({ PARTITION_INDEX: 0, PARTITION_COUNT: 1 });
+  });
+
+  test.each([
+    ['0', '4'],
+    ['3', '4'],
+    ['1023', '1024'],
+  ])('may be %s of %s', (index, count) => {
+    expect(partition(index, count)).toEqual({
+      PARTITION_INDEX: Number(index),
+      PARTITION_COUNT: Number(count),
+    });
+  });
+
+  test.each([
+    ['4', '4', 'PARTITION_INDEX is 4; allowed: less than PARTITION_COUNT, which is 4'],
+    ['1', undefined, 'PARTITION_INDEX is 1; allowed: less than PARTITION_COUNT, which is 1'],
+    ['-1', '4', 'PARTITION_INDEX is "-1"; allowed: an integer from 0 to 1023'],
+    ['0', '0', 'PARTITION_COUNT is "0"; allowed: an integer from 1 to 1024'],
+    ['0', '1025', 'PARTITION_COUNT is "1025"; allowed: an integer from 1 to 1024'],
+  ])('may not be %s of %s', (index, count, message) => {
+    expect(() => partition(index, count)).toThrow(new UsageError(message));
+  });
+});
+
+describe('the address of the database', () => {
+  const allowed = 'a URL that begins with postgres:// or postgresql://';
+
+  test.each([
+    'postgres://wxyc@db/station',
+    'postgresql://wxyc:p%40ss@[::1]:5433/station?sslmode=require',
+    'postgres:///station?host=/var/run/postgresql',
+  ])('may be %s', (url) => {
+    expect(read('DATABASE_URL', url)).toBe(url);
+  });
+
+  test.each(['', undefined])('has to be there: %j', (value) => {
+    expect(refusal('DATABASE_URL', value)).toBe(`DATABASE_URL is not set; allowed: ${allowed}`);
+  });
+
+  test.each([
+    'mysql://wxyc:hunter2@db/station',
+    'http://wxyc:hunter2@db/station',
+    'wxyc:hunter2@db/station',
+    'postgres://wxyc:hunter2@db:99999/station',
+    'postgres://wxyc:hun ter2@d b/station',
+    ' ',
+  ])('is refused without a word of it: %s', (url) => {
+    expect(refusal('DATABASE_URL', url)).toBe(`DATABASE_URL is not usable; allowed: ${allowed}`);
+  });
+});
+
+describe('the address of LML', () => {
+  test.each(['http://lml.internal:8000', 'https://lml.wxyc.org/api/v1/'])('may be %s', (url) => {
+    expect(read('LIBRARY_METADATA_URL', url)).toBe(url);
+  });
+
+  test.each(['ftp://lml.wxyc.org', 'lml.wxyc.org', 'postgres://wxyc@db/station', '/api/v1'])(
+    'may not be %s',
+    (url) => {
+      expect(refusal('LIBRARY_METADATA_URL', url)).toBe(
+        `LIBRARY_METADATA_URL is "${url}"; allowed: a URL that begins with http:// or https://`,
+      );
+    },
+  );
+});
+
+describe('the key', () => {
+  test.each([
+    ['sk-live_1/2+3=', 'sk-live_1/2+3='],
+    ['', undefined],
+    [undefined, undefined],
+  ])('set to %j is %j', (value, key) => {
+    expect(read('LML_API_KEY', value)).toBe(key);
+  });
+
+  test.each(['hunter2 ', 'hunter2\n', 'Bearer hunter2', 'hünter2', 'hunter2\0'])(
+    'is refused without a word of it: %j',
+    (key) => {
+      expect(refusal('LML_API_KEY', key)).toBe(
+        'LML_API_KEY is not usable; allowed: printable ASCII without blanks',
+      );
+    },
+  );
+});
+
+describe('a flag', () => {
+  test('beats the environment, right or wrong', () => {
+    expect(read('BATCH_SIZE', '7', '8')).toBe(8);
+    expect(read('BATCH_SIZE', 'nonsense', '8')).toBe(8);
+    expect(read('DRY_RUN', 'false', 'true')).toBe(true);
+    expect(refusal('BATCH_SIZE', '7', '0')).toBe('BATCH_SIZE is "0"; allowed: an integer from 1 to 1000');
+  });
+
+  test('that is empty is wrong, where an empty variable is one that is not set', () => {
+    expect(refusal('BATCH_SIZE', '7', '')).toBe('BATCH_SIZE is ""; allowed: an integer from 1 to 1000');
+  });
+});
+
+test('only what is asked for is read', () => {
+  const environment = { BATCH_SIZE: '7', LML_CONCURRENCY: 'nonsense' };
+  expect(readSettings(['BATCH_SIZE'], {}, environment)).toEqual({ BATCH_SIZE: 7 });
+});

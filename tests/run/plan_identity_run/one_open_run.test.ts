@@ -1,0 +1,140 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { claim, plan, resolveAll, settle, shelve, shelveAll, untilWaiting } from '../../support/catalogue.js';
+import { cloneDatabase, connect, type TestDatabase } from '../../support/database.js';
+
+let database: TestDatabase;
+let autechre: number;
+let stereolab: number;
+let sessa: number;
+
+beforeEach(async () => {
+  database = await cloneDatabase();
+  [autechre, stereolab, sessa] = await shelveAll(database.sql, 'Autechre', 'Stereolab', 'Sessa');
+});
+afterEach(() => database.drop());
+
+describe('the same run', () => {
+  test.each<[string, Record<string, unknown>, Record<string, unknown>]>([
+    ['the same knobs', {}, {}],
+    ['other days and sizes', {}, { stale_days: 1, unresolved_retry_days: 1, batch_size: 1, lanes: 1 }],
+    ['a partition', { partition_index: 0, partition_count: 2 }, { partition_index: 0, partition_count: 2 }],
+    ['dry', { dry_run: true }, { dry_run: true }],
+  ])('is joined while it is open: %s', async (_, opened, again) => {
+    const runId = await plan(database.sql, opened);
+    expect(await plan(database.sql, again)).toBe(runId);
+    expect(await runs()).toEqual([runId]);
+  });
+
+  test('of ids is one of the same ids, in any order', async () => {
+    const runId = await plan(database.sql, { scope: 'ids', ids: [autechre, stereolab] });
+    const again = { scope: 'ids', ids: [stereolab, autechre, null, stereolab] };
+    expect(await plan(database.sql, again)).toBe(runId);
+    expect(await plan(database.sql, { scope: 'ids', ids: [autechre, stereolab, sessa] })).not.toBe(runId);
+  });
+
+  test('once it is over, is another run', async () => {
+    const runId = await plan(database.sql);
+    const { batch_id, request } = await claim(database.sql, runId);
+    await settle(database.sql, batch_id, { body: resolveAll(request) });
+    expect(await plan(database.sql)).not.toBe(runId);
+  });
+});
+
+describe('another run', () => {
+  test.each<[string, Record<string, unknown>]>([
+    ['of another scope', { scope: 'refresh' }],
+    ['of another partition', { partition_index: 0, partition_count: 2 }],
+    ['of ids within the scope', { ids: [-1] }],
+    ['a dry one', { dry_run: true }],
+  ])('is opened beside it: %s', async (_, knobs) => {
+    const runId = await plan(database.sql);
+    expect(await plan(database.sql, knobs)).not.toBe(runId);
+  });
+
+  test('leaves the libraries that a real run holds to it, until that one has closed their batch', async () => {
+    const first = await plan(database.sql, { scope: 'ids', ids: [autechre, stereolab] });
+    const second = await plan(database.sql, { scope: 'refresh' });
+    expect(await heldBy(second)).toEqual([sessa]);
+
+    const { batch_id, request } = await claim(database.sql, first);
+    const meanwhile = await plan(database.sql, { scope: 'ids', ids: [autechre, sessa] });
+    expect(await heldBy(meanwhile)).toEqual([]);
+
+    await settle(database.sql, batch_id, { body: resolveAll(request) });
+    const third = await plan(database.sql, { scope: 'ids', ids: [autechre] });
+    expect(await heldBy(third)).toEqual([autechre]);
+  });
+
+  test('that is dry neither leaves libraries to a real one nor keeps them from one', async () => {
+    const real = await plan(database.sql, { scope: 'ids', ids: [autechre] });
+    const dry = await plan(database.sql, { dry_run: true });
+    expect(await heldBy(dry)).toEqual([autechre, stereolab, sessa]);
+
+    const second = await plan(database.sql, { scope: 'refresh' });
+    expect(await heldBy(second)).toEqual([stereolab, sessa]);
+    expect(await runs()).toEqual([real, dry, second]);
+  });
+
+  test('of dry runs sees the same libraries as the first', async () => {
+    await plan(database.sql, { dry_run: true });
+    const second = await plan(database.sql, { dry_run: true, scope: 'refresh' });
+    expect(await heldBy(second)).toEqual([autechre, stereolab, sessa]);
+  });
+});
+
+describe('two planners at once', () => {
+  test('open one run: the second waits for the first and joins it', async () => {
+    const [first, second] = [connect(database.url), connect(database.url)];
+    await first`begin`;
+    const opened = await plan(first);
+    const joined = plan(second);
+    await untilWaiting(database.sql);
+    await first`commit`;
+
+    expect(await joined).toBe(opened);
+    expect(await runs()).toEqual([opened]);
+  });
+
+  test('open one run also where the first takes it back', async () => {
+    const [first, second] = [connect(database.url), connect(database.url)];
+    await first`begin`;
+    await plan(first);
+    const planned = plan(second);
+    await untilWaiting(database.sql);
+    await first`rollback`;
+
+    const opened = await planned;
+    expect(await runs()).toEqual([opened]);
+    expect(await heldBy(opened)).toEqual([autechre, stereolab, sessa]);
+  });
+
+  test('of different runs never hold the same library', async () => {
+    const [first, second] = [connect(database.url), connect(database.url)];
+    await first`begin`;
+    const opened = await plan(first, { scope: 'ids', ids: [stereolab] });
+    const planned = plan(second);
+    await untilWaiting(database.sql);
+    await first`commit`;
+
+    expect(await heldBy(opened)).toEqual([stereolab]);
+    expect(await heldBy(await planned)).toEqual([autechre, sessa]);
+  });
+});
+
+test('a record that was shelved after a run was planned waits for the next one', async () => {
+  const runId = await plan(database.sql);
+  await shelve(database.sql, 'Never Asked');
+  expect(await plan(database.sql)).toBe(runId);
+  expect(await heldBy(runId)).toEqual([autechre, stereolab, sessa]);
+});
+
+async function runs(): Promise<string[]> {
+  const rows = await database.sql<{ run_id: string }[]>`select run_id from identity_sync.run order by run_id`;
+  return rows.map((row) => row.run_id);
+}
+
+async function heldBy(runId: string): Promise<number[]> {
+  const rows = await database.sql<{ id: number }[]>`
+    select unnest(library_ids) as id from identity_sync.batch where run_id = ${runId} order by id`;
+  return rows.map((row) => row.id);
+}

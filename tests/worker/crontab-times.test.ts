@@ -1,0 +1,20 @@
+import { describe, expect, test } from 'vitest';
+import { longestPauseMinutes } from '../../src/worker/crontab.js';
+
+const DAY = 24 * 60;
+
+describe('the longest pause of a crontab time', () => {
+  test.each([
+    ['every minute', '* * * * *', 1],
+    ['every six hours', '0 */6 * * *', 6 * 60],
+    ['at two times of a day', '0 6,10 * * *', 20 * 60],
+    ['daily', '17 3 * * *', DAY],
+    ['on working days', '17 3 * * 1-5', 3 * DAY],
+    ['weekly', '17 3 * * 1', 7 * DAY],
+    ['monthly', '17 3 1 * *', 31 * DAY],
+    ['yearly', '17 3 1 1 *', 365 * DAY],
+    ['never', '0 0 30 2 *', 2 * 365 * DAY],
+  ])('%s', (_, time, minutes) => {
+    expect(longestPauseMinutes(time)).toBe(minutes);
+  });
+});

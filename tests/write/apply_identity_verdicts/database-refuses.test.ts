@@ -1,0 +1,339 @@
+// What the database refuses, because of somebody else's constraint or trigger, costs the verdict at fault and no other.
+// What it cannot do, through no verdict's fault, costs the whole call, so that the caller can try again.
+import { beforeEach, describe, expect, test } from 'vitest';
+import {
+  DILATE,
+  ERASER,
+  type Fields,
+  leg,
+  MONDAY,
+  NEW_AMERYKAH,
+  reported,
+  SANGOMA,
+  SERVICE,
+  shelve,
+  singleArtist,
+  TUESDAY,
+  useWriter,
+  withMain,
+} from '../../support/writer.js';
+
+const writer = useWriter();
+
+/** Has a trigger of the station's do something to whatever is written for certain libraries. */
+const trigger = (body: string, table: string, culprits: number[], kind = 'trigger') => `
+  create function station.object() returns trigger language plpgsql as $$
+  begin
+    if new.library_id in (${culprits}) then
+      ${body}
+    end if;
+    return new;
+  end $$;
+  create ${kind} object after insert or update on wxyc_schema.${table}
+  ${kind === 'trigger' ? '' : 'deferrable initially deferred'} for each row execute function station.object();`;
+
+const constraint = (table: string, culprits: number[]) => `
+  create function station.approves(id integer) returns boolean language sql return id not in (${culprits});
+  alter table wxyc_schema.${table} add constraint station_approves check (station.approves(library_id)) not valid;`;
+
+type Objection = [what: string, ddl: (culprits: number[]) => string, refusal: Fields];
+
+const violation = (table: string) => ({
+  sqlstate: '23514',
+  message: `new row for relation "${table}" violates check constraint "station_approves"`,
+  constraint_name: 'station_approves',
+});
+const objection = { sqlstate: 'P0001', message: 'the station objects', constraint_name: null };
+
+const OBJECTIONS: Objection[] = [
+  ...['library_identity', 'library_identity_source', 'library_identity_history'].map(
+    (table): Objection => [
+      `a constraint of ${table}`,
+      (culprits) => constraint(table, culprits),
+      violation(table),
+    ],
+  ),
+  ...['library_identity', 'library_identity_source', 'library_identity_history'].map(
+    (table): Objection => [
+      `a trigger of ${table}`,
+      (culprits) => trigger(`raise 'the station objects';`, table, culprits),
+      objection,
+    ],
+  ),
+  [
+    'a constraint that would speak only at the commit',
+    (culprits) => trigger(`raise 'the station objects';`, 'library_identity', culprits, 'constraint trigger'),
+    objection,
+  ],
+  [
+    'a constraint that names itself',
+    (culprits) =>
+      trigger(
+        `raise 'not on the playlist' using errcode = '23P01', constraint = 'playlist', detail = 'at all';`,
+        'library_identity',
+        culprits,
+      ),
+    { sqlstate: '23P01', message: 'not on the playlist', constraint_name: 'playlist' },
+  ],
+  [
+    'an assertion',
+    (culprits) => trigger(`assert false, 'this cannot be';`, 'library_identity', culprits),
+    { sqlstate: 'P0004', message: 'this cannot be', constraint_name: null },
+  ],
+  [
+    'a mistake in a trigger',
+    (culprits) => trigger('perform 1 / 0;', 'library_identity_source', culprits),
+    { sqlstate: '22012', message: 'division by zero', constraint_name: null },
+  ],
+  [
+    'a trigger that raises what a caller could take for a duplicate',
+    (culprits) => trigger(`raise unique_violation;`, 'library_identity', culprits),
+    { sqlstate: '23505', message: 'unique_violation', constraint_name: null },
+  ],
+];
+
+describe.each(OBJECTIONS)('%s', (_, ddl, refusal) => {
+  const verdicts = [SANGOMA, DILATE, ERASER].map((id) => ({
+    ...withMain(singleArtist(id), { discogs_artist_id: 5 }),
+    provenance: [leg('discogs', '5')],
+  }));
+
+  beforeEach(async () => {
+    await writer.service([singleArtist(DILATE), singleArtist(SANGOMA), singleArtist(ERASER)]);
+    await writer.sql.unsafe(ddl([DILATE]));
+  });
+
+  test('costs the verdict that it means, and is told in its words', async () => {
+    const identity = await writer.identity(DILATE);
+    const sources = await writer.sources(DILATE);
+
+    const report = await writer.service(verdicts, { verifiedAt: TUESDAY });
+
+    expect(report).toEqual(
+      reported({
+        rows_resolved: 2,
+        rows_skipped: { writer_error: 1 },
+        identity: { changed: 2 },
+        source: { changed: 2, removed: 2 },
+      }),
+    );
+    expect(await writer.identity(DILATE)).toEqual(identity);
+    expect(await writer.sources(DILATE)).toEqual(sources);
+    expect(await writer.history(DILATE)).toEqual([]);
+    expect(await writer.superseded(DILATE)).toEqual([]);
+    for (const id of [SANGOMA, ERASER]) {
+      expect(await writer.identity(id)).toMatchObject({ discogs_artist_id: 5, last_verified_at: TUESDAY });
+      expect(Object.keys(await writer.sources(id))).toEqual(['discogs']);
+      expect(await writer.history(id)).toHaveLength(1);
+    }
+    expect(await writer.attempts()).toEqual([
+      { library_id: DILATE, outcome: 'writer_error', attempted_at: TUESDAY },
+    ]);
+    const [entry, ...others] = await writer.quarantine();
+    expect(others).toEqual([]);
+    expect(entry).toMatchObject({
+      library_id: DILATE,
+      outcome: 'writer_error',
+      reason: `the database refused it: ${refusal.message}`,
+      path: null,
+      value: null,
+      ...refusal,
+      origin: SERVICE,
+      verified_at: TUESDAY,
+    });
+    expect(JSON.parse(entry!.verdict as string)).toEqual(verdicts[1]);
+  });
+});
+
+describe('of 500 verdicts', () => {
+  const ids = Array.from({ length: 500 }, (_, index) => index + 1);
+
+  beforeEach(() =>
+    shelve(
+      writer.sql,
+      ids.map((id) => ({ id })),
+    ),
+  );
+
+  test.each([
+    ['one culprit', [250]],
+    ['the first one', [1]],
+    ['the last one', [500]],
+    ['five culprits', [1, 2, 250, 373, 500]],
+  ])('all others are written: %s', async (_, culprits) => {
+    await writer.sql.unsafe(constraint('library_identity', culprits));
+
+    const report = await writer.service(ids.map((id) => singleArtist(id)));
+
+    const others = 500 - culprits.length;
+    expect(report).toEqual(
+      reported({
+        rows_resolved: others,
+        rows_skipped: { writer_error: culprits.length },
+        identity: { inserted: others },
+        source: { inserted: 2 * others },
+      }),
+    );
+    expect(await writer.sql`select from wxyc_schema.library_identity`).toHaveLength(others);
+    expect(await writer.quarantine()).toMatchObject(culprits.map((library_id) => ({ library_id })));
+    const [settlement] = await writer.sql`select inserted_ids from identity_sync.settlement`;
+    expect(settlement!.inserted_ids.toSorted((a: number, b: number) => a - b)).toEqual(
+      ids.filter((id) => !culprits.includes(id)),
+    );
+  });
+
+  test('none is written where the database refuses them all, and each is told why', async () => {
+    await writer.sql.unsafe(constraint('library_identity', ids));
+
+    const report = await writer.service(ids.map((id) => singleArtist(id)));
+
+    expect(report).toEqual(reported({ rows_skipped: { writer_error: 500 } }));
+    expect(await writer.quarantine()).toHaveLength(500);
+    expect(await writer.attempts()).toHaveLength(500);
+  });
+});
+
+test.each(['library_identity', 'library_identity_source'])(
+  'a trigger that quietly drops what is written to %s refuses the whole verdict, too',
+  async (table) => {
+    await writer.sql.unsafe(`
+      create function station.drop_quietly() returns trigger language plpgsql as $$
+      begin
+        return case when new.library_id <> ${DILATE} then new end;
+      end $$;
+      create trigger drop_quietly before insert on wxyc_schema.${table}
+      for each row execute function station.drop_quietly();`);
+
+    const report = await writer.service([singleArtist(DILATE), singleArtist(ERASER)]);
+
+    expect(report).toEqual(
+      reported({
+        rows_resolved: 1,
+        rows_skipped: { writer_error: 1 },
+        identity: { inserted: 1 },
+        source: { inserted: 2 },
+      }),
+    );
+    expect(await writer.identity(DILATE)).toBeUndefined();
+    expect(await writer.sources(DILATE)).toEqual({});
+  },
+);
+
+test('a trigger that quietly drops history refuses the verdict that would have made it', async () => {
+  await writer.service([singleArtist(DILATE)]);
+  await writer.sql.unsafe(`
+    create function station.drop_quietly() returns trigger language plpgsql as $$ begin return null; end $$;
+    create trigger drop_quietly before insert on wxyc_schema.library_identity_history
+    for each row execute function station.drop_quietly();`);
+
+  const report = await writer.service([withMain(singleArtist(DILATE), { discogs_artist_id: 5 })]);
+
+  expect(report).toEqual(reported({ rows_skipped: { writer_error: 1 } }));
+  expect(await writer.identity(DILATE)).toMatchObject({ discogs_artist_id: 11442 });
+});
+
+test('what becomes of the others is told on both sides of a culprit', async () => {
+  const [HELD, NEWER, CHANGED, CULPRIT] = [1, 2, 3, 4] as const;
+  const others = [HELD, NEWER, CHANGED].flatMap((id) => [id, id + 4]);
+  await shelve(
+    writer.sql,
+    [...others, CULPRIT].map((id) => ({ id })),
+  );
+  await writer.repair([singleArtist(HELD), singleArtist(HELD + 4)]);
+  await writer.service([singleArtist(NEWER), singleArtist(NEWER + 4)], {
+    verifiedAt: new Date('2026-12-01'),
+  });
+  await writer.service([singleArtist(CHANGED), singleArtist(CHANGED + 4)]);
+  await writer.sql.unsafe(constraint('library_identity', [CULPRIT]));
+  const verdicts = [...others, CULPRIT].map((id) => withMain(singleArtist(id), { wikidata_qid: 'Q1' }));
+
+  const report = await writer.service(verdicts, { verifiedAt: TUESDAY });
+
+  expect(report).toEqual(
+    reported({
+      rows_resolved: 2,
+      rows_skipped: { manual_precedence: 2, stale_verdict: 2, writer_error: 1 },
+      identity: { changed: 2 },
+      source: { unchanged: 4 },
+    }),
+  );
+  const [settlement] = await writer.sql`
+    select history_ids = array(select history_id from wxyc_schema.library_identity_history order by history_id) as kept
+    from identity_sync.settlement order by settlement_id desc limit 1`;
+  expect(settlement).toEqual({ kept: true });
+});
+
+test('a refusal that stays is refused again, and the latest one is open', async () => {
+  await writer.sql.unsafe(constraint('library_identity', [DILATE]));
+  await writer.service([singleArtist(DILATE)]);
+  await writer.service([singleArtist(DILATE)], { verifiedAt: TUESDAY });
+  expect(await writer.quarantine()).toMatchObject([{ library_id: DILATE, verified_at: TUESDAY }]);
+});
+
+test('a constraint that the caller’s transaction has deferred is heard, too', async () => {
+  await writer.sql.unsafe(
+    trigger(`raise 'the station objects';`, 'library_identity', [DILATE], 'constraint trigger'),
+  );
+  const { sql } = await writer.session();
+  await sql`begin`;
+  await sql`set constraints all deferred`;
+  const [row] = await sql`
+    select identity_sync.apply_identity_verdicts(${JSON.stringify(singleArtist(DILATE))}::text::jsonb) as report`;
+  await sql`commit`;
+  expect(row!.report).toEqual(reported({ rows_skipped: { writer_error: 1 } }));
+});
+
+describe('through no verdict’s fault', () => {
+  test.each([
+    ['08006', 'a connection fails'],
+    ['40001', 'a transaction cannot be serialised'],
+    ['40P01', 'a deadlock'],
+    ['53100', 'the disk is full'],
+    ['53200', 'memory is short'],
+    ['55P03', 'a lock is not to be had'],
+    ['57014', 'somebody cancels the statement'],
+    ['57P01', 'an administrator shuts down'],
+    ['58030', 'the disk fails'],
+  ])('%s passes through, and nothing is written or remembered: %s', async (sqlstate) => {
+    await writer.service([singleArtist(DILATE)]);
+    await writer.sql.unsafe(
+      trigger(`raise 'not now' using errcode = '${sqlstate}';`, 'library_identity', [ERASER]),
+    );
+    const before = await writer.everything();
+    const [{ settlements }] = await writer.sql<[{ settlements: number }]>`
+      select count(*)::integer as settlements from identity_sync.settlement`;
+    const verdicts = [
+      withMain(singleArtist(DILATE), { discogs_artist_id: 5 }),
+      singleArtist(SANGOMA),
+      singleArtist(ERASER),
+      singleArtist(NEW_AMERYKAH, { kind: 'artist' }),
+    ];
+
+    await expect(writer.service(verdicts, { verifiedAt: TUESDAY })).rejects.toMatchObject({
+      code: sqlstate,
+      message: 'not now',
+    });
+
+    expect(await writer.everything()).toEqual(before);
+    expect(await writer.attempts()).toEqual([]);
+    expect(await writer.quarantine()).toEqual([]);
+    expect(await writer.sql`select from identity_sync.settlement`).toHaveLength(settlements);
+  });
+
+  test('what stops one half stops the other, although that one holds a culprit', async () => {
+    await writer.sql.unsafe(
+      trigger(
+        `if new.library_id = ${ERASER} then raise 'not now' using errcode = '40P01'; end if;
+         raise 'the station objects';`,
+        'library_identity',
+        [DILATE, ERASER],
+      ),
+    );
+    const verdicts = [DILATE, SANGOMA, NEW_AMERYKAH, ERASER].map((id) => singleArtist(id));
+
+    await expect(writer.service(verdicts, { verifiedAt: MONDAY })).rejects.toMatchObject({ code: '40P01' });
+
+    expect(await writer.sql`select from wxyc_schema.library_identity`).toHaveLength(0);
+    expect(await writer.quarantine()).toEqual([]);
+  });
+});
