@@ -1,5 +1,5 @@
 --! Previous: sha1:8dff03bd2e54f394738a7e6b9ad21b974a16706d
---! Hash: sha1:c4d8cba518e3e02a9e30b96e862e8ef7c9c2472d
+--! Hash: sha1:9a74d8fc9b5c8e5b4373298c0c71d4c0d896295d
 --! Message: schemas, types, tables
 
 -- The product's own schemas, types and tables.
@@ -119,10 +119,6 @@ create type identity_sync_private.write_result as (
   compilation_track jsonb
 );
 
-
-
--- A run: one pass over the rows that were due when it was planned.
-
 create table identity_sync.run (
   run_id bigint generated always as identity primary key,
   scope text not null check (scope in ('due', 'refresh', 'recheck', 'ids')),
@@ -157,6 +153,9 @@ create table identity_sync.run (
   check ((stop_reason is null) = (stop_cause is null))
 );
 
+comment on table identity_sync.run is
+  'A run: one pass over the rows that were due when it was planned. It keeps its report.';
+
 comment on column identity_sync.run.in_other_runs is 'Candidates that another open run held when this one was planned.';
 comment on column identity_sync.run.paused_until is 'Nothing is claimed before: LML asked for it, or several batches failed in a row.';
 comment on column identity_sync.run.trace_id is 'The trace that all processes which share the run tell of.';
@@ -166,8 +165,6 @@ comment on column identity_sync.run.reported_at is 'When a process took it upon 
 create unique index run_one_open_idx
   on identity_sync.run (scope, partition_index, partition_count, (hash_array_extended(coalesce(ids, '{}'), 0)), dry_run)
   where finished_at is null;
-
--- A batch: up to BATCH_SIZE libraries of one cohort, asked in one call; its lease is what a dead process leaves behind.
 
 create table identity_sync.batch (
   batch_id bigint generated always as identity primary key,
@@ -191,14 +188,15 @@ create table identity_sync.batch (
   check ((state in ('applied', 'failed', 'split', 'abandoned')) = (closed_at is not null))
 );
 
+comment on table identity_sync.batch is
+  'A batch: up to BATCH_SIZE libraries of one cohort, asked in one call. Its lease lets another lane take over from a dead process.';
+
 comment on column identity_sync.batch.root_batch_id is 'The batch as it was planned, of which this is a part, cut to find an input that LML chokes on.';
 comment on column identity_sync.batch.tries is 'Calls that failed and are charged; a deferral is not.';
 
 create index batch_run_idx on identity_sync.batch (run_id, batch_id);
 create index batch_root_idx on identity_sync.batch (root_batch_id) where root_batch_id is not null;
 create index batch_unfinished_idx on identity_sync.batch (run_id, batch_id) where closed_at is null;
-
--- A call: what LML was asked and how it went. A row without answered_at and past its batch's lease died with its process.
 
 create table identity_sync.lml_call (
   call_id bigint generated always as identity primary key,
@@ -212,9 +210,10 @@ create table identity_sync.lml_call (
   failure text
 );
 
-create index lml_call_batch_idx on identity_sync.lml_call (batch_id);
+comment on table identity_sync.lml_call is
+  'A call to LML: how many inputs it carried, how it ended and how long it took. One without answered_at whose lease has ended died with its process.';
 
--- A settlement: one call of the writer, what it reported and what it wrote, for the run''s report and for undoing it.
+create index lml_call_batch_idx on identity_sync.lml_call (batch_id);
 
 create table identity_sync.settlement (
   settlement_id bigint generated always as identity primary key,
@@ -237,6 +236,9 @@ create table identity_sync.settlement (
   brake_unresolved_ids integer[] not null default '{}'
 );
 
+comment on table identity_sync.settlement is
+  'A settlement: one call of the writer, with its report and what it wrote, for the run''s report and for taking it back.';
+
 comment on column identity_sync.settlement.is_answer is
   'Whether LML gave an answer; a batch that failed or was poisoned is settled without one.';
 
@@ -252,8 +254,6 @@ comment on column identity_sync.settlement.positioned_credit_ids is
 create index settlement_batch_idx on identity_sync.settlement (batch_id) where batch_id is not null;
 create index settlement_run_idx on identity_sync.settlement (run_id, settlement_id) where run_id is not null;
 
--- A hold: why the cron plans nothing until a person has acted.
-
 create table identity_sync.planning_hold (
   name text primary key check (name in ('key_refused', 'brake')),
   reason text not null,
@@ -261,7 +261,8 @@ create table identity_sync.planning_hold (
   since timestamptz not null default clock_timestamp()
 );
 
--- An attempt: the durable mark of an answer that left no fresh identity, so that the row is not asked again before its time.
+comment on table identity_sync.planning_hold is
+  'A planning hold: why the cron plans nothing until a person has acted.';
 
 create table identity_sync.attempt (
   library_id integer primary key,
@@ -276,10 +277,11 @@ create table identity_sync.attempt (
 -- Attempts move as often as identities are confirmed, and no index holds what moves.
 with (fillfactor = 50);
 
+comment on table identity_sync.attempt is
+  'An attempt: the mark of an answer that left no fresh identity, so that the row is not asked again before its time.';
+
 comment on column identity_sync.attempt.outcome is
   'What came of asking; released is an operator''s mark that makes the row due whatever else holds.';
-
--- Quarantine: what was refused, why, and as it came. verdict_text holds what jsonb cannot.
 
 create table identity_sync.quarantined_verdict (
   quarantine_id bigint generated always as identity primary key,
@@ -306,13 +308,14 @@ create table identity_sync.quarantined_verdict (
   check ((closed_at is null) = (closed_reason is null))
 );
 
+comment on table identity_sync.quarantined_verdict is
+  'A quarantined verdict: what was refused, why, and as it came; at most one open entry a library. verdict_text holds what jsonb cannot.';
+
 create unique index quarantined_verdict_one_open_idx
   on identity_sync.quarantined_verdict (library_id)
   where closed_at is null;
 
 create index quarantined_verdict_settlement_idx on identity_sync.quarantined_verdict (settlement_id);
-
--- Superseded source rows: as each was before a verdict changed, removed or added it (added: all of it NULL).
 
 create table identity_sync.superseded_source (
   superseded_id bigint generated always as identity primary key,
@@ -331,11 +334,11 @@ create table identity_sync.superseded_source (
   check ((action = 'inserted') = (external_id is null))
 );
 
+comment on table identity_sync.superseded_source is
+  'A superseded source row: as it was before a verdict changed, removed or added it (added: all of it NULL).';
+
 create index superseded_source_library_idx on identity_sync.superseded_source (library_id);
 create index superseded_source_settlement_idx on identity_sync.superseded_source (settlement_id);
-
--- Superseded track links: who played a track, as its credit said before a verdict linked it otherwise or took the link back.
--- credit_id is the id in compilation_track_artist. A first link replaces nothing: the settlement knows what it linked.
 
 create table identity_sync.superseded_track_link (
   settlement_id bigint not null,
@@ -350,5 +353,8 @@ create table identity_sync.superseded_track_link (
   superseded_reason text not null,
   primary key (settlement_id, credit_id)
 );
+
+comment on table identity_sync.superseded_track_link is
+  'A superseded track link: who played a track, as the credit said before a verdict relinked or unlinked it. A first link is in settlement.linked_credit_ids.';
 
 create index superseded_track_link_library_idx on identity_sync.superseded_track_link (library_id);

@@ -1,5 +1,5 @@
---! Previous: sha1:c4d8cba518e3e02a9e30b96e862e8ef7c9c2472d
---! Hash: sha1:00295b52cbaaa024e095d525615ee5f166d8d00b
+--! Previous: sha1:9a74d8fc9b5c8e5b4373298c0c71d4c0d896295d
+--! Hash: sha1:afdd7dcea416471da7fce010ccfd11969f641a7d
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.

@@ -1,5 +1,5 @@
---! Previous: sha1:00295b52cbaaa024e095d525615ee5f166d8d00b
---! Hash: sha1:3a23c3153b83dba62139f538f5d1cc2e985c6820
+--! Previous: sha1:afdd7dcea416471da7fce010ccfd11969f641a7d
+--! Hash: sha1:eb2d8c8c2de4657d2722fd0dab323aa6479089b5
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

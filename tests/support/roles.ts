@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import postgres from 'postgres';
 import { afterAll, inject } from 'vitest';
+import { withoutPsql } from './psql.js';
 import { readText } from './repository.js';
 
 /** The script's variables: logins, each to be given a role. */
@@ -52,18 +53,4 @@ export function useRoles(): Roles {
       if (warnings.length > 0) throw new Error(warnings.join('\n'));
     },
   };
-}
-
-/** Does what psql would do with the script's backslash commands and variables. */
-function withoutPsql(script: string, variables: Record<string, string>): string {
-  let skips = false;
-  const lines = script.split('\n').filter((line) => {
-    const [, command, argument] = /^\\(\w+) ?(.*)/.exec(line) ?? [];
-    if (command === undefined) return !skips;
-    if (command === 'if') skips = variables[/^:\{\?(\w+)\}$/.exec(argument!)![1]!] === undefined;
-    else if (command === 'endif') skips = false;
-    else if (command !== 'set') throw new Error(`this stand-in for psql does not know ${line}`);
-    return false;
-  });
-  return lines.join('\n').replaceAll(/:"(\w+)"/g, (_, name) => `"${variables[name]}"`);
 }
