@@ -3,6 +3,7 @@
 // shadow database, so a throw-away server is started. Where something is refused, current.sql stays as it was.
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { commit } from 'graphile-migrate';
 import postgres from 'postgres';
 import { startEmbeddedPostgres } from '../../src/demo/embedded-postgres.js';
@@ -51,10 +52,10 @@ async function prepare(message: string | undefined): Promise<string | null> {
 
 async function commitCurrent(message: string): Promise<void> {
   const server = await startEmbeddedPostgres({ version: 14, settings: { fsync: 'off' } });
+  const admin = postgres(server.url, { max: 1 });
   const database = (name: string) => Object.assign(new URL(server.url), { pathname: name }).href;
   try {
-    const admin = postgres(server.url, { max: 1 });
-    await admin`create database development`.finally(() => admin.end());
+    await admin`create database development`;
     const development = postgres(database('development'), { max: 1 });
     await development.file(join(ROOT, 'src/demo/backend.sql')).finally(() => development.end());
     await commit(
@@ -70,6 +71,18 @@ async function commitCurrent(message: string): Promise<void> {
       message,
     );
   } finally {
+    await othersGone(admin);
+    await admin.end();
     await server.stop();
+  }
+}
+
+/** graphile-migrate keeps its sessions for a moment, and ends this process with an error when one is cut off. */
+async function othersGone(admin: postgres.Sql): Promise<void> {
+  for (let tries = 0; tries < 100; tries++) {
+    const others = await admin`
+      select from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()`;
+    if (others.length === 0) return;
+    await sleep(50);
   }
 }
