@@ -1,6 +1,6 @@
--- Rehearses a repair: psql "$DATABASE_URL" -v verdicts=FILE -f sql/dry-run.sql
--- FILE holds LML's answer, an array of results, or one result. Shows the report, then each column that would change, old
--- beside new, and rolls back. Sequences move all the same, and for the time it takes the rows are locked.
+-- Previews a repair: psql "$DATABASE_URL" -v verdicts=FILE -f sql/dry-run.sql
+-- FILE holds LML's answer, an array of results, or one result. Shows the report, then each column that would change,
+-- old beside new, and rolls back. Sequences still advance, and the rows stay locked until the rollback.
 
 \set ON_ERROR_STOP on
 \if :{?verdicts}
@@ -9,6 +9,6 @@
 \endif
 
 begin;
-\ir apply-verdicts.sql
+\ir lib/apply-verdicts.sql
 rollback;
-\echo 'Rolled back: nothing was written. The same file with sql/repair.sql writes it.'
+\echo 'Rolled back: nothing was written. sql/repair.sql writes the same file.'

@@ -1,5 +1,5 @@
--- Whether the backfill is complete: psql "$DATABASE_URL" -f sql/gate.sql
--- Reads only. The count, then the first hundred of the library rows that keep the gate closed.
+-- Shows whether the backfill is complete: psql "$DATABASE_URL" -f sql/gate.sql
+-- Reads only: the count, then the first hundred library rows that keep the gate closed.
 
 select * from identity_sync.gate;
 

@@ -1,5 +1,5 @@
--- What `identity-sync migrate` looks at before it changes anything: a function of the session, so that it leaves nothing
--- behind. It raises LS005 with everything that is missing at once, each with what to do.
+-- What `identity-sync migrate` checks before it changes anything. It is a function of the session, so it leaves nothing
+-- behind. It raises LS005 with everything that is missing, each with its remedy.
 create function pg_temp.check_before_migrating(known_migrations text[])
 returns void
 language plpgsql
@@ -16,15 +16,16 @@ begin
     missing := missing || format('a database in UTF8: this one is in %s', current_setting('server_encoding'));
   end if;
 
-  -- Somebody has migrated before: without that role's rights nothing of it can even be looked at.
+  -- A schema that another role made cannot even be read without that role's rights.
   missing := missing || array(
     select format('ownership of schema %s: it belongs to %I, and this is %I; migrate as its owner, or grant %I to %I',
-      own.name, pg_get_userbyid(pg_namespace.nspowner), current_user, pg_get_userbyid(pg_namespace.nspowner), current_user)
+      own.name, pg_get_userbyid(pg_namespace.nspowner), current_user, pg_get_userbyid(pg_namespace.nspowner),
+      current_user)
     from unnest(array['identity_sync', 'identity_sync_private', 'graphile_migrate', 'graphile_worker']) as own (name)
     join pg_namespace on pg_namespace.nspname = own.name
     where not pg_has_role(pg_namespace.nspowner, 'USAGE')
   );
-  -- Without this right nothing in the station's schema can be looked for either.
+  -- Without this right, every check in the station's schema would fail.
   if to_regnamespace('wxyc_schema') is not null and not has_schema_privilege('wxyc_schema', 'USAGE') then
     missing := missing || format('USAGE on schema wxyc_schema: grant it to %I', current_user);
   end if;
@@ -47,13 +48,14 @@ begin
     end if;
   end if;
 
-  -- What the backend must bring, and what an adopted identity table must have.
+  -- The backend's tables must be there; identity tables that already exist must have these columns.
   missing := missing || array(
     select
       case
-        when to_regclass(needed.relation) is null then format('table %s: is this the station''s database?', needed.relation)
-        else format('column %s of %s, of type %s%s', needed.name, needed.relation, array_to_string(needed.types, ' or '),
-          coalesce(': it is ' || format_type(found.atttypid, null), ''))
+        when to_regclass(needed.relation) is null
+        then format('table %s: is this the station''s database?', needed.relation)
+        else format('column %s of %s, of type %s%s', needed.name, needed.relation,
+          array_to_string(needed.types, ' or '), coalesce(': it is ' || format_type(found.atttypid, null), ''))
       end
     from (
       values
@@ -117,7 +119,7 @@ begin
     left join pg_attribute as found
       on found.attrelid = to_regclass(needed.relation) and found.attname = needed.name and not found.attisdropped
     where case
-      -- The identity tables are made where they are missing.
+      -- A missing identity table is no fault, since the migrations create it.
       when to_regclass(needed.relation) is null then needed.name = 'id'
       else found.attname is null or format_type(found.atttypid, null) <> all (needed.types)
     end
@@ -126,15 +128,20 @@ begin
   if to_regprocedure('wxyc_schema.fold_artist_name(text)') is null then
     missing := missing || 'function wxyc_schema.fold_artist_name(text), which the backend''s own migrations make'::text;
   elsif not has_function_privilege('wxyc_schema.fold_artist_name(text)', 'EXECUTE') then
-    missing := missing || format('EXECUTE on function wxyc_schema.fold_artist_name(text): grant it to %I', current_user);
+    missing := missing
+      || format('EXECUTE on function wxyc_schema.fold_artist_name(text): grant it to %I', current_user);
   end if;
 
-  -- What this login must be allowed to do.
+  -- The rights that this login needs.
   missing := missing || array(
     select format('ownership of %s: it belongs to %I, and this is %I; migrate as its owner, or grant %I to %I',
-      owned.relation, pg_get_userbyid(pg_class.relowner), current_user, pg_get_userbyid(pg_class.relowner), current_user)
+      owned.relation, pg_get_userbyid(pg_class.relowner), current_user, pg_get_userbyid(pg_class.relowner),
+      current_user)
     from (
-      values ('wxyc_schema.library_identity'), ('wxyc_schema.library_identity_source'), ('wxyc_schema.library_identity_history')
+      values
+        ('wxyc_schema.library_identity'),
+        ('wxyc_schema.library_identity_source'),
+        ('wxyc_schema.library_identity_history')
     ) as owned (relation)
     join pg_class on pg_class.oid = to_regclass(owned.relation)
     where not pg_has_role(pg_class.relowner, 'USAGE')
@@ -144,7 +151,9 @@ begin
     if not has_table_privilege('wxyc_schema.library', 'SELECT') then
       missing := missing || format('SELECT on wxyc_schema.library: grant it to %I', current_user);
     end if;
-    if to_regclass('wxyc_schema.library_identity') is null and not has_table_privilege('wxyc_schema.library', 'REFERENCES') then
+    if to_regclass('wxyc_schema.library_identity') is null
+      and not has_table_privilege('wxyc_schema.library', 'REFERENCES')
+    then
       missing := missing || format('REFERENCES on wxyc_schema.library: grant it to %I', current_user);
     end if;
     if to_regclass('wxyc_schema.library_identity') is null and not has_schema_privilege('wxyc_schema', 'CREATE') then

@@ -1,5 +1,5 @@
--- How things stand: psql "$DATABASE_URL" -f sql/status.sql
--- Reads only. The open run if there is one, the last runs, what is due, coverage, quarantine and the gate.
+-- Shows how things stand: psql "$DATABASE_URL" -f sql/status.sql
+-- Reads only: the last ten runs, the rows due now, coverage, quarantine and the gate.
 
 \echo 'Runs'
 select run_id, scope, dry_run, planned, done, batches_left, started_at, took, outcome, outcome_reason
@@ -7,9 +7,7 @@ from identity_sync.run_progress
 limit 10;
 
 \echo 'Due now'
-select
-  cohort,
-  count(*) as due
+select cohort, count(*) as due
 from identity_sync.identity_candidates()
 group by cohort
 order by cohort;

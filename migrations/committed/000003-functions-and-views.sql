@@ -1,5 +1,5 @@
 --! Previous: sha1:9a74d8fc9b5c8e5b4373298c0c71d4c0d896295d
---! Hash: sha1:afdd7dcea416471da7fce010ccfd11969f641a7d
+--! Hash: sha1:f533d72fc9b8a92c17c64cc8830384a3c2e839fa
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -4513,11 +4513,9 @@ comment on function identity_sync.replay_quarantined_verdicts(bigint) is
   'Takes a run (NULL: all); replays its open quarantine and returns the report of that, with the entries replayed, made due, and never replayed (untrusted).';
 --! EndIncluded functions/repair/replay_quarantined_verdicts.sql
 --! Included functions/observe/identity_health.sql
--- Whether the service does its work, as its tables tell: the last run that succeeded is recent, and while runs are open
--- something of them moves, unless all that is left is to wait for a time that is set. Only a run over the catalogue is a
--- success here, no dry run and no ids named by hand; where there never was one, the clock runs from the first that was
--- tried, or else from the start of the process that asks. Open runs are looked at together, since one may rightly stand
--- still while another has all the calls in flight.
+-- Judges the service by its work, as the tables show it: the last successful run is recent, and open runs move unless
+-- they wait for a set time. Only real runs over the catalogue count; before the first success the clock starts with the
+-- first run, or with the asking process. Open runs are judged together: one may wait while another has all the calls.
 create or replace function identity_sync.identity_health(
   max_age interval default '26 hours',
   max_silence interval default '2 minutes',
@@ -4557,7 +4555,7 @@ begin
     select
       max(batch.closed_at) as closed_at,
       max(greatest(call.started_at, call.answered_at)) as called_at,
-      -- When the first of what is left may be claimed: at once, after a pause, or when the lease of a dead process ends.
+      -- When the first open batch may be claimed: at once, after a pause, or when the lease of a dead process ends.
       min(coalesce(greatest(batch.not_before, batch.leased_until, run.paused_until), '-infinity'))
         filter (where batch.closed_at is null) as claimable_at
     from identity_sync.batch
@@ -4582,7 +4580,9 @@ begin
       'silent_seconds', case when unfinished.runs > 0 then floor(extract(epoch from silence)) end,
       'limit_seconds', floor(extract(epoch from max_silence))
     ),
-    'planning_holds', (select coalesce(jsonb_agg(hold.name order by hold.name), '[]') from identity_sync.planning_hold as hold)
+    'planning_holds', (
+      select coalesce(jsonb_agg(hold.name order by hold.name), '[]') from identity_sync.planning_hold as hold
+    )
   );
 end;
 $$;
@@ -4590,12 +4590,12 @@ $$;
 revoke all on function identity_sync.identity_health(interval, interval, timestamptz) from public;
 
 comment on function identity_sync.identity_health(interval, interval, timestamptz) is
-  'Takes how old the last successful run may be, how long open runs may stand still, and when the asking process began; returns last_success and lanes, each with ok, its age and its limit, and the names of planning_holds. Raises LS001 for a limit that is none.';
+  'Takes the greatest age of the last successful run, the longest silence of open runs, and when the asking process began; returns last_success and lanes, each with ok, its seconds and their limit, and the names of planning_holds. Raises LS001 for a limit of zero or less.';
 --! EndIncluded functions/observe/identity_health.sql
 --! Included functions/observe/identity_metrics.sql
--- What a dashboard counts, read from the tables, so that however many processes are asked, all say the same.
--- Totals are the reports of all that was ever settled for real, added up, each kind of thing under a name of its own:
--- rows, whose outcomes sum to what was scanned, and source_rows, identity, source and compilation_track.
+-- What a dashboard counts. It is read from the tables, so that every process gives the same numbers.
+-- Totals are the sum of all reports of real settlements, grouped by kind: rows (whose outcomes add up to scanned),
+-- source_rows, identity, source and compilation_track.
 create or replace function identity_sync.identity_metrics(
   stale_days integer default 7,
   unresolved_retry_days integer default 30,
@@ -4606,7 +4606,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   with settled as (
-    -- A run that is over has kept its sum, so that the years' settlements need not be added up again and again.
+    -- A finished run keeps its sum, so that old settlements are not added up again.
     select run.report from identity_sync.run where run.finished_at is not null and not run.dry_run
     union all
     select settlement.report
@@ -4614,7 +4614,7 @@ as $$
     left join identity_sync.run on run.run_id = settlement.run_id
     where not settlement.dry_run and run.finished_at is null
     union all
-    -- With it every key is there before the first settlement.
+    -- Provides every key before the first settlement.
     select identity_sync_private.empty_report()
   ),
   total as (
@@ -4691,7 +4691,7 @@ $$;
 revoke all on function identity_sync.identity_metrics(integer, integer, boolean) from public;
 
 comment on function identity_sync.identity_metrics(integer, integer, boolean) is
-  'Takes the knobs that decide which rows are due; returns totals by kind and report key, and what is due, open, in flight and in quarantine now. Raises LS001 for a value out of range.';
+  'Takes the parameters that decide which rows are due (days; the defaults are those of identity_candidates); returns totals by kind and report key, and counts of due rows, open batches, calls in flight, quarantine and planning holds, and the seconds since the last success. Raises LS001 for a value out of range.';
 --! EndIncluded functions/observe/identity_metrics.sql
 --! Included functions/observe/missing_migrations.sql
 -- How many of the migrations that a program brings this database has not seen.
@@ -4777,7 +4777,7 @@ comment on view identity_sync.gate is
   'One row: the library rows truly unresolved, how many the station allows, whether the backfill is complete, and the rest by how it is resolved.';
 --! EndIncluded views/gate.sql
 --! Included views/quarantine.sql
--- What was refused and is still open, for an operator who asks why: one entry a library, the latest refusal.
+-- The open refusals, so that an operator sees why: one entry a library, its latest refusal.
 create or replace view identity_sync.quarantine as
 select
   entry.library_id,
@@ -4798,7 +4798,7 @@ left join identity_sync.settlement on settlement.settlement_id = entry.settlemen
 where entry.closed_at is null;
 
 comment on view identity_sync.quarantine is
-  'Verdicts that were refused and are still open: which library where known, the run, why, the path and value at fault, SQLSTATE and message, and the verdict as it came.';
+  'Open refusals: the library where known, its run, outcome and reason, the path and value at fault, SQLSTATE and message where the database refused, and the verdict as it came.';
 --! EndIncluded views/quarantine.sql
 --! Included views/run_progress.sql
 -- How far each run is, for a person or a dashboard: a row a run, the latest first.

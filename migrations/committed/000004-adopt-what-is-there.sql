@@ -1,5 +1,5 @@
---! Previous: sha1:afdd7dcea416471da7fce010ccfd11969f641a7d
---! Hash: sha1:eb2d8c8c2de4657d2722fd0dab323aa6479089b5
+--! Previous: sha1:f533d72fc9b8a92c17c64cc8830384a3c2e839fa
+--! Hash: sha1:044d9747e4cab420e5cacbe2aa93bf8f6a1e4729
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

@@ -1,4 +1,4 @@
--- What was refused and is still open, for an operator who asks why: one entry a library, the latest refusal.
+-- The open refusals, so that an operator sees why: one entry a library, its latest refusal.
 create or replace view identity_sync.quarantine as
 select
   entry.library_id,
@@ -19,4 +19,4 @@ left join identity_sync.settlement on settlement.settlement_id = entry.settlemen
 where entry.closed_at is null;
 
 comment on view identity_sync.quarantine is
-  'Verdicts that were refused and are still open: which library where known, the run, why, the path and value at fault, SQLSTATE and message, and the verdict as it came.';
+  'Open refusals: the library where known, its run, outcome and reason, the path and value at fault, SQLSTATE and message where the database refused, and the verdict as it came.';

@@ -23,7 +23,6 @@ interface ApiFunction {
   arguments: string[];
   result: string;
   callers: string[];
-  writes: boolean;
   comment: string | null;
 }
 
@@ -44,7 +43,6 @@ async function apiPage(sql: postgres.Sql, roles: RoleNames): Promise<string> {
         where has_function_privilege(role.name, called.oid, 'execute')
         order by role.place
       ) as callers,
-      called.provolatile = 'v' as writes,
       obj_description(called.oid, 'pg_proc') as comment
     from pg_proc as called
     where called.pronamespace = 'identity_sync'::regnamespace and called.prokind = 'f'
@@ -57,8 +55,7 @@ async function apiPage(sql: postgres.Sql, roles: RoleNames): Promise<string> {
       `### ${called.name}`,
       `\`\`\`sql\n${signature(called)}\n\`\`\``,
       called.comment ?? 'Without a comment.',
-      `${called.writes ? 'Writes' : 'Reads only'}. ${callers(called.callers)} ` +
-        `[Source](functions/${rooms.get(called.name)}/${called.name}.sql).`,
+      `${callers(called.callers)} ` + `[Source](functions/${rooms.get(called.name)}/${called.name}.sql).`,
     ].join('\n\n'),
   );
   return page(
@@ -68,12 +65,11 @@ async function apiPage(sql: postgres.Sql, roles: RoleNames): Promise<string> {
       '[roles.sql](roles.sql); operator and worker are members of reader. [README.md](README.md) lists the errors.',
     '## Functions',
     table(
-      ['function', 'room', 'called by', ''],
-      functions.map(({ name, callers, writes }) => [
+      ['function', 'room', 'for'],
+      functions.map(({ name, callers }) => [
         `[\`${name}\`](#${name})`,
         rooms.get(name) ?? '',
         callers.includes('reader') ? 'every role' : callers.join(', ') || 'the owner',
-        writes ? 'writes' : 'reads',
       ]),
     ),
     ...sections,

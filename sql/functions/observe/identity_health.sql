@@ -1,8 +1,6 @@
--- Whether the service does its work, as its tables tell: the last run that succeeded is recent, and while runs are open
--- something of them moves, unless all that is left is to wait for a time that is set. Only a run over the catalogue is a
--- success here, no dry run and no ids named by hand; where there never was one, the clock runs from the first that was
--- tried, or else from the start of the process that asks. Open runs are looked at together, since one may rightly stand
--- still while another has all the calls in flight.
+-- Judges the service by its work, as the tables show it: the last successful run is recent, and open runs move unless
+-- they wait for a set time. Only real runs over the catalogue count; before the first success the clock starts with the
+-- first run, or with the asking process. Open runs are judged together: one may wait while another has all the calls.
 create or replace function identity_sync.identity_health(
   max_age interval default '26 hours',
   max_silence interval default '2 minutes',
@@ -42,7 +40,7 @@ begin
     select
       max(batch.closed_at) as closed_at,
       max(greatest(call.started_at, call.answered_at)) as called_at,
-      -- When the first of what is left may be claimed: at once, after a pause, or when the lease of a dead process ends.
+      -- When the first open batch may be claimed: at once, after a pause, or when the lease of a dead process ends.
       min(coalesce(greatest(batch.not_before, batch.leased_until, run.paused_until), '-infinity'))
         filter (where batch.closed_at is null) as claimable_at
     from identity_sync.batch
@@ -67,7 +65,9 @@ begin
       'silent_seconds', case when unfinished.runs > 0 then floor(extract(epoch from silence)) end,
       'limit_seconds', floor(extract(epoch from max_silence))
     ),
-    'planning_holds', (select coalesce(jsonb_agg(hold.name order by hold.name), '[]') from identity_sync.planning_hold as hold)
+    'planning_holds', (
+      select coalesce(jsonb_agg(hold.name order by hold.name), '[]') from identity_sync.planning_hold as hold
+    )
   );
 end;
 $$;
@@ -75,4 +75,4 @@ $$;
 revoke all on function identity_sync.identity_health(interval, interval, timestamptz) from public;
 
 comment on function identity_sync.identity_health(interval, interval, timestamptz) is
-  'Takes how old the last successful run may be, how long open runs may stand still, and when the asking process began; returns last_success and lanes, each with ok, its age and its limit, and the names of planning_holds. Raises LS001 for a limit that is none.';
+  'Takes the greatest age of the last successful run, the longest silence of open runs, and when the asking process began; returns last_success and lanes, each with ok, its seconds and their limit, and the names of planning_holds. Raises LS001 for a limit of zero or less.';

@@ -1,6 +1,6 @@
--- What a dashboard counts, read from the tables, so that however many processes are asked, all say the same.
--- Totals are the reports of all that was ever settled for real, added up, each kind of thing under a name of its own:
--- rows, whose outcomes sum to what was scanned, and source_rows, identity, source and compilation_track.
+-- What a dashboard counts. It is read from the tables, so that every process gives the same numbers.
+-- Totals are the sum of all reports of real settlements, grouped by kind: rows (whose outcomes add up to scanned),
+-- source_rows, identity, source and compilation_track.
 create or replace function identity_sync.identity_metrics(
   stale_days integer default 7,
   unresolved_retry_days integer default 30,
@@ -11,7 +11,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   with settled as (
-    -- A run that is over has kept its sum, so that the years' settlements need not be added up again and again.
+    -- A finished run keeps its sum, so that old settlements are not added up again.
     select run.report from identity_sync.run where run.finished_at is not null and not run.dry_run
     union all
     select settlement.report
@@ -19,7 +19,7 @@ as $$
     left join identity_sync.run on run.run_id = settlement.run_id
     where not settlement.dry_run and run.finished_at is null
     union all
-    -- With it every key is there before the first settlement.
+    -- Provides every key before the first settlement.
     select identity_sync_private.empty_report()
   ),
   total as (
@@ -96,4 +96,4 @@ $$;
 revoke all on function identity_sync.identity_metrics(integer, integer, boolean) from public;
 
 comment on function identity_sync.identity_metrics(integer, integer, boolean) is
-  'Takes the knobs that decide which rows are due; returns totals by kind and report key, and what is due, open, in flight and in quarantine now. Raises LS001 for a value out of range.';
+  'Takes the parameters that decide which rows are due (days; the defaults are those of identity_candidates); returns totals by kind and report key, and counts of due rows, open batches, calls in flight, quarantine and planning holds, and the seconds since the last success. Raises LS001 for a value out of range.';

@@ -1,5 +1,5 @@
--- What sql/dry-run.sql and sql/repair.sql have in common: applies the file :verdicts within the caller's transaction and
--- shows what came of it.
+-- The common part of sql/dry-run.sql and sql/repair.sql: applies the file :verdicts within the caller's transaction,
+-- then shows the report, the rows that change and what was refused.
 
 set local search_path = identity_sync, pg_catalog;
 \set body `cat :'verdicts'`
