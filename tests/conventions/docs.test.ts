@@ -1,15 +1,70 @@
-// The pages that are generated say what the database says.
-import { expect, test } from 'vitest';
+// The pages say what the database and the files say.
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
 import { useDatabase } from '../support/database.js';
 import { generatedPages } from '../support/docs.js';
-import { readText } from '../support/repository.js';
+import { ROOT, readText, repositoryFiles } from '../support/repository.js';
 import { useRoles } from '../support/roles.js';
 
-const roles = useRoles();
-const database = useDatabase();
+// What the pages name already, and what still carries its old name. Empty once everything is here.
+const ARRIVING = [
+  ...['sql/wire.md', 'sql/states.md', 'sql/functions/batch/decide_call_outcome.sql'],
+  ...['sql/functions/write/write_identities.sql', 'sql/functions/write/write_sources.sql'],
+];
+const LEAVING = { LS000: 'LS007' };
 
-test('sql/api.md and sql/schema.md are current: `npm run docs` would change nothing', async () => {
-  await roles.run(database.url);
-  const pages = await generatedPages(database.sql, roles);
-  for (const [path, text] of Object.entries(pages)) expect(readText(path), path).toBe(text);
+const files = repositoryFiles();
+const pages = files.filter((path) => path.endsWith('.md'));
+
+describe('the generated pages', () => {
+  const roles = useRoles();
+  const database = useDatabase();
+
+  test('are current: `npm run docs` would change nothing', async () => {
+    await roles.run(database.url);
+    for (const [path, text] of Object.entries(await generatedPages(database.sql, roles))) {
+      expect(readText(path), path).toBe(text);
+    }
+  });
+});
+
+test.each(pages)('every link of %s leads to a file', (page) => {
+  const links = [...readText(page).matchAll(/\]\((?!\w+:)([^)#]+)(?:#[^)]*)?\)/g)].map(([, link]) =>
+    join(page, '..', link!),
+  );
+  expect(links.filter((path) => !existsSync(join(ROOT, path)) && !ARRIVING.includes(path))).toEqual([]);
+});
+
+test('what was arriving is named no longer once it is here', () => {
+  expect(ARRIVING.filter((path) => existsSync(join(ROOT, path)))).toEqual([]);
+});
+
+test('the table of errors in sql/README.md lists each SQLSTATE that sql/ raises, and no other', () => {
+  const code = files.filter((path) => /^sql\/.*\.sql$/.test(path)).map(readText);
+  const raised = code.flatMap((text) => text.match(/(?<=errcode = ')LS\d{3}(?=')/g) ?? []);
+  const current = raised.map((sqlstate) => LEAVING[sqlstate as keyof typeof LEAVING] ?? sqlstate);
+  const listed = [...readText('sql/README.md').matchAll(/^\| `(LS\d{3})` \|/gm)].map(
+    ([, sqlstate]) => sqlstate,
+  );
+  expect(listed).toEqual([...new Set(current)].sort());
+});
+
+test('sql/decisions.md gives the reason for each dependency, and for no other', () => {
+  const { dependencies, devDependencies } = JSON.parse(readText('package.json')) as Record<string, object>;
+  const section = readText('sql/decisions.md').split('\n## ')[1]!;
+  const reasoned = section
+    .split('\n')
+    .filter((line) => line.startsWith('| `'))
+    .flatMap((line) => line.split('|')[1]!.match(/(?<=`)[^`,]+(?=`)/g) ?? []);
+  expect(reasoned.filter((name) => name.trim()).sort()).toEqual(
+    [...Object.keys(dependencies!), ...Object.keys(devDependencies!)].sort(),
+  );
+});
+
+test('each script of package.json that a person runs is named in .github/CONTRIBUTING.md or README.md', () => {
+  const { scripts } = JSON.parse(readText('package.json')) as { scripts: Record<string, string> };
+  const text = readText('.github/CONTRIBUTING.md') + readText('README.md');
+  const named = (script: string) => text.includes(`npm run ${script}`) || text.includes(`npm ${script}`);
+  expect(Object.keys(scripts).filter((script) => script !== 'prepare' && !named(script))).toEqual([]);
 });

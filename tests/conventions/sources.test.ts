@@ -12,6 +12,7 @@ type Node = Record<string, unknown>;
 const ROOMS = [
   ...['migrations', 'sql', 'src', 'tests'],
   ...[
+    'CHANGELOG.md',
     'Dockerfile',
     'compose.yaml',
     'LICENSE',
