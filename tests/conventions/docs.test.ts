@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { useDatabase } from '../support/database.js';
 import { generatedPages } from '../support/docs.js';
-import { ROOT, readText, repositoryFiles } from '../support/repository.js';
+import { definitions, mentions, ROOT, readText, repositoryFiles } from '../support/repository.js';
 import { useRoles } from '../support/roles.js';
 
 // What the pages name already, and what still carries its old name. Empty once everything is here.
@@ -38,6 +38,19 @@ test.each(pages)('every link of %s leads to a file', (page) => {
 
 test('what was arriving is named no longer once it is here', () => {
   expect(ARRIVING.filter((path) => existsSync(join(ROOT, path)))).toEqual([]);
+});
+
+test('the map in sql/README.md draws an arrow for each pair of rooms of which one calls the other, and no other', () => {
+  const functions = definitions('functions');
+  const rooms = new Map(functions.map(({ name, room }) => [name, room]));
+  const calls = functions.flatMap((file) =>
+    mentions(file)
+      .map((called) => rooms.get(called))
+      .filter((room) => room && room !== file.room)
+      .map((room) => `${file.room} --> ${room}`),
+  );
+  const drawn = [...readText('sql/README.md').matchAll(/^ +(\w+)(?:\[.*\])? --> (\w+)$/gm)];
+  expect(drawn.map(([, from, to]) => `${from} --> ${to}`).sort()).toEqual([...new Set(calls)].sort());
 });
 
 test('the table of errors in sql/README.md lists each SQLSTATE that sql/ raises, and no other', () => {

@@ -125,7 +125,11 @@ function relations(sql: postgres.Sql, schema: string, kind: string): Promise<Rel
           jsonb_agg(
             jsonb_build_object(
               'name', attname, 'type', format_type(atttypid, atttypmod), 'required', attnotnull,
-              'default', case attidentity when '' then pg_get_expr(adbin, adrelid) else 'generated' end,
+              'default', case
+                when attidentity <> '' then 'generated'
+                when attgenerated <> '' then 'generated as ' || pg_get_expr(adbin, adrelid)
+                else pg_get_expr(adbin, adrelid)
+              end,
               'comment', col_description(attrelid, attnum)
             )
             order by attnum
