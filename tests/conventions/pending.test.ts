@@ -2,7 +2,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { pendingDefinitions, withIncludes } from '../support/pending.js';
+import { ownWords, pendingDefinitions, withIncludes } from '../support/pending.js';
 import { inOrder, ROOT, readText, type SqlFile } from '../support/repository.js';
 
 const leaf = definition('wire', 'leaf', 'name text', 'returns boolean language sql as $$ select true $$;');
@@ -104,6 +104,12 @@ describe('a drop', () => {
     const { includes } = await pending([changed, caller, bound, view]);
     expect(includes).toEqual([leaf.path, bound.path, view.path]);
   });
+});
+
+test('what an author has written is taken without the includes', () => {
+  expect(ownWords(`alter table a add b integer;\n--! include ${leaf.path}\n-- Done.\n`)).toBe(
+    'alter table a add b integer;\n\n-- Done.\n',
+  );
 });
 
 test('includes are written below what the author has written', () => {

@@ -1,5 +1,6 @@
 // `npm run dev`: a throw-away PostgreSQL with the station's real catalogue, migrated, that gets every function and view of
-// sql/ as soon as its file is saved. It lives until Ctrl-C and leaves nothing behind.
+// sql/ as soon as its file is saved. It lives until Ctrl-C and leaves nothing behind. migrations/current.sql is run once, at
+// the start, since what it holds cannot be run twice.
 import { watch } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,6 +11,7 @@ import { loadCatalogue, loadCompilationCredits } from '../../src/demo/catalogue.
 import { startEmbeddedPostgres } from '../../src/demo/embedded-postgres.js';
 import { log } from '../../src/observe/log.js';
 import { describeError } from './describe-error.js';
+import { ownWords } from './pending.js';
 import { withoutPsql } from './psql.js';
 import { inOrder, ROOMS, ROOT, readText, type SqlFile } from './repository.js';
 
@@ -41,16 +43,24 @@ async function prepare(): Promise<void> {
     await loadCatalogue(sql);
     await loadCompilationCredits(sql);
     await migrate(server.url);
-    await sql.unsafe(withoutPsql(readText('sql/roles.sql'), {}));
     await sql`alter database postgres set search_path = identity_sync, public`;
     await sql`analyze`;
   });
+  await run('migrations/current.sql', ownWords);
   const [{ version, due }] = await sql<[{ version: string; due: number }]>`
     select current_setting('server_version') as version, count(*)::integer as due from identity_sync.identity_candidates()`;
   console.log(
     `PostgreSQL ${version} with the station's catalogue, migrated; ${due.toLocaleString('en')} rows are due.\n`,
   );
   console.log(`  ${colors.bold(`psql "${server.url}"`)}\n`);
+}
+
+/** Runs a script that is not watched. */
+async function run(path: string, prepared: (text: string) => string): Promise<void> {
+  const text = prepared(readText(path));
+  await sql
+    .unsafe(text)
+    .catch((error) => console.log(`${now()} ${colors.red('refused')} ${describeError(error, path, text)}`));
 }
 
 async function quietly(work: () => Promise<void>): Promise<void> {
@@ -63,6 +73,7 @@ async function quietly(work: () => Promise<void>): Promise<void> {
 async function applyWhatIsSaved(): Promise<void> {
   const applied = new Map<string, string>();
   await applyChanges(applied, { says: 'refusals' });
+  await run('sql/roles.sql', (script) => withoutPsql(script, {}));
   console.log('A function or view of sql/ is applied as soon as its file is saved. Ctrl-C ends it.');
   let hasChanged = false;
   let wake = () => {};

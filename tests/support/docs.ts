@@ -210,7 +210,7 @@ const plain = (text: string) =>
   text
     .replaceAll('timestamp with time zone', 'timestamptz')
     .replaceAll(/('(?:[^']|'')*')::(text|jsonb|interval)(\[\])?/g, '$1')
-    .replaceAll(/\bNULL::\w+(\[\])?/g, 'null')
+    .replaceAll(/\bNULL::[\w.]+(\[\])?/g, 'null')
     .replaceAll(/= ANY \(ARRAY\[([^\]]*)\]\)/g, 'in ($1)')
     .replaceAll(
       /\b(DEFAULT|TABLE|CHECK|UNIQUE|WHERE|IS|NOT|NULL|AND|OR)\b|\b(PRIMARY|FOREIGN) KEY\b/g,

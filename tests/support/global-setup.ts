@@ -5,7 +5,8 @@ import postgres from 'postgres';
 import type { TestProject } from 'vitest/node';
 import { migrate } from '../../src/commands/migrate.js';
 import { startEmbeddedPostgres } from '../../src/demo/embedded-postgres.js';
-import { applyDefinitions } from './repository.js';
+import { ownWords } from './pending.js';
+import { applyDefinitions, readText } from './repository.js';
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -99,5 +100,6 @@ async function fillTemplate(url: string): Promise<void> {
   // Whoever edits a function sees it tested at once. In CI the commits alone count, and the drift test compares them.
   if (process.env.CI) return;
   const current = postgres(url, { max: 1, onnotice: () => {} });
+  await current.unsafe(ownWords(readText('migrations/current.sql')));
   await applyDefinitions(current).finally(() => current.end());
 }

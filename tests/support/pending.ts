@@ -59,6 +59,9 @@ export function withIncludes(current: string, includes: SqlFile[]): string {
   return `${current.trimEnd()}\n\n${includes.map(({ path }) => `--! include ${path}\n`).join('')}`;
 }
 
+/** What the author has written into migrations/current.sql for the definitions in sql/ to stand on. */
+export const ownWords = (current: string) => current.replaceAll(INCLUDE, '');
+
 const INCLUDED = /^--! Included (.*)\n([\s\S]*?)\n--! EndIncluded \1$/gm;
 const INCLUDE = /^--![ \t]*include[ \t]+(.*\.sql)[ \t]*$/gm;
 

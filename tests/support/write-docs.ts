@@ -6,6 +6,7 @@ import { migrate } from '../../src/commands/migrate.js';
 import { startEmbeddedPostgres } from '../../src/demo/embedded-postgres.js';
 import { log } from '../../src/observe/log.js';
 import { generatedPages } from './docs.js';
+import { ownWords } from './pending.js';
 import { withoutPsql } from './psql.js';
 import { applyDefinitions, ROOT, readText } from './repository.js';
 
@@ -15,6 +16,7 @@ const sql = postgres(server.url, { max: 1, onnotice: () => {} });
 try {
   await sql.unsafe(readText('src/demo/backend.sql'));
   await migrate(server.url);
+  await sql.unsafe(ownWords(readText('migrations/current.sql')));
   await applyDefinitions(sql);
   await sql.unsafe(withoutPsql(readText('sql/roles.sql'), {}));
   const roles = { reader: 'identity_reader', operator: 'identity_operator', worker: 'identity_worker' };
