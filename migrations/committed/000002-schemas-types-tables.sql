@@ -1,5 +1,5 @@
 --! Previous: sha1:8dff03bd2e54f394738a7e6b9ad21b974a16706d
---! Hash: sha1:9a74d8fc9b5c8e5b4373298c0c71d4c0d896295d
+--! Hash: sha1:d32bd86bc57cc542cf2a2d609ba0767b12a12fc2
 --! Message: schemas, types, tables
 
 -- The product's own schemas, types and tables.
@@ -281,7 +281,7 @@ comment on table identity_sync.attempt is
   'An attempt: the mark of an answer that left no fresh identity, so that the row is not asked again before its time.';
 
 comment on column identity_sync.attempt.outcome is
-  'What came of asking; released is an operator''s mark that makes the row due whatever else holds.';
+  'The outcome of the last answer; released is an operator''s mark that makes the row due, whatever else holds.';
 
 create table identity_sync.quarantined_verdict (
   quarantine_id bigint generated always as identity primary key,

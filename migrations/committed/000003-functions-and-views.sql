@@ -1,5 +1,5 @@
---! Previous: sha1:9a74d8fc9b5c8e5b4373298c0c71d4c0d896295d
---! Hash: sha1:f533d72fc9b8a92c17c64cc8830384a3c2e839fa
+--! Previous: sha1:d32bd86bc57cc542cf2a2d609ba0767b12a12fc2
+--! Hash: sha1:ecd52ffb96e0cc424d4bed5f13c01f5bac18e3bd
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.

@@ -1,5 +1,5 @@
---! Previous: sha1:f533d72fc9b8a92c17c64cc8830384a3c2e839fa
---! Hash: sha1:044d9747e4cab420e5cacbe2aa93bf8f6a1e4729
+--! Previous: sha1:ecd52ffb96e0cc424d4bed5f13c01f5bac18e3bd
+--! Hash: sha1:daef39f2f80008687f4a471dd7f1f1e5f87689d7
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

@@ -162,7 +162,7 @@ async function schemaPage(sql: postgres.Sql): Promise<string> {
   return page(
     '# The tables and types',
     NOTICE,
-    'The tables of `identity_sync`, which everybody may read and only functions write, and the composite types of ' +
+    'The tables of `identity_sync`, which every role of roles.sql may read and only functions write, and the composite types of ' +
       '`identity_sync_private`, which functions hand to each other. Authored in `migrations/committed`.',
     '## Tables',
     ...tables.map((stored) =>
