@@ -1,5 +1,5 @@
 --! Previous: sha1:c4d8cba518e3e02a9e30b96e862e8ef7c9c2472d
---! Hash: sha1:00295b52cbaaa024e095d525615ee5f166d8d00b
+--! Hash: sha1:f0d20a8aff4b1ba6ebce5d66f04af1f075d2dca0
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -4694,11 +4694,11 @@ comment on function identity_sync.identity_metrics(integer, integer, boolean) is
   'Takes the knobs that decide which rows are due; returns totals by kind and report key, and what is due, open, in flight and in quarantine now. Raises LS001 for a value out of range.';
 --! EndIncluded functions/observe/identity_metrics.sql
 --! Included functions/observe/missing_migrations.sql
--- How many of the migrations that a program brings this database has not seen.
--- It is SECURITY DEFINER, since the history belongs to whoever migrates.
+-- Tells a program that its database lacks migrations, before the program meets a function that is missing.
+-- It is SECURITY DEFINER, since the history belongs to the role that migrates, and volatile as each of that kind is.
 create or replace function identity_sync.missing_migrations(known text[])
 returns integer
-language sql stable security definer
+language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select count(*)::integer

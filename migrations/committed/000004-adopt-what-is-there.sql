@@ -1,5 +1,5 @@
---! Previous: sha1:00295b52cbaaa024e095d525615ee5f166d8d00b
---! Hash: sha1:3a23c3153b83dba62139f538f5d1cc2e985c6820
+--! Previous: sha1:f0d20a8aff4b1ba6ebce5d66f04af1f075d2dca0
+--! Hash: sha1:0d26353e7a4e43f065d4e42700c9eea23a74ac02
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

@@ -57,6 +57,13 @@ describe('src/', () => {
     await session.unsafe(`prepare statement as ${text}`).simple();
   });
 
+  test('names no private function', () => {
+    const naming = files.filter(
+      (path) => /^src\//.test(path) && readText(path).includes('identity_sync_private'),
+    );
+    expect(naming).toEqual([]);
+  });
+
   test('hands no statement to the database but by a template, and looks into no answer', () => {
     const calls = sources.flatMap(({ path, nodes }) =>
       nodes
