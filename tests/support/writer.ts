@@ -283,6 +283,28 @@ export function useWriter() {
       return { sql, pid };
     },
 
+    /**
+     * Has another session do something in a transaction that stays open, applies verdicts that must wait for it, and
+     * lets it commit. The report is that of the session which had to wait.
+     */
+    async meanwhile(
+      theirs: (sql: postgres.Sql) => PromiseLike<unknown>,
+      verdicts: Fields[],
+    ): Promise<Report> {
+      const [them, us] = [await this.session(), await this.session()];
+      try {
+        await them.sql`begin`;
+        await theirs(them.sql);
+        const application = service(us.sql, verdicts, { verifiedAt: TUESDAY });
+        await Promise.race([untilBlocked(database.sql, us), application]);
+        await them.sql`commit`;
+        return await application;
+      } finally {
+        // A transaction left open would hold up every test to come; after a commit this is a warning.
+        await them.sql`rollback`;
+      }
+    },
+
     /** The main row of a record, less the column that PostgreSQL computes. */
     async identity(id: number): Promise<Fields | undefined> {
       const [row] = await database.sql`select * from wxyc_schema.library_identity where library_id = ${id}`;
