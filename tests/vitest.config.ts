@@ -5,10 +5,8 @@ const ALL = 'tests/**/*.test.ts';
 const FAULTS = 'tests/faults/**/*.test.ts';
 
 // These prove something about processes, sockets, settings or files, none of which depends on the server's version.
-// The worker's statistics do: PostgreSQL 14 and 18 keep theirs in different ways.
 const ANY_VERSION = [
-  'tests/{carry,cli}/**/*.test.ts',
-  'tests/worker/!(statistics).test.ts',
+  'tests/{carry,cli,worker}/**/*.test.ts',
   'tests/conventions/{sources,sql}.test.ts',
   'tests/observe/*.test.ts',
   'tests/support/{flaky-reporter,stand-in}.test.ts',
