@@ -101,7 +101,7 @@ export async function freePort(): Promise<string> {
   return String(port);
 }
 
-export interface Gate {
+export interface TcpProxy {
   url: string;
   /** How often something came through, on its way in. */
   readonly messages: number;
@@ -111,7 +111,7 @@ export interface Gate {
 }
 
 /** A door of one's own before another server, which counts what passes, and behind which there may be nobody. */
-export async function openGate(target: string): Promise<Gate> {
+export async function openProxy(target: string): Promise<TcpProxy> {
   const { hostname, port } = new URL(target);
   const sockets = new Set<Socket>();
   let messages = 0;

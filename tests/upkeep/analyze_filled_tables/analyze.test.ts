@@ -1,46 +1,13 @@
 // A large run leaves statistics behind that the next plan can rely on, be autovacuum off or late.
-import type postgres from 'postgres';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { call } from '../../support/catalogue.js';
-import { cloneDatabase, connect, type TestDatabase } from '../../support/database.js';
+import { test } from '../../support/statistics.js';
 
-let database: TestDatabase;
-
-beforeEach(async () => {
-  database = await cloneDatabase();
-  await database.sql`alter table wxyc_schema.library_identity set (autovacuum_enabled = off)`;
-  await database.sql`alter table identity_sync.attempt set (autovacuum_enabled = off)`;
-});
-afterEach(async () => {
-  await database.drop();
-});
-
-/** Changes both tables in a session of its own, since what a session has changed is counted at its end for certain. */
-async function change(work: (sql: postgres.Sql) => Promise<unknown>) {
-  const sql = connect(database.url);
-  await sql`set session_replication_role = replica`;
-  await work(sql);
-  await sql.end();
-}
-
-const fill = (identities: number, marks: number) =>
-  change(async (sql) => {
-    await sql`
-      insert into wxyc_schema.library_identity (library_id, method, confidence, last_verified_at)
-      select id, 'exact_match', 1, now() from generate_series(1, ${identities}::integer) as id`;
-    await sql`
-      insert into identity_sync.attempt (library_id, outcome, attempted_at)
-      select id, 'unresolved', now() from generate_series(1, ${marks}::integer) as id`;
-  });
-
-async function known() {
-  const rows = await database.sql<{ relname: string; reltuples: number }[]>`
-    select relname, reltuples from pg_class
-    where oid in ('wxyc_schema.library_identity'::regclass, 'identity_sync.attempt'::regclass)`;
-  return Object.fromEntries(rows.map((row) => [row.relname, row.reltuples]));
-}
-
-test('a table is analyzed once a tenth and a thousand of its rows have changed, and others are left alone', async () => {
+test('a table is analyzed once a tenth and a thousand of its rows have changed, and others are left alone', async ({
+  database,
+  filled,
+}) => {
+  const { fill, known } = filled;
   const { attempt } = await known();
   await fill(1500, 900);
 
@@ -55,7 +22,8 @@ test('a table is analyzed once a tenth and a thousand of its rows have changed, 
     .toEqual({ library_identity: 1500, attempt });
 });
 
-test('of a large table a thousand rows are no tenth', async () => {
+test('of a large table a thousand rows are no tenth', async ({ database, filled }) => {
+  const { change, fill, known } = filled;
   const analyzed = async () => {
     await call(database.sql, 'analyze_filled_tables');
     return known();
