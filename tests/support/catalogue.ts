@@ -78,19 +78,22 @@ export async function call<Row extends object>(
   return rows.map((row) => ({ ...row })) as Row[];
 }
 
-/** The library ids that a run with these knobs would ask for, in ascending order. */
-export async function candidates(sql: postgres.ISql, knobs: Record<string, unknown> = {}): Promise<number[]> {
-  const rows = await call<{ library_id: number }>(sql, 'identity_candidates', knobs);
+/** The library ids that a run with these parameters would ask for, in ascending order. */
+export async function candidates(
+  sql: postgres.ISql,
+  parameters: Record<string, unknown> = {},
+): Promise<number[]> {
+  const rows = await call<{ library_id: number }>(sql, 'identity_candidates', parameters);
   return rows.map((row) => row.library_id).sort((one, other) => one - other);
 }
 
 /** Opens a run and returns its id. */
-export async function plan(sql: postgres.ISql, knobs: Record<string, unknown> = {}): Promise<string> {
-  const [row] = await call<{ plan_identity_run: string }>(sql, 'plan_identity_run', knobs);
+export async function plan(sql: postgres.ISql, parameters: Record<string, unknown> = {}): Promise<string> {
+  const [row] = await call<{ plan_identity_run: string }>(sql, 'plan_identity_run', parameters);
   return row!.plan_identity_run;
 }
 
-interface ClaimKnobs {
+interface ClaimParameters {
   leased_by?: string;
   concurrency?: number;
   lease_ms?: number;
@@ -98,8 +101,8 @@ interface ClaimKnobs {
 }
 
 /** Asks for a batch of a run: one with its request, a pause in milliseconds, or undefined where nothing is unfinished. */
-export async function tryToClaim(sql: postgres.ISql, runId: string, knobs: ClaimKnobs = {}) {
-  const args = { run_id: runId, leased_by: 'lane', concurrency: 2, lease_ms: 60_000, ...knobs };
+export async function tryToClaim(sql: postgres.ISql, runId: string, parameters: ClaimParameters = {}) {
+  const args = { run_id: runId, leased_by: 'lane', concurrency: 2, lease_ms: 60_000, ...parameters };
   type Claim = {
     batch_id: string | null;
     request: string | null;
@@ -111,8 +114,8 @@ export async function tryToClaim(sql: postgres.ISql, runId: string, knobs: Claim
 }
 
 /** Claims a batch of a run that has one to give. */
-export async function claim(sql: postgres.ISql, runId: string, knobs: ClaimKnobs = {}) {
-  const claimed = await tryToClaim(sql, runId, knobs);
+export async function claim(sql: postgres.ISql, runId: string, parameters: ClaimParameters = {}) {
+  const claimed = await tryToClaim(sql, runId, parameters);
   if (!claimed?.batch_id) throw new Error(`run ${runId} gives no batch: ${JSON.stringify(claimed)}`);
   return claimed as { batch_id: string; request: string; inputs: number };
 }

@@ -222,7 +222,7 @@ export function repair(sql: postgres.Sql, verdicts: Fields[], circumstances: Cir
 
 /** Puts records on the library's shelves, by their ids alone where no story needs their names. */
 export async function shelve(sql: postgres.Sql, records: { id: number }[]) {
-  const unnamed = { artist_id: 1, artist_name: 'Whoever', album_title: 'Whatever' };
+  const unnamed = { artist_id: 1, artist_name: 'Unnamed', album_title: 'Untitled' };
   const rows = records.map((record) => ({ ...unnamed, legacy_release_id: record.id, ...record }));
   await sql`insert into wxyc_schema.library ${sql(rows)}`;
 }
@@ -258,7 +258,7 @@ export function useWriter() {
       delete from identity_sync.attempt;
       delete from identity_sync.quarantined_verdict;
       delete from identity_sync.settlement;
-      insert into wxyc_schema.artists (id, artist_name) values (1, 'Whoever');`);
+      insert into wxyc_schema.artists (id, artist_name) values (1, 'Unnamed');`);
     await shelve(sql, CATALOGUE);
     recorded ??= await recordedTables(sql);
   });
@@ -335,7 +335,7 @@ export function useWriter() {
       );
     },
 
-    /** The marks of what was asked in vain. */
+    /** What was requested without success, and when. */
     async attempts(): Promise<Fields[]> {
       const rows = await database.sql`
         select library_id, outcome, attempted_at from identity_sync.attempt order by library_id`;
@@ -353,7 +353,7 @@ export function useWriter() {
     },
 
     /**
-     * Every row of every table but those that say what came of a call, with the transaction that wrote it: equal before
+     * Every row of every table but those that record calls, with the transaction that wrote it: equal before
      * and after means that nothing was written, not even the same once more.
      */
     async everything(): Promise<unknown> {

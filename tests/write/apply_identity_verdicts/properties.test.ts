@@ -1,4 +1,4 @@
-// Whatever LML sends: valid verdicts with something else at random places.
+// Anything that LML may send: valid verdicts with something else at random places.
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import {
@@ -52,7 +52,7 @@ const track = fc
     fc.constantFrom(...CREDITS),
     fc.record({
       track_position: fc.constantFrom('A1', 'B2', null),
-      resolved_artist_name: fc.constantFrom('Whoever', 'Nobody', null),
+      resolved_artist_name: fc.constantFrom('Unnamed', 'Unknown', null),
       confidence,
       method,
       sources: provenance,

@@ -128,7 +128,7 @@ describe('another writer of the same row, who knows nothing of us,', () => {
     );
   });
 
-  test('deletes a source that the verdict changes: it is written anew', async () => {
+  test('deletes a source that the verdict changes: it is inserted again', async () => {
     await writer.service([singleArtist(DILATE)]);
 
     const report = await writer.meanwhile(
@@ -144,7 +144,7 @@ describe('another writer of the same row, who knows nothing of us,', () => {
   test.each([
     ['another', better],
     ['the same', singleArtist(DILATE)],
-  ])('deletes it: the verdict, which is %s, is written anew, whole', async (_, verdict) => {
+  ])('deletes it: the verdict, which is %s, is inserted again, whole', async (_, verdict) => {
     await writer.service([singleArtist(DILATE)]);
 
     const report = await writer.meanwhile(

@@ -133,7 +133,7 @@ describe('a settlement', () => {
     return row!;
   }
 
-  test('records what was asked, what came, what was written and what was reported', async () => {
+  test('records what was requested, what came, what was written and what was reported', async () => {
     await writer.service([singleArtist(SANGOMA)]);
     const verdicts = [
       withMain(singleArtist(SANGOMA), { wikidata_qid: 'Q146256' }),
@@ -160,7 +160,7 @@ describe('a settlement', () => {
     });
   });
 
-  test('of a repair has asked for whatever came', async () => {
+  test('of a repair has requested all that came', async () => {
     const report = await writer.repair([singleArtist(DILATE), unresolved(ERASER)]);
     expect(await recorded()).toMatchObject({
       origin: REPAIR,
@@ -189,7 +189,7 @@ describe('a settlement', () => {
     identity: { changed: 1 },
   });
 
-  /** Records a settlement of two ids that were asked and one result that nobody asked for. */
+  /** Records a settlement of two requested ids and one unrequested result. */
   function record(report: unknown) {
     const { sql } = writer;
     return sql`

@@ -21,7 +21,7 @@ const better = withMain(singleArtist(DILATE), { discogs_artist_id: 5 });
 const best = withMain(singleArtist(DILATE), { discogs_artist_id: 6 });
 
 describe('two sessions that apply verdicts', () => {
-  test('wait for each other in the order of ids, whatever the order of their verdicts', async () => {
+  test('wait for each other in the order of ids, not of their verdicts', async () => {
     const verdicts = [SANGOMA, DILATE, ERASER, NEW_AMERYKAH].map((id) => singleArtist(id));
 
     const report = await writer.meanwhile((sql) => service(sql, verdicts), verdicts.toReversed());

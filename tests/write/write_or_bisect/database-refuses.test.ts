@@ -1,4 +1,4 @@
-// What the database refuses, because of somebody else's constraint or trigger, costs the verdict at fault and no other.
+// What the database refuses, because of another service's constraint or trigger, costs the verdict at fault and no other.
 // What it cannot do, through no verdict's fault, costs the whole call, so that the caller can try again.
 import { beforeEach, describe, expect, test } from 'vitest';
 import {
@@ -20,7 +20,7 @@ import {
 
 const writer = useWriter();
 
-/** Has a trigger of the station's do something to whatever is written for certain libraries. */
+/** Has a trigger of the station's do something to each row that is written for certain libraries. */
 const trigger = (body: string, table: string, culprits: number[], kind = 'trigger') => `
   create function station.object() returns trigger language plpgsql as $$
   begin

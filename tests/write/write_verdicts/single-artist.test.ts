@@ -256,7 +256,7 @@ describe('a record with an identity of ours', () => {
     expect(await writer.sources(DILATE)).toEqual({});
   });
 
-  test('gains a source that the verdict names anew, and that it was added is kept', async () => {
+  test('gains a source that the verdict names for the first time, and that it was added is kept', async () => {
     const verdict = singleArtist(DILATE);
     const provenance = [...(verdict.provenance as Fields[]), leg('wikidata', 'Q232462')];
     const report = await writer.service([{ ...verdict, provenance }], { verifiedAt: TUESDAY });
