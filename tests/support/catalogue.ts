@@ -4,6 +4,8 @@ import { gunzipSync } from 'node:zlib';
 import type postgres from 'postgres';
 import { expect } from 'vitest';
 
+export { answerOf, resolveAll, verdict } from './verdicts.js';
+
 const demo = new URL('../../src/demo/', import.meta.url);
 
 /** A record of the library, as far as a story needs it; it is canonicalized unless it says otherwise. */
@@ -41,6 +43,13 @@ export async function shelveAll<Records extends (string | ShelvedRecord)[]>(
   const ids: number[] = [];
   for (const record of records) ids.push(await shelve(sql, record));
   return ids as { [index in keyof Records]: number };
+}
+
+/** Puts records on the library's shelves, by their ids alone where no story needs their names. */
+export async function shelveRows(sql: postgres.Sql, records: { id: number }[]) {
+  const unnamed = { artist_id: 1, artist_name: 'Unnamed', album_title: 'Untitled' };
+  const rows = records.map((record) => ({ ...unnamed, legacy_release_id: record.id, ...record }));
+  await sql`insert into wxyc_schema.library ${sql(rows)}`;
 }
 
 /** Credits an artist with a track, which makes a record compilation-shaped. */
@@ -144,31 +153,6 @@ export async function settle(sql: postgres.ISql, batchId: string, came: Came): P
     max_tries: came.maxTries ?? 1,
   });
   return settled!.outcome;
-}
-
-const nothing = { main: null, method: null, confidence: null, provenance: [] };
-
-/** LML's verdicts, of each kind, in the shortest form that the wire allows. */
-export const verdict = {
-  resolved: (libraryId: number, discogsId = 41) => ({
-    kind: 'single_artist',
-    library_id: libraryId,
-    main: { discogs_artist_id: discogsId },
-    method: 'exact_match',
-    confidence: 1,
-    provenance: [{ source: 'discogs', method: 'exact_match', confidence: 1, external_id: String(discogsId) }],
-  }),
-  unresolved: (libraryId: number) => ({ kind: 'unresolved', library_id: libraryId, ...nothing }),
-  compilation: (libraryId: number) => ({ kind: 'compilation', library_id: libraryId, ...nothing }),
-  invalid: (libraryId: number) => ({ kind: 'hunch', library_id: libraryId, ...nothing }),
-};
-
-export const answerOf = (results: object[]): string => JSON.stringify({ results });
-
-/** The answer that resolves every record of a request. */
-export function resolveAll(request: string): string {
-  const { inputs } = JSON.parse(request) as { inputs: { library_id: number }[] };
-  return answerOf(inputs.map((input) => verdict.resolved(input.library_id)));
 }
 
 /** Waits until so many sessions of the database wait for a lock that another one holds. */

@@ -1,13 +1,14 @@
 // The halves of a bisected batch are told as one.
 import { expect, test } from 'vitest';
-import { reported, shelve, singleArtist, TUESDAY, useWriter, withMain } from '../../support/writer.js';
+import { shelveRows } from '../../support/catalogue.js';
+import { reported, singleArtist, TUESDAY, useWriter, withMain } from '../../support/writer.js';
 
 const writer = useWriter();
 
 test('what becomes of the others is told on both sides of a culprit', async () => {
   const [HELD, NEWER, CHANGED, CULPRIT] = [1, 2, 3, 4] as const;
   const others = [HELD, NEWER, CHANGED].flatMap((id) => [id, id + 4]);
-  await shelve(
+  await shelveRows(
     writer.sql,
     [...others, CULPRIT].map((id) => ({ id })),
   );

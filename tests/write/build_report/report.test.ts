@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { shelveRows } from '../../support/catalogue.js';
 import {
   compilation,
   DILATE,
@@ -12,7 +13,6 @@ import {
   reported,
   SANGOMA,
   SERVICE,
-  shelve,
   singleArtist,
   TUESDAY,
   unresolved,
@@ -27,7 +27,7 @@ const [HELD, NEWER, FORBIDDEN, SILENT, FOREIGN] = [1, 2, 3, 4, 5] as const;
 
 test('an answer in which everything happens has a report in which everything is counted', async () => {
   const { sql } = writer;
-  await shelve(
+  await shelveRows(
     sql,
     [HELD, NEWER, FORBIDDEN, SILENT, FOREIGN].map((id) => ({ id })),
   );

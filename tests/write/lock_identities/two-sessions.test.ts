@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { shelveRows } from '../../support/catalogue.js';
 import {
   DILATE,
   ERASER,
@@ -7,7 +8,6 @@ import {
   reported,
   SANGOMA,
   service,
-  shelve,
   singleArtist,
   TUESDAY,
   unresolved,
@@ -76,7 +76,7 @@ describe('two sessions that apply verdicts', () => {
       ['first', many, one],
       ['second', one, many],
     ])('wait all the same, if it comes %s', async (_, theirs, ours) => {
-      await shelve(
+      await shelveRows(
         writer.sql,
         many.map(({ library_id }) => ({ id: library_id as number })),
       );
@@ -88,7 +88,7 @@ describe('two sessions that apply verdicts', () => {
   test('that overlap, in opposite order, 200 times, neither deadlock nor lose a version', async () => {
     const rounds = 200;
     const ids = Array.from({ length: 30 }, (_, index) => index + 1);
-    await shelve(
+    await shelveRows(
       writer.sql,
       ids.map((id) => ({ id })),
     );

@@ -1,6 +1,7 @@
 // What the database refuses, because of another service's constraint or trigger, costs the verdict at fault and no other.
 // What it cannot do, through no verdict's fault, costs the whole call, so that the caller can try again.
 import { beforeEach, describe, expect, test } from 'vitest';
+import { shelveRows } from '../../support/catalogue.js';
 import {
   DILATE,
   ERASER,
@@ -11,7 +12,6 @@ import {
   reported,
   SANGOMA,
   SERVICE,
-  shelve,
   singleArtist,
   TUESDAY,
   useWriter,
@@ -149,7 +149,7 @@ describe('of 500 verdicts', () => {
   const ids = Array.from({ length: 500 }, (_, index) => index + 1);
 
   beforeEach(() =>
-    shelve(
+    shelveRows(
       writer.sql,
       ids.map((id) => ({ id })),
     ),
