@@ -1,6 +1,7 @@
 // Anything that LML may send: valid verdicts with something else at random places.
-import fc from 'fast-check';
+
 import { expect, test } from 'vitest';
+import fc from '../../support/fast-check.js';
 import {
   compilation,
   DILATE,
