@@ -34,8 +34,9 @@ export default defineConfig({
       test: {
         ...project,
         globalSetup: 'tests/support/global-setup.ts',
-        testTimeout: 30_000,
-        hookTimeout: 30_000,
+        // On a busy machine a process may take half a minute to start.
+        testTimeout: 120_000,
+        hookTimeout: 120_000,
       },
     })),
   },

@@ -1,4 +1,4 @@
-// PostgreSQL goes away for good: nobody pretends to be at work.
+// PostgreSQL goes away for good: a worker ends instead of pretending to be at work.
 import { expect, test } from 'vitest';
 import { startCli } from '../support/cli.js';
 import { NEVER, startServerToBreak } from '../support/faults.js';
