@@ -1,13 +1,13 @@
 -- Who may do what: psql "$DATABASE_URL" -f sql/roles.sql
--- For the DBA, after `identity-sync migrate` and again after every later one: what is new gets its grants here. Grants name
--- roles, so they stand in this file alone; functions only revoke from PUBLIC. Running it twice changes nothing.
+-- For the DBA, after `identity-sync migrate` and again after every later one: new functions get their grants here.
+-- Grants name roles, so they stand in this file alone; functions only revoke from PUBLIC. A second run changes nothing.
 --
 -- identity_reader    reads everything, through every function that writes nothing
--- identity_operator  besides repairs, through the functions that write; it writes no table directly
--- identity_worker    besides runs the worker, and owns graphile-worker's tables, whose row level security has no policies
+-- identity_operator  also repairs, through the functions that write; it writes no table directly
+-- identity_worker    also runs the worker, and owns graphile-worker's tables, whose row security has no policies
 --
--- These roles do not log in. Give them to logins, and with them the search_path that the unqualified call needs, since a
--- search_path is not inherited by membership:
+-- These roles do not log in. Give them to logins. The unqualified call needs a search_path too, which membership does
+-- not pass on:
 --   psql "$DATABASE_URL" -v operator=alice -f sql/roles.sql
 --   psql "$DATABASE_URL" -v worker=identity_sync_service -f sql/roles.sql
 
@@ -28,7 +28,7 @@ $$;
 
 grant identity_reader to identity_operator, identity_worker;
 
--- What reads runs with the rights of its caller, so the caller needs the helpers that it calls, none of which writes.
+-- A function that reads runs with the rights of its caller, who needs the private functions it calls: none writes.
 grant usage on schema identity_sync, identity_sync_private, wxyc_schema to identity_reader;
 grant select on all tables in schema identity_sync to identity_reader;
 grant select on
@@ -57,7 +57,7 @@ begin
 end;
 $$;
 
--- A function that is not volatile writes nothing, so whoever reads may call it.
+-- A function that is not volatile writes nothing, so every reader may call it.
 do $$
 declare
   reading record;
@@ -65,14 +65,15 @@ begin
   for reading in
     select pg_proc.oid::regprocedure as signature
     from pg_proc
-    where pronamespace in ('identity_sync'::regnamespace, 'identity_sync_private'::regnamespace) and provolatile <> 'v'
+    where pronamespace in ('identity_sync'::regnamespace, 'identity_sync_private'::regnamespace)
+      and provolatile <> 'v'
   loop
     execute format('grant execute on function %s to identity_reader', reading.signature);
   end loop;
 end;
 $$;
 
--- The ways in that write are SECURITY DEFINER, and each is granted by name.
+-- Public functions that are volatile are SECURITY DEFINER, and each is granted by name.
 grant execute on function
   identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean),
   identity_sync.apply_identity_response(text, integer[], text, timestamptz, boolean),
@@ -97,10 +98,11 @@ grant execute on function
   identity_sync.take_unreported_runs(),
   identity_sync.prune_identity_sync(integer),
   identity_sync.analyze_filled_tables(),
-  identity_sync.lift_planning_hold(text)
+  identity_sync.lift_planning_hold(text),
+  identity_sync.missing_migrations(text[])
 to identity_worker;
 
--- graphile-worker's objects go to the role that runs it; the owner of our functions, which enqueue jobs, becomes its member.
+-- graphile-worker's objects go to the role that runs it. The owner of our functions enqueues jobs, so it joins it.
 do $$
 declare
   owned record;

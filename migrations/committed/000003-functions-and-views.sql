@@ -1,5 +1,5 @@
 --! Previous: sha1:d32bd86bc57cc542cf2a2d609ba0767b12a12fc2
---! Hash: sha1:ecd52ffb96e0cc424d4bed5f13c01f5bac18e3bd
+--! Hash: sha1:6c82b89867a4027becd3bf1969f358d76ca9b077
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -4694,11 +4694,11 @@ comment on function identity_sync.identity_metrics(integer, integer, boolean) is
   'Takes the parameters that decide which rows are due (days; the defaults are those of identity_candidates); returns totals by kind and report key, and counts of due rows, open batches, calls in flight, quarantine and planning holds, and the seconds since the last success. Raises LS001 for a value out of range.';
 --! EndIncluded functions/observe/identity_metrics.sql
 --! Included functions/observe/missing_migrations.sql
--- How many of the migrations that a program brings this database has not seen.
--- It is SECURITY DEFINER, since the history belongs to whoever migrates.
+-- Tells a program that its database lacks migrations, before the program meets a function that is missing.
+-- It is SECURITY DEFINER, since the history belongs to the role that migrates, and volatile as each of that kind is.
 create or replace function identity_sync.missing_migrations(known text[])
 returns integer
-language sql stable security definer
+language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select count(*)::integer

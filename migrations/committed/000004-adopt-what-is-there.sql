@@ -1,5 +1,5 @@
---! Previous: sha1:ecd52ffb96e0cc424d4bed5f13c01f5bac18e3bd
---! Hash: sha1:daef39f2f80008687f4a471dd7f1f1e5f87689d7
+--! Previous: sha1:6c82b89867a4027becd3bf1969f358d76ca9b077
+--! Hash: sha1:3e0b6bff2f9aae2234aa2558abd5aee49ae81dfc
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

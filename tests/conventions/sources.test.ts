@@ -58,6 +58,13 @@ describe('src/', () => {
     await session.unsafe(`prepare statement as ${text}`).simple();
   });
 
+  test('names no private function', () => {
+    const naming = files.filter(
+      (path) => /^src\//.test(path) && readText(path).includes('identity_sync_private'),
+    );
+    expect(naming).toEqual([]);
+  });
+
   test('hands no statement to the database but by a template, and looks into no answer', () => {
     const calls = sources.flatMap(({ path, nodes }) =>
       nodes
@@ -78,7 +85,7 @@ describe('the repository', () => {
   test.each([
     ["a path of somebody's machine", /(?<![\w.])\/(?:work|root|home|Users)\/(?!node\b)\w/],
     ['the host of a package registry', /\b(?:registry\.(?:npmjs|yarnpkg|npmmirror)|npm\.pkg\.github)\b/],
-    ['the number of an issue, which nobody can look up here', /(?<!&)#\d+\b/],
+    ['the number of an issue, which cannot be looked up here', /(?<!&)#\d+\b/],
   ])('does not mention %s', (_what, words) => {
     const texts = files
       .map((path) => ({ path, text: readText(path) }))
@@ -108,7 +115,7 @@ function sqlOf({ quasi }: Node): string {
   return text.replaceAll(/\s+/g, ' ').trim();
 }
 
-/** The name by which a function is called, as in `JSON.parse` or `.unsafe` of whatever. */
+/** The name by which a function is called, as in `JSON.parse` or `.unsafe` of any value. */
 function nameOf(callee: unknown): string {
   const { type, name, object, property } = callee as Node;
   return type === 'MemberExpression' ? `${nameOf(object)}.${nameOf(property)}` : String(name ?? '');

@@ -1,8 +1,23 @@
-// The rules that every function, view and table of identity_sync follows.
+// The rules that every file in sql/ follows: its rooms, its size, its layout, its words.
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { parse } from 'libpg-query';
 import { describe, expect, test } from 'vitest';
-import { useDatabase } from '../support/database.js';
-import { definitions, readText, repositoryFiles, type SqlFile } from '../support/repository.js';
+import {
+  definitions,
+  mentions,
+  ROOMS,
+  ROOT,
+  readText,
+  repositoryFiles,
+  type SqlFile,
+} from '../support/repository.js';
+import { TOO_LONG, TOO_WIDE, UNTESTED } from './debts.js';
+
+const MAX_LINES = 150;
+/** The judge states every rule once, and is read from top to bottom. */
+const MAX_LINES_OF = new Map([['judge_identity_verdicts', 230]]);
+const MAX_COLUMNS = 120;
 
 // What is looked at of a definition's syntax tree.
 interface Definition {
@@ -12,12 +27,16 @@ interface Definition {
 
 const functions = definitions('functions');
 const views = definitions('views');
+const everything = [...functions, ...views];
+const scripts = repositoryFiles()
+  .filter((path) => /^sql\/[^/]+\.sql$|^sql\/lib\//.test(path))
+  .map((path) => ({ path: path.replace('sql/', ''), text: readText(path) }));
 
 describe('a file in sql/', () => {
   test('opens with what it promises, in three sentences at most', () => {
-    const openings = [...functions, ...views].map(({ path, text }) => ({
+    const openings = everything.map(({ path, text }) => ({
       path,
-      sentences: /^(-- .*\n)*/.exec(text)![0].match(/[^.]\.(?=\s)/g)?.length ?? 0,
+      sentences: headerOf(text).match(/[^.]\.(?=\s)/g)?.length ?? 0,
     }));
     expect(openings.filter(({ sentences }) => sentences < 1 || sentences > 3)).toEqual([]);
   });
@@ -36,6 +55,79 @@ describe('a file in sql/', () => {
       ({ text }) => !/^language (sql|plpgsql) (immutable|stable|volatile)\b/m.test(text),
     );
     expect(silent.map(({ path }) => path)).toEqual([]);
+  });
+
+  test('describes a function in one line, which begins with what it takes and ends as a sentence', () => {
+    const others = functions.filter(
+      ({ text }) => !/\bis\s+'Takes (?:[^'\n]|'')+; (?:[^'\n]|'')+\.';\n$/.test(text),
+    );
+    expect(others.map(({ path }) => path)).toEqual([]);
+  });
+
+  test(`has no function of more than ${MAX_LINES} lines, save for the judge`, () => {
+    const long = functions.filter(
+      ({ name, text }) => linesOf(text).length > (MAX_LINES_OF.get(name) ?? MAX_LINES),
+    );
+    expect(long.map(({ path }) => path)).toEqual(TOO_LONG);
+  });
+});
+
+describe('the layout of SQL', () => {
+  const lines = [...everything, ...scripts].flatMap(({ path, text }) => {
+    const code = codeOf(text).split('\n');
+    return text.split('\n').map((line, index) => ({ path, line, code: code[index]! }));
+  });
+  const where = (offends: (line: { line: string; code: string }) => boolean) =>
+    lines.filter(offends).map(({ path, line }) => `${path}: ${line}`);
+
+  test('has no tab, no blank at the end of a line, and steps of two spaces', () => {
+    expect(where(({ line, code }) => /\t|\s$/.test(line) || /^(?: {2})* \S/.test(code))).toEqual([]);
+  });
+
+  test(`has at most ${MAX_COLUMNS} columns, save for the one line of a description`, () => {
+    const wide = lines.filter(({ line }) => [...line].length > MAX_COLUMNS && !/^ {2}'.*';$/.test(line));
+    expect([...new Set(wide.map(({ path }) => path))].sort()).toEqual(TOO_WIDE);
+  });
+
+  test('is lower case', () => {
+    expect(where(({ code }) => /(?<!:")\b[A-Z]{2,}\b/.test(code))).toEqual([]);
+  });
+
+  test('has a clause lead its line, unless its statement begins on the same line', () => {
+    const clause = /\S.*?\b(?:from|where|group by|having|returning|on conflict|join)\b/;
+    const beginning =
+      /\b(?:select|delete|update|insert|perform|copy|filter|rows from|distinct|extract|trim|substring)\b|\(\s*from|^\s*(?:revoke|grant|for each)\b|^\) from public/;
+    const kind = /^\s*(?:(?:cross|left|right|full|inner)\s+)?(?:from|where|group|having|returning|on|join)\b/;
+    expect(where(({ code }) => clause.test(code) && !kind.test(code) && !beginning.test(code))).toEqual([]);
+  });
+});
+
+describe('the rooms of sql/functions', () => {
+  test('are these', () => {
+    expect([...new Set(functions.map(({ room }) => room))].sort()).toEqual(ROOMS.toSorted());
+  });
+
+  test('lie one below the other: every call goes down, or stays in its room', () => {
+    const room = new Map(functions.map((file) => [file.name, file.room]));
+    const calls = functions.flatMap((file) =>
+      mentions(file).map((called) => ({ from: file.room, caller: file.name, to: room.get(called), called })),
+    );
+    expect(calls.length).toBeGreaterThan(50);
+    const height = (name: string) => ROOMS.indexOf(name);
+    expect(calls.filter(({ from, to }) => to && height(to) < height(from))).toEqual([]);
+  });
+
+  test('are those of tests/: each function has its folder, with a test in it', () => {
+    const untested = functions.filter(({ room, name }) => !hasTests(join(ROOT, 'tests', room, name)));
+    expect(untested.map(({ room, name }) => `${room}/${name}`)).toEqual(UNTESTED);
+  });
+
+  test('have no test folder of a function that is gone', () => {
+    const known = new Set(functions.map(({ room, name }) => `${room}/${name}`));
+    const folders = ROOMS.flatMap((room) =>
+      foldersIn(join(ROOT, 'tests', room)).map((name) => `${room}/${name}`),
+    );
+    expect(folders.filter((folder) => !known.has(folder))).toEqual([]);
   });
 });
 
@@ -58,64 +150,33 @@ describe("what the station's backend owns", () => {
   });
 });
 
-describe('in a migrated database', () => {
-  const database = useDatabase();
+/** The comment that a file opens with. */
+function headerOf(text: string): string {
+  return /^(-- .*\n)*/.exec(text)![0];
+}
 
-  test('every function and view has a file, and each name only one definition', async () => {
-    const [made] = await database.sql`
-      select array(
-               select proname::text from pg_proc
-                where pronamespace in ('identity_sync'::regnamespace, 'identity_sync_private'::regnamespace) and prokind <> 'a' order by proname collate "C"
-             ) as functions,
-             array(
-               select relname::text from pg_class
-                where relnamespace = 'identity_sync'::regnamespace and relkind = 'v' order by relname collate "C"
-             ) as views`;
-    expect(made).toEqual({
-      functions: functions.map(({ name }) => name).sort(),
-      views: views.map(({ name }) => name),
-    });
-  });
+/** The lines of the function itself, less its header, its grants and its description. */
+function linesOf(text: string): string[] {
+  return /^create or replace function[\s\S]*?(?=^revoke )/m.exec(text)![0].trim().split('\n');
+}
 
-  test.each([
-    ['pins its search_path', `'search_path=pg_catalog, pg_temp' = any (proconfig) or prokind = 'a'`],
-    ['is closed to the public', `not has_function_privilege('public', oid, 'execute')`],
-    ['is described', `obj_description(oid, 'pg_proc') is not null`],
-  ])('every function %s', async (_rule, holds) => {
-    const offenders = await database.sql.unsafe(`
-      select oid::regprocedure::text as function from pg_proc
-       where pronamespace in ('identity_sync'::regnamespace, 'identity_sync_private'::regnamespace) and (${holds}) is not true`);
-    expect([...offenders]).toEqual([]);
-  });
+/** The text with every comment, string and psql command blanked, each line where it was. */
+function codeOf(text: string): string {
+  return text.replaceAll(/^\\.*$|--.*$|'(?:[^']|'')*'/gm, (silent) =>
+    silent.startsWith("'") ? silent.replaceAll(/[^\n]/g, 'x') : '',
+  );
+}
 
-  test('every view is described, and every table either so or where it is created', async () => {
-    const history = repositoryFiles()
-      .filter((path) => path.startsWith('migrations/committed/'))
-      .map(readText);
-    const introduced = history.flatMap((text) =>
-      [...text.matchAll(/^-- .*\n+create table identity_sync\.(\w+)/gm)].map(([, table]) => table!),
-    );
-    const offenders = await database.sql`
-      select relname from pg_class
-       where relnamespace in ('identity_sync'::regnamespace, 'identity_sync_private'::regnamespace) and obj_description(oid, 'pg_class') is null
-         and (relkind = 'v' or relkind = 'r' and relname <> all (${introduced}))`;
-    expect([...offenders]).toEqual([]);
-  });
+function foldersIn(place: string): string[] {
+  if (!existsSync(place)) return [];
+  return readdirSync(place, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => name);
+}
 
-  test('plpgsql_check, where the server has it, warns of nothing', async ({ skip }) => {
-    const { sql } = database;
-    const [available] = await sql`select from pg_available_extensions where name = 'plpgsql_check'`;
-    skip(!available, 'this server has no plpgsql_check');
-    await sql`create extension plpgsql_check`;
-    const warnings = await sql`
-      select oid::regprocedure::text as function, warning.lineno, warning.level, warning.message, warning.detail
-        from pg_proc
-       cross join plpgsql_check_function_tb(oid, fatal_errors => false) as warning
-       where pronamespace in ('identity_sync'::regnamespace, 'identity_sync_private'::regnamespace)
-         and prolang = (select oid from pg_language where lanname = 'plpgsql')`;
-    expect([...warnings]).toEqual([]);
-  });
-});
+function hasTests(folder: string): boolean {
+  return existsSync(folder) && readdirSync(folder).some((file) => file.endsWith('.test.ts'));
+}
 
 /** What a file does, statement by statement, and the name of what it defines. */
 async function outline({ path, text }: SqlFile) {

@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { loadIdentities, type StandIn, startStandIn } from '../../src/demo/stand-in.js';
 import { candidates, plan } from '../support/catalogue.js';
 import { killLeftovers, startCli } from '../support/cli.js';
-import { cloneDatabase, postgresVersion, type TestDatabase } from '../support/database.js';
+import { cloneDatabase, type TestDatabase } from '../support/database.js';
 import {
   type BreakableServer,
   cutSessions,
@@ -81,8 +81,7 @@ describe('all sessions cut, again and again,', () => {
   );
 });
 
-// A server of its own costs seconds, and of an outage every version makes the same.
-describe.skipIf(postgresVersion < 18)('a server that goes away (on PostgreSQL 18 only)', () => {
+describe('a server that goes away', () => {
   let server: BreakableServer;
   let sql: postgres.Sql;
 

@@ -5,7 +5,7 @@ import { loadIdentities, type Reply, type StandIn, startStandIn } from '../../sr
 import { candidates } from '../support/catalogue.js';
 import { cli, type Ended, killLeftovers, logOf, startCli } from '../support/cli.js';
 import { cloneDatabase, type TestDatabase } from '../support/database.js';
-import { identified, openGate, reportOf, shelveMany } from '../support/faults.js';
+import { identified, openProxy, reportOf, shelveMany } from '../support/faults.js';
 
 const identities = loadIdentities();
 
@@ -167,15 +167,15 @@ describe('a call', () => {
 
   test('that finds nobody there is made again, and finds LML once it is back', async () => {
     const ids = await shelveMany(database.sql, 2);
-    const gate = await openGate(lml.url);
-    await gate.shut();
-    const running = startCli(['run'], { ...settings(), LIBRARY_METADATA_URL: gate.url, LML_MAX_TRIES: '6' });
+    const proxy = await openProxy(lml.url);
+    await proxy.shut();
+    const running = startCli(['run'], { ...settings(), LIBRARY_METADATA_URL: proxy.url, LML_MAX_TRIES: '6' });
     await running.says('the call failed: ECONNREFUSED');
     expect(lml.calls).toEqual([]);
-    await gate.open();
+    await proxy.open();
 
     expect(await running.ended).toMatchObject({ status: 0 });
-    await gate.shut();
+    await proxy.shut();
     expect([...lml.askedIds().values()]).toEqual([1, 1]);
     expect(await identified(database.sql)).toEqual(ids);
     expect((await reportOf(database.sql)).rows_skipped.lml_error).toBe(0);

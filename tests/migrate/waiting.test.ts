@@ -4,7 +4,7 @@ import { startCli } from '../support/cli.js';
 import { connect, createDatabase } from '../support/database.js';
 import { buildProduction } from '../support/production.js';
 
-test('behind a long reader of the identities it waits in tries so short that nobody queues behind it', async () => {
+test('behind a long reader of the identities it waits in tries so short that no query queues behind it', async () => {
   const database = await createDatabase();
   onTestFinished(() => database.drop());
   await buildProduction(connect(database.url), 1);

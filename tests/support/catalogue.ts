@@ -4,6 +4,8 @@ import { gunzipSync } from 'node:zlib';
 import type postgres from 'postgres';
 import { expect } from 'vitest';
 
+export { answerOf, resolveAll, verdict } from './verdicts.js';
+
 const demo = new URL('../../src/demo/', import.meta.url);
 
 /** A record of the library, as far as a story needs it; it is canonicalized unless it says otherwise. */
@@ -43,6 +45,13 @@ export async function shelveAll<Records extends (string | ShelvedRecord)[]>(
   return ids as { [index in keyof Records]: number };
 }
 
+/** Puts records on the library's shelves, by their ids alone where no story needs their names. */
+export async function shelveRows(sql: postgres.Sql, records: { id: number }[]) {
+  const unnamed = { artist_id: 1, artist_name: 'Unnamed', album_title: 'Untitled' };
+  const rows = records.map((record) => ({ ...unnamed, legacy_release_id: record.id, ...record }));
+  await sql`insert into wxyc_schema.library ${sql(rows)}`;
+}
+
 /** Credits an artist with a track, which makes a record compilation-shaped. */
 export async function credit(sql: postgres.ISql, libraryId: number, artist: string): Promise<void> {
   await sql`
@@ -78,19 +87,22 @@ export async function call<Row extends object>(
   return rows.map((row) => ({ ...row })) as Row[];
 }
 
-/** The library ids that a run with these knobs would ask for, in ascending order. */
-export async function candidates(sql: postgres.ISql, knobs: Record<string, unknown> = {}): Promise<number[]> {
-  const rows = await call<{ library_id: number }>(sql, 'identity_candidates', knobs);
+/** The library ids that a run with these parameters would ask for, in ascending order. */
+export async function candidates(
+  sql: postgres.ISql,
+  parameters: Record<string, unknown> = {},
+): Promise<number[]> {
+  const rows = await call<{ library_id: number }>(sql, 'identity_candidates', parameters);
   return rows.map((row) => row.library_id).sort((one, other) => one - other);
 }
 
 /** Opens a run and returns its id. */
-export async function plan(sql: postgres.ISql, knobs: Record<string, unknown> = {}): Promise<string> {
-  const [row] = await call<{ plan_identity_run: string }>(sql, 'plan_identity_run', knobs);
+export async function plan(sql: postgres.ISql, parameters: Record<string, unknown> = {}): Promise<string> {
+  const [row] = await call<{ plan_identity_run: string }>(sql, 'plan_identity_run', parameters);
   return row!.plan_identity_run;
 }
 
-interface ClaimKnobs {
+interface ClaimParameters {
   leased_by?: string;
   concurrency?: number;
   lease_ms?: number;
@@ -98,8 +110,8 @@ interface ClaimKnobs {
 }
 
 /** Asks for a batch of a run: one with its request, a pause in milliseconds, or undefined where nothing is unfinished. */
-export async function tryToClaim(sql: postgres.ISql, runId: string, knobs: ClaimKnobs = {}) {
-  const args = { run_id: runId, leased_by: 'lane', concurrency: 2, lease_ms: 60_000, ...knobs };
+export async function tryToClaim(sql: postgres.ISql, runId: string, parameters: ClaimParameters = {}) {
+  const args = { run_id: runId, leased_by: 'lane', concurrency: 2, lease_ms: 60_000, ...parameters };
   type Claim = {
     batch_id: string | null;
     request: string | null;
@@ -111,8 +123,8 @@ export async function tryToClaim(sql: postgres.ISql, runId: string, knobs: Claim
 }
 
 /** Claims a batch of a run that has one to give. */
-export async function claim(sql: postgres.ISql, runId: string, knobs: ClaimKnobs = {}) {
-  const claimed = await tryToClaim(sql, runId, knobs);
+export async function claim(sql: postgres.ISql, runId: string, parameters: ClaimParameters = {}) {
+  const claimed = await tryToClaim(sql, runId, parameters);
   if (!claimed?.batch_id) throw new Error(`run ${runId} gives no batch: ${JSON.stringify(claimed)}`);
   return claimed as { batch_id: string; request: string; inputs: number };
 }
@@ -141,31 +153,6 @@ export async function settle(sql: postgres.ISql, batchId: string, came: Came): P
     max_tries: came.maxTries ?? 1,
   });
   return settled!.outcome;
-}
-
-const nothing = { main: null, method: null, confidence: null, provenance: [] };
-
-/** LML's verdicts, of each kind, in the shortest form that the wire allows. */
-export const verdict = {
-  resolved: (libraryId: number, discogsId = 41) => ({
-    kind: 'single_artist',
-    library_id: libraryId,
-    main: { discogs_artist_id: discogsId },
-    method: 'exact_match',
-    confidence: 1,
-    provenance: [{ source: 'discogs', method: 'exact_match', confidence: 1, external_id: String(discogsId) }],
-  }),
-  unresolved: (libraryId: number) => ({ kind: 'unresolved', library_id: libraryId, ...nothing }),
-  compilation: (libraryId: number) => ({ kind: 'compilation', library_id: libraryId, ...nothing }),
-  invalid: (libraryId: number) => ({ kind: 'hunch', library_id: libraryId, ...nothing }),
-};
-
-export const answerOf = (results: object[]): string => JSON.stringify({ results });
-
-/** The answer that resolves every record of a request. */
-export function resolveAll(request: string): string {
-  const { inputs } = JSON.parse(request) as { inputs: { library_id: number }[] };
-  return answerOf(inputs.map((input) => verdict.resolved(input.library_id)));
 }
 
 /** Waits until so many sessions of the database wait for a lock that another one holds. */

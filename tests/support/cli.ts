@@ -66,7 +66,7 @@ export function startCli(args: string[], settings: Record<string, string>): Runn
       return first;
     },
     signal: (name) => child.kill(name),
-    says: (words) => expect.poll(() => said.stderr, { interval: 10, timeout: 10_000 }).toContain(words),
+    says: (words) => expect.poll(() => said.stderr, { interval: 10, timeout: 60_000 }).toContain(words),
   };
 }
 

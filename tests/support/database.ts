@@ -68,8 +68,8 @@ export interface Login {
 }
 
 /**
- * Gives the calling test file a login, which goes after the databases that are used after it. Whoever is to dispose of
- * it later must have created it.
+ * Gives the calling test file a login, which goes after the databases that are used after it. The login that
+ * drops it must have created it.
  */
 export function useLogin(attributes = '', creator?: Login): Login {
   const name = `identity_sync_test_${randomBytes(6).toString('hex')}`;

@@ -36,7 +36,7 @@ test('serves the version asked for, with the settings given, until it is stopped
   await expectGone(server);
 });
 
-test('admits nobody without the password', async () => {
+test('refuses a login without the password', async () => {
   const server = await startEmbeddedPostgres({ version });
   const guess = Object.assign(new URL(server.url), { password: 'guess' }).href;
   await expect(ask(guess).finally(() => server.stop())).rejects.toMatchObject({ code: '28P01' });

@@ -101,7 +101,7 @@ export async function freePort(): Promise<string> {
   return String(port);
 }
 
-export interface Gate {
+export interface TcpProxy {
   url: string;
   /** How often something came through, on its way in. */
   readonly messages: number;
@@ -110,8 +110,8 @@ export interface Gate {
   open(): Promise<void>;
 }
 
-/** A door of one's own before another server, which counts what passes, and behind which there may be nobody. */
-export async function openGate(target: string): Promise<Gate> {
+/** A proxy before another server: it counts what passes, and can be shut. */
+export async function openProxy(target: string): Promise<TcpProxy> {
   const { hostname, port } = new URL(target);
   const sockets = new Set<Socket>();
   let messages = 0;
@@ -154,7 +154,7 @@ export interface BreakableServer {
   end(): Promise<void>;
 }
 
-/** Starts a PostgreSQL with the product in its database `postgres`, nobody else's to mind. */
+/** Starts a PostgreSQL of the test's own, with the product in its database `postgres`. */
 export async function startServerToBreak(version: EmbeddedVersion): Promise<BreakableServer> {
   // Commits must survive an immediate shutdown, so only what guards against a dying machine is off.
   const server = await startEmbeddedPostgres({ version, settings: { fsync: 'off' } });

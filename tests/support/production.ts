@@ -33,7 +33,7 @@ export async function buildProduction(owner: postgres.Sql, records: number): Pro
     await tx.unsafe(await file('production.sql'));
     await tx`select pg_temp.identify(${records})`;
     await tx.unsafe(await file('../../src/demo/guard.sql'));
-    // Whoever watches compilation_track_artist is as loud.
+    // A watcher of compilation_track_artist is as loud.
     await tx`
       create trigger forbid_track_writes
       before insert or update or delete or truncate on wxyc_schema.compilation_track_artist

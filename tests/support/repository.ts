@@ -78,7 +78,11 @@ export function inOrder(): SqlFile[] {
 export async function applyDefinitions(sql: postgres.Sql): Promise<void> {
   await sql.begin(async (tx) => {
     await tx`set local check_function_bodies = off`;
-    for (const { text } of inOrder()) await tx.unsafe(text);
+    for (const { path, text } of inOrder()) {
+      await tx.unsafe(text).catch((error) => {
+        throw new Error(`sql/${path}: ${error.message}`, { cause: error });
+      });
+    }
   });
 }
 

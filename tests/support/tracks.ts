@@ -1,7 +1,8 @@
 // What the tests of track links share: compilations of the station with real credits, answers about them, and readers.
 import type postgres from 'postgres';
 import { beforeEach } from 'vitest';
-import { type Circumstances, compilation, type Fields, SERVICE, shelve, useWriter } from './writer.js';
+import { shelveRows } from './catalogue.js';
+import { type Circumstances, compilation, type Fields, SERVICE, useWriter } from './writer.js';
 
 // Real releases credited to various artists, by the ids that the library gives them here.
 export const FORRO = 61001;
@@ -63,7 +64,7 @@ export function useTracks() {
     await writer.sql`delete from identity_sync.superseded_track_link`;
     // The writer's catalogue names its one artist by id.
     await writer.sql`select setval('wxyc_schema.artists_id_seq', 1)`;
-    await shelve(
+    await shelveRows(
       writer.sql,
       RELEASES.map((release) => ({
         ...release,

@@ -2,7 +2,13 @@
 // an operator, and what the tables hold afterwards.
 import type postgres from 'postgres';
 import { beforeEach, expect } from 'vitest';
+import { shelveRows } from './catalogue.js';
 import { connect, useDatabase } from './database.js';
+import type { Report } from './report.js';
+import { DILATE, ERASER, type Fields, NEW_AMERYKAH, SANGOMA, toText, VARIOUS } from './verdicts.js';
+
+export * from './report.js';
+export * from './verdicts.js';
 
 export const SERVICE = 'consumer:lml-bulk';
 export const REPAIR = 'repair:music-director';
@@ -11,15 +17,6 @@ export const MONDAY = new Date('2026-11-02T08:00:00Z');
 export const TUESDAY = new Date('2026-11-03T08:00:00Z');
 export const WEDNESDAY = new Date('2026-11-04T08:00:00Z');
 
-// Records of the station, by the ids that its library gives them.
-export const DILATE = 18114;
-export const SANGOMA = 46072;
-export const ERASER = 43076;
-export const NEW_AMERYKAH = 56611;
-export const VARIOUS = 512;
-/** An id that the library has given to no record. */
-export const NOWHERE = 4_000_000;
-
 const CATALOGUE = [
   { id: DILATE, artist_name: 'Ani DiFranco', album_title: 'Dilate' },
   { id: SANGOMA, artist_name: 'Miriam Makeba', album_title: 'Sangoma' },
@@ -27,140 +24,6 @@ const CATALOGUE = [
   { id: NEW_AMERYKAH, artist_name: 'Erykah Badu', album_title: 'New Amerykah, Pt. 2: return of the Ankh' },
   { id: VARIOUS, artist_name: 'Various Artists - Rock - B', album_title: 'Bummed Out Christmas' },
 ];
-
-const IDENTITIES: Record<number, { discogs: number; spotify: string }> = {
-  [DILATE]: { discogs: 11442, spotify: '0AiTwNtYX8m4uhfU7rJ8RD' },
-  [SANGOMA]: { discogs: 76040, spotify: '18RkLKfeoUgZflWv9os25W' },
-  [ERASER]: { discogs: 4854, spotify: '4CvTDPKA6W06DRfBnZKrau' },
-  [NEW_AMERYKAH]: { discogs: 10995, spotify: '7IfculRW2WXyzNQ8djX8WX' },
-};
-
-export type Fields = Record<string, unknown>;
-
-/** JSON that no JavaScript value can hold, such as 1e400 or a lone surrogate: `toText` puts it in as it stands. */
-export class Verbatim {
-  constructor(readonly text: string) {}
-
-  toJSON() {
-    return `verbatim<${this.text}>`;
-  }
-}
-
-/** The text of a JSON value, as it would come off the wire. */
-export function toText(value: unknown): string {
-  return JSON.stringify(value).replace(/"verbatim<(.*?)>"/g, (_, text) => JSON.parse(`"${text}"`));
-}
-
-/** One source's part in a verdict. */
-export function leg(source: string, external_id: unknown, changes: Fields = {}): Fields {
-  return { source, method: 'exact_match', confidence: 1, external_id, ...changes };
-}
-
-/** What LML says of a record whose artist it knows from two sources, unset fields being null as in production. */
-export function singleArtist(library_id: number, changes: Fields = {}): Fields {
-  const known = IDENTITIES[library_id] ?? { discogs: library_id, spotify: `spotify-${library_id}` };
-  return {
-    kind: 'single_artist',
-    library_id,
-    main: {
-      discogs_artist_id: known.discogs,
-      musicbrainz_artist_id: null,
-      wikidata_qid: null,
-      spotify_artist_id: known.spotify,
-      apple_music_artist_id: null,
-      bandcamp_id: null,
-    },
-    method: 'cross_source_agreement',
-    confidence: 0.97,
-    provenance: [
-      leg('discogs', String(known.discogs)),
-      leg('spotify', known.spotify, { method: 'name_variation', confidence: 0.95 }),
-    ],
-    tracks_attempted: false,
-    tracks: [],
-    ...changes,
-  };
-}
-
-/** The same with some of the ids of its main row changed. */
-export function withMain(verdict: Fields, changes: Fields): Fields {
-  return { ...verdict, main: { ...(verdict.main as Fields), ...changes } };
-}
-
-/** What LML says of a record that none of its sources knows. */
-export function unresolved(library_id: number, changes: Fields = {}): Fields {
-  return {
-    kind: 'unresolved',
-    library_id,
-    main: null,
-    method: null,
-    confidence: null,
-    provenance: [],
-    tracks_attempted: null,
-    tracks: null,
-    ...changes,
-  };
-}
-
-/** What LML says of a compilation whose tracks its matcher has not visited. */
-export function compilation(library_id: number, changes: Fields = {}): Fields {
-  return unresolved(library_id, { kind: 'compilation', tracks_attempted: false, tracks: [], ...changes });
-}
-
-const NOTHING = {
-  rows_resolved: 0,
-  rows_resolved_compilation: 0,
-  rows_unresolved: 0,
-  rows_skipped: {
-    compilation: 0,
-    lml_error: 0,
-    writer_error: 0,
-    lml_cardinality_mismatch: 0,
-    lml_untrusted_library_id: 0,
-    invalid_verdict: 0,
-    manual_precedence: 0,
-    stale_verdict: 0,
-    library_gone: 0,
-    poison_input: 0,
-  },
-  source_rows_skipped_null_confidence: 0,
-  source_rows_skipped_duplicate: 0,
-  source_rows_out_of_band: 0,
-  identity: { inserted: 0, changed: 0, unchanged: 0 },
-  source: { inserted: 0, changed: 0, unchanged: 0, removed: 0 },
-  compilation_track: {
-    written: 0,
-    unlinked: 0,
-    unchanged: 0,
-    librarian: 0,
-    no_cta_match: 0,
-    no_resolved_name: 0,
-    unusable: 0,
-    no_catalog_artist: 0,
-    ambiguous_position: 0,
-    position_written: 0,
-    confidence_out_of_range: 0,
-  },
-};
-
-export type Report = typeof NOTHING & { scanned: number };
-
-type Counted = { [Key in keyof typeof NOTHING]?: Partial<(typeof NOTHING)[Key]> };
-
-/** The whole report with these numbers in it, every other one 0, and what was scanned by the rule that all sums up. */
-export function reported(counted: Counted): Report {
-  const report = {
-    ...NOTHING,
-    ...counted,
-    rows_skipped: { ...NOTHING.rows_skipped, ...counted.rows_skipped },
-    identity: { ...NOTHING.identity, ...counted.identity },
-    source: { ...NOTHING.source, ...counted.source },
-    compilation_track: { ...NOTHING.compilation_track, ...counted.compilation_track },
-  };
-  const skipped = Object.values(report.rows_skipped).reduce((sum, rows) => sum + rows, 0);
-  const scanned = report.rows_resolved + report.rows_resolved_compilation + report.rows_unresolved + skipped;
-  return { scanned, ...report } as Report;
-}
 
 export interface Circumstances {
   requested?: (number | null)[] | null;
@@ -220,13 +83,6 @@ export function repair(sql: postgres.Sql, verdicts: Fields[], circumstances: Cir
   return apply(sql, verdicts, { origin: REPAIR, verifiedAt: MONDAY, ...circumstances });
 }
 
-/** Puts records on the library's shelves, by their ids alone where no story needs their names. */
-export async function shelve(sql: postgres.Sql, records: { id: number }[]) {
-  const unnamed = { artist_id: 1, artist_name: 'Whoever', album_title: 'Whatever' };
-  const rows = records.map((record) => ({ ...unnamed, legacy_release_id: record.id, ...record }));
-  await sql`insert into wxyc_schema.library ${sql(rows)}`;
-}
-
 /** Waits until a session hangs on a lock that another one holds. */
 export async function untilBlocked(sql: postgres.Sql, session: { pid: number }) {
   const isBlocked = async () => {
@@ -258,8 +114,8 @@ export function useWriter() {
       delete from identity_sync.attempt;
       delete from identity_sync.quarantined_verdict;
       delete from identity_sync.settlement;
-      insert into wxyc_schema.artists (id, artist_name) values (1, 'Whoever');`);
-    await shelve(sql, CATALOGUE);
+      insert into wxyc_schema.artists (id, artist_name) values (1, 'Unnamed');`);
+    await shelveRows(sql, CATALOGUE);
     recorded ??= await recordedTables(sql);
   });
 
@@ -281,6 +137,28 @@ export function useWriter() {
       const sql = connect(database.url);
       const [{ pid }] = await sql<[{ pid: number }]>`select pg_backend_pid() as pid`;
       return { sql, pid };
+    },
+
+    /**
+     * Has another session do something in a transaction that stays open, applies verdicts that must wait for it, and
+     * lets it commit. The report is that of the session which had to wait.
+     */
+    async meanwhile(
+      theirs: (sql: postgres.Sql) => PromiseLike<unknown>,
+      verdicts: Fields[],
+    ): Promise<Report> {
+      const [them, us] = [await this.session(), await this.session()];
+      try {
+        await them.sql`begin`;
+        await theirs(them.sql);
+        const application = service(us.sql, verdicts, { verifiedAt: TUESDAY });
+        await Promise.race([untilBlocked(database.sql, us), application]);
+        await them.sql`commit`;
+        return await application;
+      } finally {
+        // A transaction left open would hold up every test to come; after a commit this is a warning.
+        await them.sql`rollback`;
+      }
     },
 
     /** The main row of a record, less the column that PostgreSQL computes. */
@@ -313,7 +191,7 @@ export function useWriter() {
       );
     },
 
-    /** The marks of what was asked in vain. */
+    /** What was requested without success, and when. */
     async attempts(): Promise<Fields[]> {
       const rows = await database.sql`
         select library_id, outcome, attempted_at from identity_sync.attempt order by library_id`;
@@ -331,7 +209,7 @@ export function useWriter() {
     },
 
     /**
-     * Every row of every table but those that say what came of a call, with the transaction that wrote it: equal before
+     * Every row of every table but those that record calls, with the transaction that wrote it: equal before
      * and after means that nothing was written, not even the same once more.
      */
     async everything(): Promise<unknown> {

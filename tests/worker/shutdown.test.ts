@@ -1,106 +1,90 @@
 // SIGTERM: the worker begins no call, finishes those in flight or gives them back, and is gone within about ten seconds.
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { loadIdentities, type StandIn, startStandIn } from '../../src/demo/stand-in.js';
+import type postgres from 'postgres';
+import { describe, expect } from 'vitest';
 import { plan, tryToClaim, untilWaiting } from '../support/catalogue.js';
-import { holdAnswers, killLeftovers, type RunningCli, startCli } from '../support/cli.js';
-import { cloneDatabase, connect, postgresVersion, type TestDatabase } from '../support/database.js';
-import { freePort, NEVER, runOf, shelveMany } from '../support/faults.js';
+import { holdAnswers } from '../support/cli.js';
+import { connect } from '../support/database.js';
+import { freePort, runOf, shelveMany } from '../support/faults.js';
+import { test as base } from '../support/test.js';
 
-const identities = loadIdentities();
+const test = base
+  /** Five records on the shelf. */
+  .extend('ids', ({ database }) => shelveMany(database.sql, 5))
+  /** A worker with two calls in flight, which are not answered yet, and three batches that wait. */
+  .extend('busy', async ({ database, lml, cli, ids }) => {
+    const answers = holdAnswers(lml);
+    const worker = await cli.worker();
+    const runId = await plan(database.sql, { batch_size: 1 });
+    await expect.poll(() => lml.calls.length, { timeout: 60_000 }).toBe(2);
+    return { worker, runId, answers, ids };
+  });
 
-let database: TestDatabase;
-let lml: StandIn;
-let ids: number[];
-
-beforeEach(async () => {
-  database = await cloneDatabase();
-  lml = await startStandIn({ identities });
-  ids = await shelveMany(database.sql, 5);
-});
-afterEach(async () => {
-  await killLeftovers();
-  await lml.close();
-  await database.drop();
-});
-
-const settings = () => ({ DATABASE_URL: database.url, LIBRARY_METADATA_URL: lml.url, PLAN_CRON: NEVER });
-
-async function startWorker(more: Record<string, string> = {}): Promise<RunningCli> {
-  const worker = startCli(['worker'], { ...settings(), ...more });
-  await worker.says('the worker is up');
-  return worker;
-}
-
-/** A worker with two calls in flight, which are not answered yet, and three batches that wait. */
-async function startBusyWorker() {
-  const answers = holdAnswers(lml);
-  const worker = await startWorker();
-  const runId = await plan(database.sql, { batch_size: 1 });
-  await expect.poll(() => lml.calls.length, { timeout: 10_000 }).toBe(2);
-  return { worker, runId, answers };
-}
-
-async function states(): Promise<string[]> {
-  const batches = await database.sql`select state from identity_sync.batch order by batch_id`;
+async function states(sql: postgres.Sql): Promise<string[]> {
+  const batches = await sql`select state from identity_sync.batch order by batch_id`;
   return batches.map((batch) => batch.state);
 }
 
 describe('a worker told to end', () => {
-  test('finishes the calls in flight, and another one carries the rest at once', async () => {
-    const { worker, answers } = await startBusyWorker();
+  test('finishes the calls in flight, and another one carries the rest at once', async ({
+    database,
+    lml,
+    cli,
+    busy,
+  }) => {
+    const { worker, answers, ids } = busy;
     worker.signal('SIGTERM');
     await worker.says('finishing the batches in flight');
     answers.letGo();
 
     expect(await worker.endsWithin(8000)).toMatchObject({ status: 0 });
     expect(lml.calls).toHaveLength(2);
-    expect(await states()).toEqual(['applied', 'applied', 'open', 'open', 'open']);
+    expect(await states(database.sql)).toEqual(['applied', 'applied', 'open', 'open', 'open']);
     expect(await runOf(database.sql)).toMatchObject({ outcome: null, stop_cause: null });
     // A lane waits in the queue, so that nobody has to tend the run first.
     expect(await database.sql`select from graphile_worker.jobs where locked_at is null`).not.toEqual([]);
 
-    await startWorker();
-    await expect.poll(async () => (await runOf(database.sql)).outcome, { timeout: 10_000 }).toBe('completed');
+    await cli.worker();
+    await expect.poll(async () => (await runOf(database.sql)).outcome, { timeout: 60_000 }).toBe('completed');
     expect([...lml.askedIds()].sort()).toEqual(ids.map((id) => [id, 1]));
   });
 
-  // Eight seconds of waiting, whatever the server's version.
-  test.skipIf(postgresVersion < 18)(
-    'while LML is slow cuts its calls off in time, and gives their batches back (on PostgreSQL 18 only)',
-    async () => {
-      const { worker, runId } = await startBusyWorker();
-      worker.signal('SIGTERM');
+  test('while LML is slow cuts its calls off in time, and gives their batches back', async ({
+    database,
+    lml,
+    busy,
+  }) => {
+    const { worker, runId, ids } = busy;
+    worker.signal('SIGTERM');
 
-      expect(await worker.endsWithin(12_000)).toMatchObject({ status: 0 });
-      expect(lml.calls.map((call) => call.status)).toEqual([null, null]);
-      expect(await states()).toEqual(ids.map(() => 'open'));
-      const next = await tryToClaim(database.sql, runId, { concurrency: 1 });
-      expect(JSON.parse(next!.request!).inputs).toMatchObject([{ library_id: ids[0] }]);
-    },
-  );
+    expect(await worker.endsWithin(12_000)).toMatchObject({ status: 0 });
+    expect(lml.calls.map((call) => call.status)).toEqual([null, null]);
+    expect(await states(database.sql)).toEqual(ids.map(() => 'open'));
+    const next = await tryToClaim(database.sql, runId, { concurrency: 1 });
+    expect(JSON.parse(next!.request!).inputs).toMatchObject([{ library_id: ids[0] }]);
+  });
 
-  test('twice, cuts its calls off at once', async () => {
-    const { worker } = await startBusyWorker();
+  test('twice, cuts its calls off at once', async ({ database, lml, busy }) => {
+    const { worker, ids } = busy;
     worker.signal('SIGTERM');
     await worker.says('finishing the batches in flight');
     worker.signal('SIGTERM');
 
     expect(await worker.endsWithin(5000)).toMatchObject({ status: 0 });
     expect(lml.calls.map((call) => call.status)).toEqual([null, null]);
-    expect(await states()).toEqual(ids.map(() => 'open'));
+    expect(await states(database.sql)).toEqual(ids.map(() => 'open'));
   });
 
-  test('with nothing to do ends at once, its probes too', async () => {
-    const worker = await startWorker({ HEALTH_PORT: await freePort() });
+  test('with nothing to do ends at once, its probes too', async ({ cli }) => {
+    const worker = await cli.worker({ HEALTH_PORT: await freePort() });
     worker.signal('SIGTERM');
     expect(await worker.endsWithin(5000)).toMatchObject({ status: 0 });
   });
 
-  test('before it is up ends as soon as it is', async () => {
+  test('before it is up ends as soon as it is', async ({ database, cli }) => {
     const session = connect(database.url);
     await session`begin`;
     await session`lock table identity_sync.planning_hold`;
-    const worker = startCli(['worker'], settings());
+    const worker = cli.start(['worker']);
     await untilWaiting(database.sql);
     worker.signal('SIGTERM');
     await worker.says('finishing the batches in flight');
@@ -109,20 +93,25 @@ describe('a worker told to end', () => {
     expect(await worker.endsWithin(5000)).toMatchObject({ status: 0 });
   });
 
-  test('whose lanes wait for their turn ends at once, and asks nothing', async () => {
+  test('whose lanes wait for their turn ends at once, and asks nothing', async ({
+    database,
+    lml,
+    cli,
+    ids: _,
+  }) => {
     const runId = await plan(database.sql, { batch_size: 1 });
     for (const leased_by of ['elsewhere:1', 'elsewhere:2'])
       await tryToClaim(database.sql, runId, { leased_by });
-    const worker = await startWorker();
+    const worker = await cli.worker();
     await expect
       .poll(() => database.sql`select from graphile_worker.jobs where locked_by is not null`, {
-        timeout: 10_000,
+        timeout: 60_000,
       })
       .toHaveLength(2);
     worker.signal('SIGTERM');
 
     expect(await worker.endsWithin(5000)).toMatchObject({ status: 0 });
     expect(lml.calls).toEqual([]);
-    expect(await states()).toEqual(['in_flight', 'in_flight', 'open', 'open', 'open']);
+    expect(await states(database.sql)).toEqual(['in_flight', 'in_flight', 'open', 'open', 'open']);
   });
 });

@@ -1,8 +1,8 @@
--- How many of the migrations that a program brings this database has not seen.
--- It is SECURITY DEFINER, since the history belongs to whoever migrates.
+-- Tells a program that its database lacks migrations, before the program meets a function that is missing.
+-- It is SECURITY DEFINER, since the history belongs to the role that migrates, and volatile as each of that kind is.
 create or replace function identity_sync.missing_migrations(known text[])
 returns integer
-language sql stable security definer
+language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select count(*)::integer

@@ -25,8 +25,8 @@ describe('cohorts', () => {
       await credit(database.sql, id, 'Superchunk');
       await credit(database.sql, id, 'Archers of Loaf');
     }
-    const knobs = { ids: [id] };
-    expect(await call(database.sql, 'identity_candidates', knobs)).toEqual([{ library_id: id, cohort }]);
+    const parameters = { ids: [id] };
+    expect(await call(database.sql, 'identity_candidates', parameters)).toEqual([{ library_id: id, cohort }]);
   });
 });
 
@@ -50,12 +50,12 @@ describe('over real records', () => {
     expect(idsOf(all.filter(({ cohort }) => cohort === 'non_va'))).toEqual(ids.filter((id) => !shaped(id)));
 
     for (const scope of ['due', 'refresh', 'ids']) {
-      const knobs = { scope, ids: scope === 'ids' ? ids : null };
-      const whole = await candidates(database.sql, knobs);
+      const parameters = { scope, ids: scope === 'ids' ? ids : null };
+      const whole = await candidates(database.sql, parameters);
       const shares: number[] = [];
       for (let index = 0; index < 3; index++) {
         const share = await candidates(database.sql, {
-          ...knobs,
+          ...parameters,
           partition_index: index,
           partition_count: 3,
         });

@@ -72,13 +72,13 @@ const outcomes: [outcome: string, lasts: 'stale' | 'retry', leave: Leave][] = [
 ];
 
 describe.each([
-  { said: 'by default', knobs: {}, days: { stale: 7, retry: 30 } },
+  { said: 'by default', parameters: {}, days: { stale: 7, retry: 30 } },
   {
-    said: 'with other knobs',
-    knobs: { stale_days: 45, unresolved_retry_days: 3 },
+    said: 'with other parameters',
+    parameters: { stale_days: 45, unresolved_retry_days: 3 },
     days: { stale: 45, retry: 3 },
   },
-])('$said', ({ knobs, days }) => {
+])('$said', ({ parameters, days }) => {
   test.each(outcomes)(
     '%s holds for the days of "%s", to the minute, and no longer',
     async (_, lasts, leave) => {
@@ -88,8 +88,8 @@ describe.each([
       await leave(fresh, `${days[lasts]} days -1 minute`);
       await leave(over, `${days[lasts]} days`);
 
-      expect(await isDue(fresh, knobs)).toBe(false);
-      expect(await isDue(over, knobs)).toBe(true);
+      expect(await isDue(fresh, parameters)).toBe(false);
+      expect(await isDue(over, parameters)).toBe(true);
     },
   );
 });
@@ -287,8 +287,8 @@ test.each([
   }
 });
 
-async function isDue(id: number, knobs: Record<string, unknown> = {}): Promise<boolean> {
-  return (await candidates(database.sql, { ...knobs, ids: [id] })).includes(id);
+async function isDue(id: number, parameters: Record<string, unknown> = {}): Promise<boolean> {
+  return (await candidates(database.sql, { ...parameters, ids: [id] })).includes(id);
 }
 
 /** Applies an answer to a call that asked for this record alone, as it came so long ago. */

@@ -27,8 +27,8 @@ const refusals: [Record<string, unknown>, message: string, hint: RegExp][] = [
 ];
 
 describe.each(['identity_candidates', 'plan_identity_run'])('%s', (asked) => {
-  test.each(refusals)('refuses %j', async (knobs, message, hint) => {
-    await expect(call(database.sql, asked, knobs)).rejects.toMatchObject({
+  test.each(refusals)('refuses %j', async (parameters, message, hint) => {
+    await expect(call(database.sql, asked, parameters)).rejects.toMatchObject({
       code: 'LS001',
       message,
       hint: expect.stringMatching(hint),
@@ -48,8 +48,8 @@ test.each<[Record<string, unknown>, string]>([
   [{ lanes: 0 }, 'lanes is 0'],
   [{ lanes: 33 }, 'lanes is 33'],
   [{ lanes: null }, 'lanes is NULL'],
-])('plan_identity_run refuses %j', async (knobs, message) => {
-  await expect(call(database.sql, 'plan_identity_run', knobs)).rejects.toMatchObject({
+])('plan_identity_run refuses %j', async (parameters, message) => {
+  await expect(call(database.sql, 'plan_identity_run', parameters)).rejects.toMatchObject({
     code: 'LS001',
     message,
     hint: expect.stringContaining('Allowed: '),

@@ -57,22 +57,23 @@ beforeAll(async () => {
   await sql`insert into identity_sync.attempt (library_id, outcome, attempted_at) values (-1, 'released', now())`;
 });
 
-interface Knobs {
+interface RunParameters {
   stale_days: number;
   unresolved_retry_days: number;
   include_null_canonical: boolean;
 }
 
-const RULES: Record<string, (state: State, knobs: Knobs) => boolean> = {
-  due({ isCanonical, verifiedAge, mark }, knobs) {
+const RULES: Record<string, (state: State, parameters: RunParameters) => boolean> = {
+  due({ isCanonical, verifiedAge, mark }, parameters) {
     if (mark?.outcome === 'released') return true;
-    const holdsDays = mark?.outcome === 'manual_precedence' ? knobs.stale_days : knobs.unresolved_retry_days;
-    const isInReach = isCanonical || verifiedAge !== null || knobs.include_null_canonical;
-    const isStale = verifiedAge === null || verifiedAge >= knobs.stale_days * DAY;
+    const holdsDays =
+      mark?.outcome === 'manual_precedence' ? parameters.stale_days : parameters.unresolved_retry_days;
+    const isInReach = isCanonical || verifiedAge !== null || parameters.include_null_canonical;
+    const isStale = verifiedAge === null || verifiedAge >= parameters.stale_days * DAY;
     return isInReach && isStale && (mark === null || mark.age >= holdsDays * DAY);
   },
-  refresh: ({ isCanonical, verifiedAge }, knobs) =>
-    isCanonical || (verifiedAge !== null && verifiedAge >= knobs.stale_days * DAY),
+  refresh: ({ isCanonical, verifiedAge }, parameters) =>
+    isCanonical || (verifiedAge !== null && verifiedAge >= parameters.stale_days * DAY),
   recheck: ({ isShapedAsCompilation, mark }) =>
     isShapedAsCompilation && mark !== null && !['manual_precedence', 'released'].includes(mark.outcome),
   ids: () => true,
@@ -84,28 +85,28 @@ test.each(
       [30, 0].flatMap((unresolved_retry_days) =>
         [false, true].map(
           (include_null_canonical) =>
-            [scope, { stale_days, unresolved_retry_days, include_null_canonical }] as [string, Knobs],
+            [scope, { stale_days, unresolved_retry_days, include_null_canonical }] as [string, RunParameters],
         ),
       ),
     ),
   ),
-)('%s chooses what the rule chooses, row by row: %j', async (scope, knobs) => {
+)('%s chooses what the rule chooses, row by row: %j', async (scope, parameters) => {
   const chosen = ids.filter((_, index) => {
     const state = states[index]!;
-    return state.name === 'Sun Ra' && RULES[scope]!(state, knobs);
+    return state.name === 'Sun Ra' && RULES[scope]!(state, parameters);
   });
   expect(chosen.length).toBeGreaterThan(0);
 
-  expect(await candidates(database.sql, { scope, ...knobs, ids: scope === 'ids' ? ids : null })).toEqual(
+  expect(await candidates(database.sql, { scope, ...parameters, ids: scope === 'ids' ? ids : null })).toEqual(
     chosen,
   );
 
   const named = ids.filter((_, index) => index % 3 === 0);
-  expect(await candidates(database.sql, { scope, ...knobs, ids: named })).toEqual(
+  expect(await candidates(database.sql, { scope, ...parameters, ids: named })).toEqual(
     chosen.filter((id) => named.includes(id)),
   );
   const share = { partition_index: 1, partition_count: 4, ids: scope === 'ids' ? ids : null };
-  expect(await candidates(database.sql, { scope, ...knobs, ...share })).toEqual(
+  expect(await candidates(database.sql, { scope, ...parameters, ...share })).toEqual(
     chosen.filter((id) => id % 4 === 1),
   );
 });

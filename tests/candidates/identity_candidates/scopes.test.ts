@@ -73,8 +73,8 @@ test.each<[string, Record<string, unknown>, Name[]]>([
     { scope: 'recheck' },
     ['soundtrackInVain', 'hiphop', 'hiphopLongAgo', 'split', 'localSplit', 'refused'],
   ],
-])('%s', async (_, knobs, expected) => {
-  expect(await named(knobs)).toEqual(expected);
+])('%s', async (_, parameters, expected) => {
+  expect(await named(parameters)).toEqual(expected);
 });
 
 test('refresh takes an identity from the minute on at which it is stale', async () => {
@@ -116,7 +116,7 @@ test('to ask for candidates writes nothing, and can be done in a read-only trans
 });
 
 /** The names of the candidates, in the order of the shelf. */
-async function named(knobs: Record<string, unknown>): Promise<string[]> {
-  const found = await candidates(database.sql, knobs);
+async function named(parameters: Record<string, unknown>): Promise<string[]> {
+  const found = await candidates(database.sql, parameters);
   return Object.keys(ids).filter((name) => found.includes(ids[name as Name]));
 }

@@ -1,5 +1,6 @@
 // One bad verdict never costs another: an answer of 500, of which one is bad, in every way of being bad.
 import { beforeEach, expect, test } from 'vitest';
+import { shelveRows } from '../../support/catalogue.js';
 import {
   compilation,
   DILATE,
@@ -7,7 +8,6 @@ import {
   MONDAY,
   type Report,
   SERVICE,
-  shelve,
   singleArtist,
   TUESDAY,
   toText,
@@ -93,7 +93,7 @@ const ways: [way: string, outcome: Outcome, bad: unknown[], prepare?: Prepare][]
 ];
 
 beforeEach(() =>
-  shelve(
+  shelveRows(
     writer.sql,
     IDS.map((id) => ({ id })),
   ),

@@ -60,7 +60,7 @@ describe.each(ESCAPES)('%s', (_, written, called) => {
       singleArtist(ERASER, { provenance: [leg('discogs', '4854'), leg('spotify', text)] }),
       'provenance[1].external_id',
     ],
-    ['a field that nobody knows', singleArtist(ERASER, { note: text }), 'note'],
+    ['an unknown field', singleArtist(ERASER, { note: text }), 'note'],
     ['a track', unresolved(ERASER, { tracks: [{ artist_name: text }] }), 'tracks[0].artist_name'],
   ])('in %s costs its verdict alone', async (_, verdict, path) => {
     const report = await writer.applyText(answer(verdict), asked);
@@ -112,7 +112,7 @@ describe('an escape that jsonb does not take', () => {
   test.each([
     ['the statistics', { cache_stats: new Verbatim(`{"${NUL}": "${NUL}"}`) }],
     ['the version of the tracks', { tracks_contract_version: new Verbatim(`"${NUL}"`) }],
-  ])('costs nobody anything where it is in %s', async (_, fields) => {
+  ])('costs nothing where it is in %s', async (_, fields) => {
     const body = toText({ results: [singleArtist(DILATE), singleArtist(SANGOMA)], ...fields });
     const report = await writer.applyText(body, { ...asked, requested: [DILATE, SANGOMA] });
     expect(report).toEqual(reported(neighbours));
@@ -156,7 +156,7 @@ describe('an escape that jsonb does not take', () => {
     expect(await writer.quarantine()).toEqual([]);
   });
 
-  test('in a result that nobody asked for is set aside as such', async () => {
+  test('in an unrequested result is set aside as such', async () => {
     const foreign = singleArtist(ERASER, { note: new Verbatim(`"${NUL}"`) });
 
     const report = await writer.applyText(answer(foreign), { ...asked, requested: [DILATE, SANGOMA] });
@@ -228,7 +228,7 @@ describe('a number', () => {
     },
   );
 
-  test('that jsonb does not take costs nobody anything outside of the results', async () => {
+  test('that jsonb does not take costs nothing outside of the results', async () => {
     const results = [singleArtist(DILATE), singleArtist(SANGOMA)];
     const body = toText({ results, cache_stats: { api_time_ms: new Verbatim('1e999999') } });
     const report = await writer.applyText(body, { ...asked, requested: [DILATE, SANGOMA] });

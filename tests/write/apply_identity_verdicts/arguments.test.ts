@@ -73,7 +73,7 @@ describe('an answer', () => {
 });
 
 describe('left out,', () => {
-  test('the origin is a repair by whoever is logged in, and the time is now', async () => {
+  test('the origin is a repair by the login, and the time is now', async () => {
     const [before] = await writer.sql`select clock_timestamp() as now, session_user as login`;
 
     await writer.apply([singleArtist(DILATE)]);

@@ -1,4 +1,4 @@
-// The ids that were asked, and those that LML names: nobody is written who was not asked for, and nobody is forgotten.
+// The ids that were requested, and those that LML names: only what was requested is written, and all of it is counted.
 import { beforeEach, describe, expect, test } from 'vitest';
 import {
   compilation,
@@ -146,7 +146,7 @@ describe('an id that was asked', () => {
     expect(report).toEqual(reported({ ...written, rows_skipped: { lml_cardinality_mismatch: 1 } }));
   });
 
-  test('is found in whatever order the results come', async () => {
+  test('is found in any order of the results', async () => {
     const ids = [SANGOMA, DILATE, NEW_AMERYKAH, ERASER];
     const report = await writer.service(
       ids.map((id) => singleArtist(id)),

@@ -1,4 +1,4 @@
-// Verdicts that name no artist: unresolved, and a compilation whose tracks nobody has visited.
+// Verdicts that name no artist: unresolved, and a compilation whose tracks were not visited.
 import { describe, expect, test } from 'vitest';
 import {
   compilation,

@@ -1,6 +1,7 @@
-// Whatever LML sends: valid verdicts with something else at random places.
-import fc from 'fast-check';
+// Anything that LML may send: valid verdicts with something else at random places.
+
 import { expect, test } from 'vitest';
+import fc from '../../support/fast-check.js';
 import {
   compilation,
   DILATE,
@@ -52,7 +53,7 @@ const track = fc
     fc.constantFrom(...CREDITS),
     fc.record({
       track_position: fc.constantFrom('A1', 'B2', null),
-      resolved_artist_name: fc.constantFrom('Whoever', 'Nobody', null),
+      resolved_artist_name: fc.constantFrom('Unnamed', 'Unknown', null),
       confidence,
       method,
       sources: provenance,

@@ -1,5 +1,5 @@
 // Every way in which a verdict can break the wire contract. Each is refused whole, with the field, its value and what is
-// allowed there, and costs nobody else anything.
+// allowed there, and costs no other verdict anything.
 import { beforeEach, describe, expect, test } from 'vitest';
 import {
   compilation,
@@ -281,7 +281,7 @@ test('of several faults the first is named', async () => {
   expect(await writer.quarantine()).toMatchObject([{ path: 'provenance[1].source' }]);
 });
 
-test('a verdict without a kind is refused for that, whatever else it holds', async () => {
+test('a verdict without a kind is refused for that, with anything else in it', async () => {
   const offending = singleArtist(DILATE, { kind: MISSING, unreadable: true, path: 7 });
 
   await writer.service([offending]);
@@ -343,7 +343,7 @@ describe('what is unusual, but no breach:', () => {
       singleArtist(DILATE, { confidence: new Verbatim(`0.${'9'.repeat(400)}`) }),
       { confidence: 1 },
     ],
-    ['tracks that nobody asked for', singleArtist(DILATE, { tracks_attempted: true, tracks: [7] }), {}],
+    ['tracks that were not requested', singleArtist(DILATE, { tracks_attempted: true, tracks: [7] }), {}],
   ])('%s', async (_, verdict, written) => {
     const report = await writer.service([verdict], { requested: [DILATE] });
 

@@ -62,7 +62,7 @@ describe('a credit', () => {
     });
   });
 
-  test('that a librarian has linked is never touched, whatever LML says', async () => {
+  test('that a librarian has linked is never touched', async () => {
     const id = await tracks.artist('Luiz Gonzaga');
     const other = await tracks.artist('Gonzaguinha');
     const byHand = { track_artist_id: other, track_artist_link_method: 'librarian' };
@@ -82,8 +82,8 @@ describe('a credit', () => {
 
   test.each([
     ['another artist', 'Gal Costa', { written: 1 }],
-    ['nobody of the catalogue', 'Gal Fatal', { written: 1, no_catalog_artist: 1 }],
-  ])('linked by any other hand is linked anew, to %s', async (_whom, name, counts) => {
+    ['no artist of the catalogue', 'Gal Fatal', { written: 1, no_catalog_artist: 1 }],
+  ])('linked by any other hand is linked again, to %s', async (_whom, name, counts) => {
     const [known, fresh] = [await tracks.artist('Anastácia'), await tracks.artist('Gal Costa')];
     const was = {
       track_artist_id: known,
@@ -137,7 +137,7 @@ describe('a credit', () => {
     expect(await tracks.apply(FORRO, said)).toEqual({ no_resolved_name: 3 });
   });
 
-  test('is unlinked whole, whatever confidence LML states of nobody', async () => {
+  test('is unlinked whole, with any confidence that LML states without a name', async () => {
     const credit = await tracks.credit(FORRO, ...SWEET, LINKED);
     expect(await tracks.apply(FORRO, [missed(...SWEET, { confidence: 0.9 })])).toEqual({ unlinked: 1 });
     expect(await tracks.link(credit)).toEqual(UNLINKED);

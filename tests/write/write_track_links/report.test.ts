@@ -1,5 +1,5 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import fc from '../../support/fast-check.js';
 import {
   answer,
   counted,
@@ -18,7 +18,7 @@ const tracks = useTracks();
 const ROWS = ['written', 'unlinked', 'unchanged', 'librarian'];
 const ENTRIES = ['no_cta_match', 'no_resolved_name', 'unusable'];
 
-test('every key and every unusable entry is counted once, whatever the answer', async () => {
+test('every key and every unusable entry is counted once, in any answer', async () => {
   const title = fc.constantFrom('Querubim', 'Asa Branca', 'Tum-Tum-Tum', '', null);
   const artist = fc.constantFrom('Dominguinhos', 'Gal Costa', 'Luiz Gonzaga', 'Nobody');
   const entry = fc.oneof(

@@ -113,7 +113,7 @@ test.each<[string, (id: number, tracked: Fields) => Fields]>([
   expect(await tracks.link(credit)).toEqual(UNLINKED);
 });
 
-test('a compilation is one by its kind, whatever its shelf: the record needs neither letters nor credits', async () => {
+test('a compilation is one by its kind, not by its shelf: the record needs neither letters nor credits', async () => {
   expect(await outcomeOf(answer([visited(DILATE, [track(...FESTA)])]), [DILATE])).toEqual({
     visited: 1,
     not: 0,
@@ -130,7 +130,7 @@ test('a compilation over an identity leaves the identity', async () => {
 });
 
 describe('a compilation whose tracks were visited', () => {
-  /** The ids that a run of the scope would ask for, with these knobs. */
+  /** The ids that a run of the scope would ask for, with these parameters. */
   async function due(scope: string, unresolved_retry_days = 30): Promise<number[]> {
     const rows = await tracks.sql<{ library_id: number }[]>`
       select library_id from identity_sync.identity_candidates(

@@ -21,7 +21,7 @@ const writer = useWriter();
 
 const invalid = (id: number) => singleArtist(id, { kind: 'artist' });
 
-/** Has Dilate held by somebody who has set it by hand. */
+/** Has Dilate held: an operator has set it by hand. */
 async function hold() {
   await writer.repair([singleArtist(DILATE)]);
 }
@@ -33,7 +33,7 @@ async function forbid() {
     alter table wxyc_schema.library_identity add check (station.approves(library_id));`);
 }
 
-describe('a mark is left', () => {
+describe('an attempt is recorded', () => {
   test.each([
     ['unresolved', unresolved(DILATE), async () => {}],
     ['compilation', compilation(DILATE), async () => {}],
@@ -46,10 +46,10 @@ describe('a mark is left', () => {
     await writer.service([verdict, singleArtist(ERASER)], { verifiedAt: TUESDAY });
 
     expect(await writer.attempts()).toEqual([{ library_id: DILATE, outcome, attempted_at: TUESDAY }]);
-    const [mark] = await writer.sql`
+    const [attempt] = await writer.sql`
       select settlement_id = (select max(settlement_id) from identity_sync.settlement) as is_of_this_call
       from identity_sync.attempt`;
-    expect(mark).toEqual({ is_of_this_call: true });
+    expect(attempt).toEqual({ is_of_this_call: true });
   });
 
   test('by what an operator says by hand, too', async () => {
@@ -62,7 +62,7 @@ describe('a mark is left', () => {
 
 const SEEN_TUESDAY = { library_id: DILATE, outcome: 'compilation', attempted_at: TUESDAY };
 
-describe('a mark that is there', () => {
+describe('an attempt that is there', () => {
   beforeEach(async () => {
     await writer.service([compilation(DILATE)], { verifiedAt: TUESDAY });
   });
@@ -156,7 +156,7 @@ test('an operator’s release is used up by the next answer, but not by an older
   ]);
 });
 
-test('a library that is gone gets no mark', async () => {
+test('a library that is gone gets no attempt', async () => {
   await writer.service([unresolved(NOWHERE)]);
   expect(await writer.attempts()).toEqual([]);
 });

@@ -1,6 +1,7 @@
-// What the database refuses, because of somebody else's constraint or trigger, costs the verdict at fault and no other.
+// What the database refuses, because of another service's constraint or trigger, costs the verdict at fault and no other.
 // What it cannot do, through no verdict's fault, costs the whole call, so that the caller can try again.
 import { beforeEach, describe, expect, test } from 'vitest';
+import { shelveRows } from '../../support/catalogue.js';
 import {
   DILATE,
   ERASER,
@@ -11,7 +12,6 @@ import {
   reported,
   SANGOMA,
   SERVICE,
-  shelve,
   singleArtist,
   TUESDAY,
   useWriter,
@@ -20,7 +20,7 @@ import {
 
 const writer = useWriter();
 
-/** Has a trigger of the station's do something to whatever is written for certain libraries. */
+/** Has a trigger of the station's do something to each row that is written for certain libraries. */
 const trigger = (body: string, table: string, culprits: number[], kind = 'trigger') => `
   create function station.object() returns trigger language plpgsql as $$
   begin
@@ -149,7 +149,7 @@ describe('of 500 verdicts', () => {
   const ids = Array.from({ length: 500 }, (_, index) => index + 1);
 
   beforeEach(() =>
-    shelve(
+    shelveRows(
       writer.sql,
       ids.map((id) => ({ id })),
     ),
@@ -191,76 +191,6 @@ describe('of 500 verdicts', () => {
     expect(await writer.quarantine()).toHaveLength(500);
     expect(await writer.attempts()).toHaveLength(500);
   });
-});
-
-test.each(['library_identity', 'library_identity_source'])(
-  'a trigger that quietly drops what is written to %s refuses the whole verdict, too',
-  async (table) => {
-    await writer.sql.unsafe(`
-      create function station.drop_quietly() returns trigger language plpgsql as $$
-      begin
-        return case when new.library_id <> ${DILATE} then new end;
-      end $$;
-      create trigger drop_quietly before insert on wxyc_schema.${table}
-      for each row execute function station.drop_quietly();`);
-
-    const report = await writer.service([singleArtist(DILATE), singleArtist(ERASER)]);
-
-    expect(report).toEqual(
-      reported({
-        rows_resolved: 1,
-        rows_skipped: { writer_error: 1 },
-        identity: { inserted: 1 },
-        source: { inserted: 2 },
-      }),
-    );
-    expect(await writer.identity(DILATE)).toBeUndefined();
-    expect(await writer.sources(DILATE)).toEqual({});
-  },
-);
-
-test('a trigger that quietly drops history refuses the verdict that would have made it', async () => {
-  await writer.service([singleArtist(DILATE)]);
-  await writer.sql.unsafe(`
-    create function station.drop_quietly() returns trigger language plpgsql as $$ begin return null; end $$;
-    create trigger drop_quietly before insert on wxyc_schema.library_identity_history
-    for each row execute function station.drop_quietly();`);
-
-  const report = await writer.service([withMain(singleArtist(DILATE), { discogs_artist_id: 5 })]);
-
-  expect(report).toEqual(reported({ rows_skipped: { writer_error: 1 } }));
-  expect(await writer.identity(DILATE)).toMatchObject({ discogs_artist_id: 11442 });
-});
-
-test('what becomes of the others is told on both sides of a culprit', async () => {
-  const [HELD, NEWER, CHANGED, CULPRIT] = [1, 2, 3, 4] as const;
-  const others = [HELD, NEWER, CHANGED].flatMap((id) => [id, id + 4]);
-  await shelve(
-    writer.sql,
-    [...others, CULPRIT].map((id) => ({ id })),
-  );
-  await writer.repair([singleArtist(HELD), singleArtist(HELD + 4)]);
-  await writer.service([singleArtist(NEWER), singleArtist(NEWER + 4)], {
-    verifiedAt: new Date('2026-12-01'),
-  });
-  await writer.service([singleArtist(CHANGED), singleArtist(CHANGED + 4)]);
-  await writer.sql.unsafe(constraint('library_identity', [CULPRIT]));
-  const verdicts = [...others, CULPRIT].map((id) => withMain(singleArtist(id), { wikidata_qid: 'Q1' }));
-
-  const report = await writer.service(verdicts, { verifiedAt: TUESDAY });
-
-  expect(report).toEqual(
-    reported({
-      rows_resolved: 2,
-      rows_skipped: { manual_precedence: 2, stale_verdict: 2, writer_error: 1 },
-      identity: { changed: 2 },
-      source: { unchanged: 4 },
-    }),
-  );
-  const [settlement] = await writer.sql`
-    select history_ids = array(select history_id from wxyc_schema.library_identity_history order by history_id) as kept
-    from identity_sync.settlement order by settlement_id desc limit 1`;
-  expect(settlement).toEqual({ kept: true });
 });
 
 test('a refusal that stays is refused again, and the latest one is open', async () => {

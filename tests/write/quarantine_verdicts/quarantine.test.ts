@@ -141,7 +141,7 @@ describe('an open entry', () => {
     expect(await writer.quarantine()).toHaveLength(1);
   });
 
-  test('is not pushed out by a result that nobody asked for, which is recorded all the same', async () => {
+  test('is not pushed out by an unrequested result, which is recorded all the same', async () => {
     await writer.service([singleArtist(DILATE)], { requested: [], verifiedAt: WEDNESDAY });
 
     expect(await writer.quarantine()).toMatchObject([{ library_id: DILATE, outcome: 'invalid_verdict' }]);
@@ -154,7 +154,7 @@ describe('an open entry', () => {
     ]);
   });
 
-  test('of a result that nobody asked for is pushed out by any other refusal', async () => {
+  test('of an unrequested result is pushed out by any other refusal', async () => {
     const untrusted = { requested: [], verifiedAt: WEDNESDAY };
     await writer.service([singleArtist(ERASER)], untrusted);
     await writer.service([singleArtist(ERASER, { confidence: 0.5 })], untrusted);

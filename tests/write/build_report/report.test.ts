@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { shelveRows } from '../../support/catalogue.js';
 import {
   compilation,
   DILATE,
@@ -12,7 +13,6 @@ import {
   reported,
   SANGOMA,
   SERVICE,
-  shelve,
   singleArtist,
   TUESDAY,
   unresolved,
@@ -27,7 +27,7 @@ const [HELD, NEWER, FORBIDDEN, SILENT, FOREIGN] = [1, 2, 3, 4, 5] as const;
 
 test('an answer in which everything happens has a report in which everything is counted', async () => {
   const { sql } = writer;
-  await shelve(
+  await shelveRows(
     sql,
     [HELD, NEWER, FORBIDDEN, SILENT, FOREIGN].map((id) => ({ id })),
   );
@@ -133,7 +133,7 @@ describe('a settlement', () => {
     return row!;
   }
 
-  test('records what was asked, what came, what was written and what was reported', async () => {
+  test('records what was requested, what came, what was written and what was reported', async () => {
     await writer.service([singleArtist(SANGOMA)]);
     const verdicts = [
       withMain(singleArtist(SANGOMA), { wikidata_qid: 'Q146256' }),
@@ -160,7 +160,7 @@ describe('a settlement', () => {
     });
   });
 
-  test('of a repair has asked for whatever came', async () => {
+  test('of a repair has requested all that came', async () => {
     const report = await writer.repair([singleArtist(DILATE), unresolved(ERASER)]);
     expect(await recorded()).toMatchObject({
       origin: REPAIR,
@@ -189,7 +189,7 @@ describe('a settlement', () => {
     identity: { changed: 1 },
   });
 
-  /** Records a settlement of two ids that were asked and one result that nobody asked for. */
+  /** Records a settlement of two requested ids and one unrequested result. */
   function record(report: unknown) {
     const { sql } = writer;
     return sql`

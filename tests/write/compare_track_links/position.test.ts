@@ -46,7 +46,7 @@ describe("a credit's position", () => {
     });
   });
 
-  test('is filled whatever is offered for other titles of the artist', async () => {
+  test('is filled with anything offered for other titles of the artist', async () => {
     const credit = await tracks.credit(FORRO, ...BOM_DEMAIS);
     const said = [
       track(...BOM_DEMAIS, { track_position: '11' }),

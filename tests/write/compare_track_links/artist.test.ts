@@ -5,9 +5,9 @@ const tracks = useTracks();
 
 /** Links a credit of anybody to the artist whom LML names so. */
 async function linkTo(name: string) {
-  const credit = await tracks.credit(FORRO, 'Whoever Played', 'Asa Branca');
+  const credit = await tracks.credit(FORRO, 'Unknown Player', 'Asa Branca');
   const counts = await tracks.apply(FORRO, [
-    track('Whoever Played', 'Asa Branca', { resolved_artist_name: name }),
+    track('Unknown Player', 'Asa Branca', { resolved_artist_name: name }),
   ]);
   return { counts, link: await tracks.link(credit) };
 }
@@ -33,9 +33,9 @@ describe('a resolved name means the one artist of the catalogue who has its fold
   });
 
   test.each([
-    ['nobody has', ['Sigur Rós'], 'Sigur Rós Orchestra'],
-    ['nobody has: a leading article is not stripped', ['Beatles'], 'The Beatles'],
-    ['nobody has: blanks count', ['Dominguinhos'], 'Dominguinhos '],
+    ['no artist has', ['Sigur Rós'], 'Sigur Rós Orchestra'],
+    ['no artist has: a leading article is not stripped', ['Beatles'], 'The Beatles'],
+    ['no artist has: blanks count', ['Dominguinhos'], 'Dominguinhos '],
     ['two have in two spellings', ['Björk', 'Bjork'], 'Björk'],
     ['two have in the same', ['Lawrence', 'Lawrence'], 'Lawrence'],
   ])('a name that %s is linked without an artist, and counted', async (_who, catalogued, resolved) => {
@@ -51,7 +51,7 @@ describe('a resolved name means the one artist of the catalogue who has its fold
     const { link } = await linkTo('Lawrence');
     expect(link.track_artist_id).not.toBeNull();
     await tracks.artist('LAWRENCE');
-    const said = track('Whoever Played', 'Asa Branca', { resolved_artist_name: 'Lawrence' });
+    const said = track('Unknown Player', 'Asa Branca', { resolved_artist_name: 'Lawrence' });
     expect(await tracks.apply(FORRO, [said])).toEqual({ written: 1, no_catalog_artist: 1 });
     expect(await tracks.superseded()).toMatchObject([
       { action: 'changed', track_artist_id: link.track_artist_id },
