@@ -124,7 +124,7 @@ function promises({ owner, dba }: { owner: Login; dba: Login }) {
         [...readText(`src/${file}`).matchAll(/\bidentity_sync\.(\w+)\(/g)].map(([, name]) => ({
           file,
           name,
-          role: file === 'commands/operate.ts' ? operator.name : worker.name,
+          role: /^commands\/(apply|replay|release)\.ts$/.test(file) ? operator.name : worker.name,
         })),
       );
     const closed = await database.sql`
