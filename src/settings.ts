@@ -96,14 +96,14 @@ export const SETTINGS = {
   PARTITION_INDEX: {
     value: integer(0, 1023).default(0),
     readBy: RUNS,
-    about: 'which share of the catalogue, counted from 0',
+    about: 'which share of the catalogue, from 0',
     flag: '--partition <index/count>',
     plan: 'partition_index',
   },
   PARTITION_COUNT: {
     value: integer(1, 1024).default(1),
     readBy: RUNS,
-    about: 'of how many shares, as in 0/4',
+    about: 'out of how many, as in 0/4',
     flag: '--partition <index/count>',
     plan: 'partition_count',
   },
@@ -299,6 +299,9 @@ function refusal(name: SettingName, value: string | undefined, error: z.ZodError
   const fault = issue?.code === 'custom' ? issue.params?.fault : undefined;
   return `${name} is ${shown}; allowed: ${allowedBy(schema)}${fault ? ` (${fault})` : ''}`;
 }
+
+/** What a setting is where it is not set; undefined where it has to be, or is off. */
+export const defaultOf = ({ value }: Setting): unknown => value.safeParse(undefined).data;
 
 /** What a setting allows, in words. */
 export function allowedBy(schema: z.ZodType): string {

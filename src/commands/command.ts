@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander';
 import { log } from '../observe/log.js';
 import {
   type CommandName,
+  defaultOf,
   readSettings,
   type SettingName,
   type SettingsOf,
@@ -31,7 +32,9 @@ function flagsOf(command: CommandName): Map<string, SettingName[]> {
 export function addSettings(command: Command, name: CommandName): Command {
   for (const [flag, settings] of flagsOf(name)) {
     const about = settings.map((setting) => settingNamed(setting).about).join(', ');
-    command.addOption(new Option(flag, `${about} (${settings.join(', ')})`));
+    const byDefault = settings.length === 1 ? defaultOf(settingNamed(settings[0]!)) : undefined;
+    const unlessSet = typeof byDefault === 'number' ? `, default ${byDefault}` : '';
+    command.addOption(new Option(flag, `${about} (${settings.join(', ')}${unlessSet})`));
   }
   return command;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { readSettings, type SettingName as Name, UsageError } from '../../src/settings.js';
+import { type SettingName as Name, readSettings, UsageError } from '../../src/settings.js';
 
 /** Reads one setting, as the environment has it or a flag says it. */
 async function read(name: Name, value: string | undefined, flag?: string) {
@@ -85,17 +85,18 @@ describe('PLAN_CRON', () => {
   });
 
   test.each([
-    'daily',
-    '@daily',
-    '17 3 * *',
-    '17 3 * * * *',
-    '60 3 * * *',
-    '17 24 * * *',
-    '17 3 0 * *',
-    '17 3 * 13 *',
-  ])('may not be "%s"', async (value) => {
+    ['daily', "Invalid cron pattern 'daily'"],
+    ['@daily', "Invalid cron pattern '@daily'"],
+    ['17 3 * *', "Invalid cron pattern '17 3 * *'"],
+    ['17 3 * * * *', "Invalid cron pattern '17 3 * * * *'"],
+    ['60 3 * * *', "Too large value '60' in minutes range: expected values in the range 0-59"],
+    ['17 24 * * *', "Too large value '24' in hours range: expected values in the range 0-23"],
+    ['17 3 0 * *', "Too small value '0' in dates range: expected values in the range 1-31"],
+    ['17 3 * 13 *', "Too large value '13' in months range: expected values in the range 1-12"],
+    ['5-1 3 * * *', "Invalid range '5-1' in minutes range: destination is not larger than source"],
+  ])('may not be "%s", for the reason that graphile-worker gives', async (value, reason) => {
     expect(await refusal('PLAN_CRON', value)).toBe(
-      `PLAN_CRON is "${value}"; allowed: a crontab time in UTC, as in 17 3 * * *`,
+      `PLAN_CRON is "${value}"; allowed: a crontab time in UTC, as in 17 3 * * * (${reason})`,
     );
   });
 });
@@ -245,7 +246,9 @@ describe('a flag', () => {
     expect(await read('BATCH_SIZE', '7', '8')).toBe(8);
     expect(await read('BATCH_SIZE', 'nonsense', '8')).toBe(8);
     expect(await read('DRY_RUN', 'false', 'true')).toBe(true);
-    expect(await refusal('BATCH_SIZE', '7', '0')).toBe('BATCH_SIZE is "0"; allowed: an integer from 1 to 1000');
+    expect(await refusal('BATCH_SIZE', '7', '0')).toBe(
+      'BATCH_SIZE is "0"; allowed: an integer from 1 to 1000',
+    );
   });
 
   test('that is empty is wrong, where an empty variable is one that is not set', async () => {
