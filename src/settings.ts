@@ -91,7 +91,7 @@ export const SETTINGS = {
   RECHECK: {
     value: yesOrNo.default(false),
     readBy: RUNS,
-    about: 'run takes the scope recheck where no other is named',
+    about: 'take the scope recheck where no other is named',
   },
   PARTITION_INDEX: {
     value: integer(0, 1023).default(0),

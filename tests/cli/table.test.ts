@@ -64,6 +64,7 @@ function settingsTable(): string {
 const nameOf = (name: SettingName, { flag }: Setting) => (flag ? `\`${name}\` (\`${flag}\`)` : `\`${name}\``);
 
 function defaultIn(setting: Setting): string {
+  if (!setting.value.safeParse(undefined).success) return 'required';
   const value = defaultOf(setting);
   if (value === undefined) return '–';
   return typeof value === 'string' ? `\`${value}\`` : String(value);
