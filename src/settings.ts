@@ -227,6 +227,7 @@ export const SETTINGS = {
 } as const satisfies Record<string, Setting>;
 
 type Table = typeof SETTINGS;
+
 export type SettingName = keyof Table;
 export type Settings = { [Name in SettingName]: z.infer<Table[Name]['value']> };
 
@@ -240,25 +241,22 @@ type PlannedName = {
   [Name in SettingName]: Table[Name] extends { plan: string } ? Name : never;
 }[SettingName];
 type PlanArguments = {
-  [Name in PlannedName as Table[Name]['plan']]: Exclude<Settings[Name], undefined> | PlanNull<Name>;
+  [Name in PlannedName as Table[Name]['plan']]: NonNullable<Settings[Name]> | null;
 };
-type PlanNull<Name extends PlannedName> = undefined extends Settings[Name] ? null : never;
 
-const namesOf = Object.keys(SETTINGS) as SettingName[];
+const NAMES = Object.keys(SETTINGS) as SettingName[];
 
 /** One row of the table, by the names that any row may have. */
 export const settingNamed = (name: SettingName): Setting => SETTINGS[name];
 
 /** The names of the settings that a command reads, in the order of the table. */
 export function settingsOf<Command extends CommandName>(command: Command): (keyof SettingsOf<Command>)[] {
-  return namesOf.filter((name) =>
-    settingNamed(name).readBy.includes(command),
-  ) as (keyof SettingsOf<Command>)[];
+  return NAMES.filter((name) => settingNamed(name).readBy.includes(command)) as (keyof SettingsOf<Command>)[];
 }
 
 /** The settings that plan_identity_run takes, under the names of its arguments. */
 export function planArguments(settings: Pick<Settings, PlannedName>): PlanArguments {
-  const planned = namesOf.flatMap((name) => {
+  const planned = NAMES.flatMap((name) => {
     const { plan } = settingNamed(name);
     return plan === undefined ? [] : [[plan, settings[name as PlannedName] ?? null]];
   });

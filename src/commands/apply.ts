@@ -5,7 +5,7 @@ import { Command } from 'commander';
 import { inTransaction, type Report } from '../database/transaction.js';
 import { describeFailure } from '../observe/log.js';
 import { type SettingsOf, UsageError } from '../settings.js';
-import { addSettings, conclude, idOf, settingsFrom } from './command.js';
+import { addSettings, concludeOperation, idOf, settingsFrom } from './command.js';
 
 const command = new Command('apply')
   .description('apply a file of verdicts, or what a dry run previewed')
@@ -21,7 +21,7 @@ export const applyCommand = addSettings(command, 'apply').action(
       options.run === undefined
         ? await applyText(settings, await readText(file as string))
         : await applyPreview(settings, idOf('--run', options.run));
-    process.exitCode = conclude(report);
+    process.exitCode = concludeOperation(report);
   },
 );
 

@@ -1,7 +1,7 @@
 // `replay`: judges and applies again what is in quarantine, of one run or of all.
 import { Command } from 'commander';
 import { inTransaction } from '../database/transaction.js';
-import { addSettings, conclude, idOf, settingsFrom } from './command.js';
+import { addSettings, concludeOperation, idOf, settingsFrom } from './command.js';
 
 const command = new Command('replay')
   .description('judge and apply again what is in quarantine')
@@ -15,5 +15,5 @@ export const replayCommand = addSettings(command, 'replay').action(async (option
       select report from identity_sync.replay_quarantined_verdicts(run_id => ${runId}) as report`;
     return row?.report;
   });
-  process.exitCode = conclude(report);
+  process.exitCode = concludeOperation(report);
 });

@@ -9,16 +9,16 @@ class RolledBack extends Error {}
  * Calls the database once, in a transaction of its own. A dry run does all of it and rolls back: deferred constraints are
  * checked, sequences move, and the rows are locked meanwhile.
  */
-export async function inTransaction(
+export async function inTransaction<Result>(
   databaseUrl: string,
   dryRun: boolean,
-  call: (sql: Sql) => Promise<Report>,
-): Promise<Report> {
+  call: (sql: Sql) => Promise<Result>,
+): Promise<Result> {
   const sql = connectDatabase(databaseUrl, 1);
-  let report: Report = {};
+  let result = null as Result;
   try {
     await sql.begin(async (transaction) => {
-      report = await call(transaction as unknown as Sql);
+      result = await call(transaction as unknown as Sql);
       if (dryRun) throw new RolledBack();
     });
   } catch (error) {
@@ -26,5 +26,5 @@ export async function inTransaction(
   } finally {
     await sql.end();
   }
-  return report;
+  return result;
 }

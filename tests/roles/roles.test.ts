@@ -124,7 +124,9 @@ function promises({ owner, dba }: { owner: Login; dba: Login }) {
         [...readText(`src/${file}`).matchAll(/\bidentity_sync\.(\w+)\(/g)].map(([, name]) => ({
           file,
           name,
-          role: /^commands\/(apply|replay|release)\.ts$/.test(file) ? operator.name : worker.name,
+          role: /^(commands\/(apply|replay|release)|database\/transaction)\.ts$/.test(file)
+            ? operator.name
+            : worker.name,
         })),
       );
     const closed = await database.sql`
