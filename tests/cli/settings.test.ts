@@ -1,13 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { type SettingName as Name, readSettings, UsageError } from '../../src/settings.js';
 
-/** Reads one setting, as the environment has it or a flag says it. */
+/** Reads one setting from the environment or a flag. */
 async function read(name: Name, value: string | undefined, flag?: string) {
   const flags = flag === undefined ? {} : { [name]: flag };
   return (await readSettings([name], flags, { [name]: value }))[name];
 }
 
-/** The words in which a value is refused. */
+/** The message that refuses a value. */
 async function refusal(name: Name, value: string | undefined, flag?: string): Promise<string> {
   try {
     await read(name, value, flag);

@@ -1,4 +1,4 @@
-// The table of settings: what is written elsewhere by hand agrees with it.
+// The table of settings: README.md, compose.yaml and the call that plans agree with it.
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import {
