@@ -15,6 +15,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
 import { z } from 'zod';
 
+// From src and from dist alike, since the compiler carries TypeScript only.
+const DATA = new URL('../../src/demo/data/', import.meta.url);
+
 const PATH = '/api/v1/identity/bulk-resolve-libraries';
 const INPUT_CAP = 1000;
 const AGREEMENT_FLOOR = 0.95;
@@ -184,15 +187,14 @@ export interface StandIn {
 
 /** Reads the real artists of the demo's data, by their name as the catalogue spells it. */
 export function loadIdentities(): Map<string, ArtistIdentity> {
-  // The compiled program reads the source tree's file too: the compiler carries TypeScript only.
-  const file = readFileSync(new URL('./data/identities.json.gz', import.meta.url));
+  const file = readFileSync(new URL('identities.json.gz', DATA));
   const artists: ArtistIdentity[] = JSON.parse(gunzipSync(file).toString());
   return new Map(artists.map((artist) => [artist.artist_name, artist]));
 }
 
 /** Reads the real compilations of the demo's data. */
 export function loadCompilations(): Map<string, Compilation> {
-  const file = readFileSync(new URL('./data/compilations.json.gz', import.meta.url));
+  const file = readFileSync(new URL('compilations.json.gz', DATA));
   const releases: Compilation[] = JSON.parse(gunzipSync(file).toString());
   return new Map(releases.toReversed().map((release) => [release.album_title, release]));
 }
