@@ -1,9 +1,26 @@
-// Configuration: what the contract allows, by flag or environment, checked before a row is read.
+// Configuration. One table holds every setting: what it allows, its default, its flag, the commands that read it and
+// the argument of plan_identity_run that it sets. Options, environment, the call that plans and the README follow from it.
 import { z } from 'zod';
 import { DSN } from './observe/sentry.js';
 
 /** A wrong setting or wrong usage: the program ends with status 2 and this message. */
 export class UsageError extends Error {}
+
+export type CommandName = 'migrate' | 'run' | 'worker' | 'apply' | 'replay' | 'release';
+
+export interface Setting {
+  /** What the text may be, and what it means. Its description says what is allowed. */
+  value: z.ZodType;
+  readBy: readonly CommandName[];
+  /** What it does, in a few words. */
+  about: string;
+  /** The flag that beats the variable, as commander writes it. Two settings may share one, as in `--partition 0/4`. */
+  flag?: string;
+  /** The argument of plan_identity_run. */
+  plan?: string;
+  /** Its value is never shown. */
+  isSecret?: true;
+}
 
 const integer = (minimum: number, maximum: number) =>
   z
@@ -16,7 +33,7 @@ const integer = (minimum: number, maximum: number) =>
 const TRUE = ['true', '1'];
 const FALSE = ['false', '0', ''];
 
-const flag = z
+const yesOrNo = z
   .string()
   .transform((value) => value.toLowerCase())
   .refine((value) => TRUE.includes(value) || FALSE.includes(value))
@@ -29,94 +46,239 @@ const url = (...protocols: string[]) =>
     .refine((value) => protocols.includes(URL.parse(value)?.protocol ?? ''))
     .describe(`a URL that begins with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`);
 
-const CRONTAB_FIELDS = [
-  [0, 59],
-  [0, 23],
-  [1, 31],
-  [1, 12],
-  [0, 6],
-] as const;
+// graphile-worker takes longer to load than all else that a run with nothing due needs: a default is not checked.
+const crontabTime = z
+  .string()
+  .superRefine(async (value, context) => {
+    const { faultOfCrontabTime } = await import('./worker/crontab.js');
+    const fault = faultOfCrontabTime(value);
+    if (fault !== null) context.addIssue({ code: 'custom', params: { fault } });
+  })
+  .describe('a crontab time in UTC, as in 17 3 * * *');
 
-/** Five fields of lists, ranges and steps, each within its bounds: graphile-worker would find a wrong one too late. */
-function isCrontabTime(value: string): boolean {
-  const fields = value.split(' ');
-  return (
-    fields.length === CRONTAB_FIELDS.length &&
-    fields.every((field, index) =>
-      field.split(',').every((part) => {
-        const [, from, to] = /^(?:\*(?:\/[1-9]\d?)?|(\d{1,2})(?:-(\d{1,2}))?)$/.exec(part) ?? ['', '-1'];
-        const [lowest, highest] = CRONTAB_FIELDS[index]!;
-        return [from, to].every((bound) => bound === undefined || (+bound >= lowest && +bound <= highest));
-      }),
-    )
-  );
+const ALL = ['migrate', 'run', 'worker', 'apply', 'replay', 'release'] as const;
+const RUNS = ['run', 'worker'] as const;
+
+export const SETTINGS = {
+  DATABASE_URL: {
+    value: url('postgres:', 'postgresql:'),
+    readBy: ALL,
+    about: "the station's database",
+    isSecret: true,
+  },
+  LIBRARY_METADATA_URL: {
+    value: url('http:', 'https:'),
+    readBy: RUNS,
+    about: 'where LML is',
+  },
+  LML_API_KEY: {
+    value: z
+      .string()
+      .regex(/^[\x21-\x7e]*$/)
+      .describe('printable ASCII without blanks')
+      .optional(),
+    readBy: RUNS,
+    about: "LML's key, sent as a bearer token",
+    isSecret: true,
+  },
+  DRY_RUN: {
+    value: yesOrNo.default(false),
+    readBy: ['run', 'worker', 'apply', 'replay', 'release'],
+    about: 'write nothing, and report what would be written',
+    flag: '--dry-run',
+    plan: 'dry_run',
+  },
+  RECHECK: {
+    value: yesOrNo.default(false),
+    readBy: RUNS,
+    about: 'take the scope recheck where no other is named',
+  },
+  PARTITION_INDEX: {
+    value: integer(0, 1023).default(0),
+    readBy: RUNS,
+    about: 'which share of the catalogue, from 0',
+    flag: '--partition <index/count>',
+    plan: 'partition_index',
+  },
+  PARTITION_COUNT: {
+    value: integer(1, 1024).default(1),
+    readBy: RUNS,
+    about: 'out of how many, as in 0/4',
+    flag: '--partition <index/count>',
+    plan: 'partition_count',
+  },
+  BATCH_SIZE: {
+    value: integer(1, 1000).default(500),
+    readBy: RUNS,
+    about: 'rows a call',
+    flag: '--batch-size <rows>',
+    plan: 'batch_size',
+  },
+  VA_BATCH_SIZE: {
+    value: integer(1, 1000).default(100),
+    readBy: RUNS,
+    about: 'compilation-shaped rows a call',
+    flag: '--va-batch-size <rows>',
+    plan: 'va_batch_size',
+  },
+  LML_CONCURRENCY: {
+    value: integer(1, 32).default(2),
+    readBy: RUNS,
+    about: 'calls in flight, over all processes of the database',
+    flag: '--concurrency <calls>',
+    plan: 'lanes',
+  },
+  LML_TIMEOUT_MS: {
+    value: integer(1000, 600_000).default(30_000),
+    readBy: RUNS,
+    about: 'how long a whole call may take',
+    flag: '--timeout-ms <ms>',
+  },
+  LML_MAX_TRIES: {
+    value: integer(1, 10).default(3),
+    readBy: RUNS,
+    about: 'how often a call is tried',
+    flag: '--max-tries <tries>',
+  },
+  THROTTLE_MS: {
+    value: integer(0, 60_000).default(100),
+    readBy: RUNS,
+    about: 'how long a lane pauses after each of its calls',
+    flag: '--throttle-ms <ms>',
+  },
+  STALE_THRESHOLD_DAYS: {
+    value: integer(1, 3650).default(7),
+    readBy: RUNS,
+    about: 'age at which an identity is due again',
+    flag: '--stale-days <days>',
+    plan: 'stale_days',
+  },
+  UNRESOLVED_RETRY_DAYS: {
+    value: integer(1, 3650).default(30),
+    readBy: RUNS,
+    about: 'age at which an answer without an identity is due again',
+    flag: '--unresolved-retry-days <days>',
+    plan: 'unresolved_retry_days',
+  },
+  INCLUDE_NULL_CANONICAL: {
+    value: yesOrNo.default(false),
+    readBy: RUNS,
+    about: 'also take rows without a canonical entity',
+    flag: '--include-null-canonical',
+    plan: 'include_null_canonical',
+  },
+  STRICT_BANDS: {
+    value: yesOrNo.default(false),
+    readBy: ['run', 'worker', 'apply'],
+    about: "refuse a confidence outside its method's band",
+    flag: '--strict-bands',
+    plan: 'strict_bands',
+  },
+  RUN_DEADLINE_MINUTES: {
+    value: integer(1, 1440).default(120),
+    readBy: RUNS,
+    about: 'when a run ends at the latest; what is left is due next time',
+    flag: '--deadline-minutes <minutes>',
+    plan: 'deadline_minutes',
+  },
+  LML_CALL_BUDGET: {
+    value: integer(1, 999_999_999).optional(),
+    readBy: RUNS,
+    about: 'calls that a run may make; what is left is due next time',
+    flag: '--call-budget <calls>',
+    plan: 'call_budget',
+  },
+  PLAN_CRON: {
+    value: crontabTime.default('17 3 * * *'),
+    readBy: RUNS,
+    about: 'when the worker plans a run',
+  },
+  KEEP_DAYS: {
+    value: integer(1, 3650).default(30),
+    readBy: ['worker'],
+    about: 'how long answers, batches and closed quarantine are kept',
+  },
+  HEALTH_PORT: {
+    value: integer(1, 65_535).optional(),
+    readBy: ['worker'],
+    about: 'serves /healthz, /readyz and /metrics',
+  },
+  SENTRY_DSN: {
+    value: z.string().regex(DSN).describe('a Sentry DSN, as in https://key@host/1').optional(),
+    readBy: RUNS,
+    about: 'without it nothing is sent to Sentry',
+    isSecret: true,
+  },
+  SENTRY_TRACES_SAMPLE_RATE: {
+    value: z
+      .string()
+      .regex(/^(0(\.\d+)?|1(\.0+)?)$/)
+      .transform(Number)
+      .describe('a number from 0 to 1')
+      .default(1),
+    readBy: RUNS,
+    about: 'the share of runs that are traced',
+  },
+  SENTRY_RELEASE: {
+    value: z.string().describe('a text').optional(),
+    readBy: RUNS,
+    about: 'the release that Sentry is told',
+  },
+} as const satisfies Record<string, Setting>;
+
+type Table = typeof SETTINGS;
+
+export type SettingName = keyof Table;
+export type Settings = { [Name in SettingName]: z.infer<Table[Name]['value']> };
+
+/** What a command reads. */
+export type SettingsOf<Command extends CommandName> = Pick<
+  Settings,
+  { [Name in SettingName]: Command extends Table[Name]['readBy'][number] ? Name : never }[SettingName]
+>;
+
+type PlannedName = {
+  [Name in SettingName]: Table[Name] extends { plan: string } ? Name : never;
+}[SettingName];
+type PlanArguments = {
+  [Name in PlannedName as Table[Name]['plan']]: NonNullable<Settings[Name]> | null;
+};
+
+const NAMES = Object.keys(SETTINGS) as SettingName[];
+
+/** One row of the table, by the names that any row may have. */
+export const settingNamed = (name: SettingName): Setting => SETTINGS[name];
+
+/** The names of the settings that a command reads, in the order of the table. */
+export function settingsOf<Command extends CommandName>(command: Command): (keyof SettingsOf<Command>)[] {
+  return NAMES.filter((name) => settingNamed(name).readBy.includes(command)) as (keyof SettingsOf<Command>)[];
 }
 
-const SETTINGS = {
-  DATABASE_URL: url('postgres:', 'postgresql:'),
-  LIBRARY_METADATA_URL: url('http:', 'https:'),
-  LML_API_KEY: z
-    .string()
-    .regex(/^[\x21-\x7e]*$/)
-    .describe('printable ASCII without blanks')
-    .optional(),
-  BATCH_SIZE: integer(1, 1000).default(500),
-  VA_BATCH_SIZE: integer(1, 1000).default(100),
-  LML_CONCURRENCY: integer(1, 32).default(2),
-  LML_TIMEOUT_MS: integer(1000, 600_000).default(30_000),
-  LML_MAX_TRIES: integer(1, 10).default(3),
-  THROTTLE_MS: integer(0, 60_000).default(100),
-  STALE_THRESHOLD_DAYS: integer(1, 3650).default(7),
-  UNRESOLVED_RETRY_DAYS: integer(1, 3650).default(30),
-  RUN_DEADLINE_MINUTES: integer(1, 1440).default(120),
-  LML_CALL_BUDGET: integer(1, 999_999_999).optional(),
-  PLAN_CRON: z
-    .string()
-    .refine(isCrontabTime)
-    .describe('a crontab time in UTC, as in 17 3 * * *')
-    .default('17 3 * * *'),
-  HEALTH_PORT: integer(1, 65_535).optional(),
-  KEEP_DAYS: integer(1, 3650).default(30),
-  INCLUDE_NULL_CANONICAL: flag.default(false),
-  RECHECK: flag.default(false),
-  DRY_RUN: flag.default(false),
-  STRICT_BANDS: flag.default(false),
-  PARTITION_INDEX: integer(0, 1023).default(0),
-  PARTITION_COUNT: integer(1, 1024).default(1),
-  SENTRY_DSN: z.string().regex(DSN).describe('a Sentry DSN, as in https://key@host/1').optional(),
-  SENTRY_TRACES_SAMPLE_RATE: z
-    .string()
-    .regex(/^(0(\.\d+)?|1(\.0+)?)$/)
-    .transform(Number)
-    .describe('a number from 0 to 1')
-    .default(1),
-  SENTRY_RELEASE: z.string().describe('a text').optional(),
-} satisfies Record<string, z.ZodType>;
-
-const SECRETS = new Set<string>(['DATABASE_URL', 'LML_API_KEY', 'SENTRY_DSN']);
-
-export type Settings = { [name in keyof typeof SETTINGS]: z.infer<(typeof SETTINGS)[name]> };
+/** The settings that plan_identity_run takes, under the names of its arguments. */
+export function planArguments(settings: Pick<Settings, PlannedName>): PlanArguments {
+  const planned = NAMES.flatMap((name) => {
+    const { plan } = settingNamed(name);
+    return plan === undefined ? [] : [[plan, settings[name as PlannedName] ?? null]];
+  });
+  return Object.fromEntries(planned);
+}
 
 /**
  * Reads the named settings from the environment, where a flag of the same meaning beats it. The first value that
  * is missing or not allowed raises a UsageError that names the variable, the value (never a secret's) and what is
  * allowed.
  */
-export function readSettings<Name extends keyof Settings>(
+export async function readSettings<Name extends SettingName>(
   names: readonly Name[],
-  flags: Partial<Record<string, string>>,
+  flags: Partial<Record<SettingName, string>>,
   environment: NodeJS.ProcessEnv,
-): Pick<Settings, Name> {
+): Promise<Pick<Settings, Name>> {
   const settings = {} as Pick<Settings, Name>;
   for (const name of names) {
-    const schema = SETTINGS[name];
     // An empty variable is one that is not set, as in a compose file's `NAME=${NAME}`; only a flag can be wrongly empty.
     const value = flags[name] ?? (environment[name] || undefined);
-    const read = schema.safeParse(value);
-    if (!read.success) {
-      const said = value === undefined ? 'not set' : SECRETS.has(name) ? 'not usable' : JSON.stringify(value);
-      throw new UsageError(`${name} is ${said}; allowed: ${describe(schema)}`);
-    }
+    const read = await settingNamed(name).value.safeParseAsync(value);
+    if (!read.success) throw new UsageError(refusal(name, value, read.error));
     settings[name] = read.data as Settings[Name];
   }
   const { PARTITION_INDEX: index, PARTITION_COUNT: count } = settings as Partial<Settings>;
@@ -128,8 +290,20 @@ export function readSettings<Name extends keyof Settings>(
   return settings;
 }
 
-function describe(schema: z.ZodType): string {
+function refusal(name: SettingName, value: string | undefined, error: z.ZodError): string {
+  const { value: schema, isSecret } = settingNamed(name);
+  const shown = value === undefined ? 'not set' : isSecret ? 'not usable' : JSON.stringify(value);
+  const [issue] = error.issues;
+  const fault = issue?.code === 'custom' ? issue.params?.fault : undefined;
+  return `${name} is ${shown}; allowed: ${allowedBy(schema)}${fault ? ` (${fault})` : ''}`;
+}
+
+/** What a setting is where it is not set; undefined where it has to be, or is off. */
+export const defaultOf = ({ value }: Setting): unknown => value.safeParse(undefined).data;
+
+/** What a setting allows, in words. */
+export function allowedBy(schema: z.ZodType): string {
   if (schema instanceof z.ZodDefault || schema instanceof z.ZodOptional)
-    return describe(schema.unwrap() as z.ZodType);
+    return allowedBy(schema.unwrap() as z.ZodType);
   return schema.description ?? '';
 }

@@ -15,7 +15,7 @@ export interface Carrier {
   /** Raised, no batch is claimed any more, and the calls in flight are finished. */
   stop: AbortSignal;
   /** Raised, the calls in flight are cut off too, and their batches given back. */
-  strictlyStop: AbortSignal;
+  abortNow: AbortSignal;
   observer: Pick<Observer, 'callEnded' | 'batchFailed' | 'protocolDrifted'>;
 }
 
@@ -55,7 +55,7 @@ const RECONNECT_MS = 60_000;
  * A lane that is stopped early enlists another in its place.
  */
 export async function carryLane(carrier: Carrier, runId: string, leasedBy: string): Promise<void> {
-  const { sql, lml, stop, strictlyStop } = carrier;
+  const { sql, lml, stop, abortNow } = carrier;
   let inHand = null as InHand | null;
   let settled: Promise<unknown> = Promise.resolve();
   let isSettling = false;
@@ -90,9 +90,9 @@ export async function carryLane(carrier: Carrier, runId: string, leasedBy: strin
     }
 
     const startedAt = Date.now();
-    const answer = await lml.ask(claim.request, strictlyStop);
+    const answer = await lml.ask(claim.request, abortNow);
     await settled;
-    if (strictlyStop.aborted) {
+    if (abortNow.aborted) {
       await sql`select from identity_sync.return_identity_batch(batch_id => ${claim.batch_id}, leased_by => ${leasedBy})`;
       break;
     }

@@ -1,37 +1,51 @@
+// `migrate`: brings the database up to date.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { Logger as MigrateLogger, migrate as runCommittedMigrations } from 'graphile-migrate';
-import { runMigrations as installWorkerSchema, Logger as WorkerLogger } from 'graphile-worker';
+import { Command } from 'commander';
 import { connectDatabase } from '../database/connect.js';
 import { knownMigrations, MIGRATIONS } from '../database/migrations.js';
 import { log } from '../observe/log.js';
+import { OK, settingsFrom } from './command.js';
 
 const PREFLIGHT = fileURLToPath(new URL('../../sql/preflight.sql', import.meta.url));
 
-// While an exclusive lock is waited for, the station's own queries queue up behind it: so the tries are short. Being shorter
-// than deadlock_timeout, it also lets go before a deadlock would be found.
+// While a migration waits for an exclusive lock, the station's own queries queue up behind it, so each try is short. It is
+// also shorter than deadlock_timeout, so it gives up before it can be part of a deadlock that is found.
 const LOCK_TIMEOUT = '100ms';
-const PATIENCE_MS = 5 * 60_000;
+const RETRY_MS = 5 * 60_000;
+
+export const migrateCommand = new Command('migrate')
+  .description('bring the database up to date')
+  .action(async () => {
+    const { DATABASE_URL } = await settingsFrom('migrate');
+    await migrate(DATABASE_URL);
+    log.info({ step: 'migrate' }, 'the database is up to date');
+    process.exitCode = OK;
+  });
 
 /**
- * Brings a database up to date: looks first whether it can be (and raises LS005 with all that is missing, having changed
- * nothing), then the committed migrations, then graphile-worker's own schema, which our functions use only when they
- * run. A second deployer waits for the first, and both wait in short tries for whoever reads the identity tables for long.
+ * Brings a database up to date in three steps: a check that raises LS005 with all that is missing and changes nothing, the
+ * committed migrations, and graphile-worker's own schema, which our functions use only when they run. A second deployer
+ * waits for the first, and both wait in short tries for long readers of the identity tables.
  */
 export async function migrate(databaseUrl: string): Promise<void> {
+  // What runs migrations is loaded here: no other command needs it, and its load takes longer than a run with nothing due.
+  const [
+    { migrate: runCommittedMigrations, Logger: MigrateLogger },
+    { runMigrations, Logger: WorkerLogger },
+  ] = await Promise.all([import('graphile-migrate'), import('graphile-worker')]);
+  const debug = () => (_level: unknown, message: string) => log.debug({ step: 'migrate' }, message);
+
   await checkBeforeMigrating(databaseUrl);
-  await patiently(() =>
+  await retryWhileLocked(() =>
     runCommittedMigrations({
       connectionString: databaseUrl,
       migrationsFolder: fileURLToPath(MIGRATIONS),
       pgSettings: { lock_timeout: LOCK_TIMEOUT },
-      logger: new MigrateLogger(() => (_level, message) => log.debug({ step: 'migrate' }, message)),
+      logger: new MigrateLogger(debug),
     }),
   );
-  await installWorkerSchema({
-    connectionString: databaseUrl,
-    logger: new WorkerLogger(() => (_level, message) => log.debug({ step: 'migrate' }, message)),
-  });
+  await runMigrations({ connectionString: databaseUrl, logger: new WorkerLogger(debug) });
 }
 
 async function checkBeforeMigrating(databaseUrl: string): Promise<void> {
@@ -44,17 +58,17 @@ async function checkBeforeMigrating(databaseUrl: string): Promise<void> {
   }
 }
 
-/** Tries again while another process migrates or somebody holds a lock that is needed, and says so once. */
-async function patiently(work: () => Promise<void>): Promise<void> {
+/** Retries while another process migrates or holds a lock that is needed, and says so once. */
+async function retryWhileLocked(work: () => Promise<void>): Promise<void> {
   const started = performance.now();
   for (let tries = 1; ; tries++) {
     try {
       return await work();
     } catch (error) {
       const reason = reasonToWait(error);
-      if (!reason || performance.now() - started > PATIENCE_MS) throw error;
+      if (!reason || performance.now() - started > RETRY_MS) throw error;
       if (tries === 1)
-        log.warn({ step: 'migrate' }, `${reason}; trying again for ${PATIENCE_MS / 60_000} minutes`);
+        log.warn({ step: 'migrate' }, `${reason}; trying again for ${RETRY_MS / 60_000} minutes`);
       await sleep(1000);
     }
   }

@@ -1,11 +1,78 @@
+// `run`: one run in the foreground. It ends with 0 where the run completed, and else with 1.
 import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Command } from 'commander';
 import { onceConnected } from '../carry/lane.js';
 import { connectDatabase, type Sql } from '../database/connect.js';
+import { reportEndedRuns, sentrySettings } from '../observe/ended-runs.js';
 import { log } from '../observe/log.js';
-import { startProgress } from '../observe/progress.js';
 import { type Observer, startSentry } from '../observe/sentry.js';
-import { PROCESS_NAME, plan, type RunSettings, sentrySettings, tellEndedRuns, type Which } from './plan.js';
+import { type SettingsOf, UsageError } from '../settings.js';
+import { PROCESS_NAME, plan, type RunRequest } from '../worker/plan.js';
+import { addSettings, FAILED, OK, print, settingsFrom, stopOnSignals } from './command.js';
+
+const POLL_MS = 250;
+
+// This process may be the only one left to free the leases of dead processes.
+const RESCUE_MS = 10_000;
+
+interface RunOptions {
+  scope?: string;
+  ids?: string;
+  acceptUnresolved?: true;
+}
+
+const command = new Command('run')
+  .description('one run in the foreground: plan, ask, apply, report')
+  .option('--scope <scope>', 'which rows: due, refresh, recheck, ids')
+  .option('--ids <ids>', 'library ids, as in 1,2,3; implies the scope ids')
+  .option('--accept-unresolved', 'believe LML where nearly everything comes back unresolved');
+
+export const runCommand = addSettings(command, 'run').action(async (options: RunOptions) => {
+  const settings = await settingsFrom('run', { ...options });
+  const request = {
+    ...rowsOf(options, settings.RECHECK),
+    acceptUnresolved: options.acceptUnresolved === true,
+    scheduled: false,
+  };
+  const { stop, abortNow } = stopOnSignals();
+  const { report, result } = await runOnce(settings, request, stop, abortNow);
+  print(result);
+  process.exitCode = conclude(report);
+});
+
+/** Which rows a run takes: the ids that are named, or those of a scope. */
+function rowsOf({ ids, scope }: RunOptions, recheck: boolean): Pick<RunRequest, 'scope' | 'ids'> {
+  if (ids !== undefined) {
+    if (scope !== undefined && scope !== 'ids')
+      throw new UsageError('--ids implies --scope ids; leave --scope out');
+    if (!/^\d{1,9}(,\d{1,9})*$/.test(ids))
+      throw new UsageError(`--ids is "${ids}"; allowed: library ids, as in 1,2,3`);
+    return { scope: 'ids', ids: ids.split(',').map(Number) };
+  }
+  if (scope === 'ids') throw new UsageError('--scope ids needs --ids 1,2,3');
+  if (scope !== undefined && !['due', 'refresh', 'recheck'].includes(scope)) {
+    throw new UsageError(`--scope is "${scope}"; allowed: due, refresh, recheck, ids`);
+  }
+  return { scope: scope ?? (recheck ? 'recheck' : 'due'), ids: null };
+}
+
+/** Says on standard error what an operator should know about a run's end, and finds its exit status. */
+function conclude(report: RunReport): number {
+  const { run_id, dry_run, outcome, outcome_reason, left, warnings, quarantined } = report;
+  for (const warning of warnings) log.warn({ step: 'report', run_id }, warning);
+  if (quarantined > 0) {
+    log.warn(
+      { step: 'report', run_id },
+      `${quarantined} rows are in quarantine: select * from identity_sync.quarantine`,
+    );
+  }
+  const how = outcome === null ? 'goes on with the process that opened it' : outcome;
+  const summary = `${dry_run ? 'dry run' : 'run'} ${run_id} ${how}${outcome_reason ? `: ${outcome_reason}` : ''}`;
+  if (outcome === 'completed') log.info({ step: 'report', run_id }, summary);
+  else log.error({ step: 'report', run_id, left }, summary);
+  return outcome === 'completed' ? OK : FAILED;
+}
 
 /** The report of a run as identity_run_report makes it: these are the keys that the command line looks at. */
 export interface RunReport {
@@ -32,26 +99,21 @@ export interface RunReport {
   quarantined: number;
 }
 
-const POLL_MS = 250;
-
-// Nobody else may be there to free the leases of the dead.
-const TEND_MS = 10_000;
-
 /**
- * One run in the foreground: plans it, or joins the same run where it is open, carries its batches until it is over, and
- * returns its report, and the result to print, which for a dry run has a shape of its own. Raising `stop` finishes the
- * batches in flight and leaves the rest due; `strictlyStop` cuts even those off and gives them back.
+ * One run in the foreground: plans it, or joins the same run where it is open, and carries its batches until it is over.
+ * Returns its report, and the result to print, which has a shape of its own for a dry run. Raising `stop` finishes the
+ * batches in flight and leaves the rest due; `abortNow` aborts those too and returns them.
  */
 export async function runOnce(
-  settings: RunSettings,
-  which: Which,
+  settings: SettingsOf<'run'>,
+  request: RunRequest,
   stop: AbortSignal,
-  strictlyStop: AbortSignal,
+  abortNow: AbortSignal,
 ): Promise<{ report: RunReport; result: unknown }> {
   const sql = connectDatabase(settings.DATABASE_URL, settings.LML_CONCURRENCY * 2 + 1);
   const observer = await startSentry(sentrySettings(settings));
   try {
-    const runId = (await plan(sql, settings, which)) as string;
+    const runId = (await plan(sql, settings, request)) as string;
     const opened = await reportOf(sql, runId);
     log.info(
       { step: 'plan', run_id: opened.run_id, rows: opened.planned, batches: opened.batches },
@@ -66,26 +128,27 @@ export async function runOnce(
     }
     if (opened.finished_at !== null) return await resultOf(sql, opened);
 
-    return await resultOf(sql, await carry(settings, { sql, observer, opened, stop, strictlyStop }));
+    return await resultOf(sql, await carry(settings, { sql, observer, opened, stop, abortNow }));
   } finally {
-    await tellEndedRuns(sql, observer, settings);
+    await reportEndedRuns(sql, observer, settings);
     await observer.close();
     await sql.end({ timeout: 5 });
   }
 }
 
 /**
- * Carries an open run, as a worker does, until it is over, and returns its report. What a worker needs is loaded here, since
- * a run that has nothing to ask would pay for it with half its time and memory.
+ * Carries an open run, as a worker does, until it is over, and returns its report. What a worker needs is loaded here,
+ * because it would double the time and memory of a run with nothing due.
  */
 async function carry(
-  settings: RunSettings,
-  tools: { sql: Sql; observer: Observer; opened: RunReport; stop: AbortSignal; strictlyStop: AbortSignal },
+  settings: SettingsOf<'run'>,
+  tools: { sql: Sql; observer: Observer; opened: RunReport; stop: AbortSignal; abortNow: AbortSignal },
 ): Promise<RunReport> {
-  const { sql, observer, opened, stop, strictlyStop } = tools;
-  const [{ connectLml }, { carrierOf, startWorker }] = await Promise.all([
+  const { sql, observer, opened, stop, abortNow } = tools;
+  const [{ connectLml }, { carrierOf, startWorker }, { startProgress }] = await Promise.all([
     import('../carry/lml.js'),
     import('../worker/tasks.js'),
+    import('../observe/progress.js'),
   ]);
   const lml = connectLml(settings.LIBRARY_METADATA_URL, {
     apiKey: settings.LML_API_KEY,
@@ -97,7 +160,7 @@ async function carry(
       sql,
       lml,
       stop: AbortSignal.any([stop, over.signal]),
-      strictlyStop,
+      abortNow,
       observer,
     });
     const laneEnds = new EventEmitter();
@@ -124,7 +187,7 @@ async function carry(
   }
 }
 
-/** Watches a run until it is over, or until it is told to stop and nothing of it is in flight any more. */
+/** Watches a run until it is over, or until it was stopped and none of its calls is in flight. */
 async function follow(
   runId: string,
   by: {
@@ -133,7 +196,7 @@ async function follow(
     worker: Promise<void>;
     laneEnds: EventEmitter;
     stop: AbortSignal;
-    show: (asked: number) => void;
+    show: (done: number) => void;
   },
 ): Promise<RunReport> {
   const { sql, worker, stop } = by;
@@ -142,8 +205,8 @@ async function follow(
     workerEnded = true;
   });
   ended.catch(() => {});
-  let told = false;
-  let tendedAt = performance.now();
+  let stopped = false;
+  let rescuedAt = performance.now();
   for (;;) {
     const [progress] = await onceConnected(
       () => sql<[{ done: number; finished_at: Date | null }]>`
@@ -153,19 +216,19 @@ async function follow(
     if (progress.finished_at !== null) return await reportOf(sql, runId);
     if (workerEnded)
       await ended.then(() => Promise.reject(new Error('graphile-worker ended before the run did')));
-    if (stop.aborted && !told) {
-      told = true;
+    if (stop.aborted && !stopped) {
+      stopped = true;
       const [row] = await sql<[{ stopped: boolean }]>`
         select stopped from identity_sync.stop_identity_run(
           run_id => ${runId}, reason => 'stopped by hand', opened_by => ${PROCESS_NAME}) as stopped`;
-      // Somebody else's run goes on without this process.
+      // A run that another process opened goes on without this one.
       if (!row.stopped) return await reportOf(sql, runId);
-    } else if (performance.now() - tendedAt > TEND_MS) {
-      tendedAt = performance.now();
+    } else if (performance.now() - rescuedAt > RESCUE_MS) {
+      rescuedAt = performance.now();
       await onceConnected(() => sql`select from identity_sync.rescue_identity_runs(lanes => ${by.lanes})`);
       await onceConnected(() => sql`select from identity_sync.analyze_filled_tables()`);
     }
-    // The lane that ends last has ended the run: nobody waits for the next look.
+    // The last lane to end has ended the run, so its end is not left to the next poll.
     const wake = new AbortController();
     const { signal } = wake;
     const events = [

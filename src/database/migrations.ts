@@ -1,4 +1,4 @@
-// The committed migrations as files: whoever only asks for them need not load what runs them.
+// The committed migrations as files. What runs them is loaded by `migrate` alone.
 import { readdir, readFile } from 'node:fs/promises';
 
 export const MIGRATIONS = new URL('../../migrations/', import.meta.url);

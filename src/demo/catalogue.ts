@@ -3,8 +3,8 @@ import { pipeline } from 'node:stream/promises';
 import { gunzipSync } from 'node:zlib';
 import type postgres from 'postgres';
 
-// The compiled program reads these files from the source tree as well: the compiler carries TypeScript only.
-const here = new URL('./', import.meta.url);
+// From src and from dist alike, since the compiler carries TypeScript only.
+const here = new URL('../../src/demo/', import.meta.url);
 
 const sqlFile = (name: string) => readFileSync(new URL(name, here), 'utf8');
 

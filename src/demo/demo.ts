@@ -1,13 +1,13 @@
-// The demo: the product's main job on real input, told step by step, so that a newcomer understands it from the output.
+// The demo: the product's main job on real input, step by step. A newcomer understands it from the output.
 import { setTimeout as sleep } from 'node:timers/promises';
 import Table from 'cli-table3';
 import colors from 'picocolors';
 import postgres from 'postgres';
 import { migrate } from '../commands/migrate.js';
-import { RUN_SETTINGS } from '../commands/plan.js';
 import { type RunReport, runOnce } from '../commands/run.js';
 import { log } from '../observe/log.js';
-import { readSettings } from '../settings.js';
+import { readSettings, settingsOf } from '../settings.js';
+import type { RunRequest } from '../worker/plan.js';
 import { guardLibrary, loadCatalogue, loadCompilationCredits } from './catalogue.js';
 import { startEmbeddedPostgres } from './embedded-postgres.js';
 import { type Identities, loadCompilations, loadIdentities, type StandIn, startStandIn } from './stand-in.js';
@@ -35,7 +35,7 @@ export async function demo(options: { keep: boolean }): Promise<void> {
     tracksContractVersion: 1,
   });
   try {
-    await tell({ sql, lml, identities, databaseUrl: server.url, signal: interrupted.signal });
+    await playChapters({ sql, lml, identities, databaseUrl: server.url, signal: interrupted.signal });
     heading('How to look for yourself');
     say(`psql "${server.url}"`);
     say('  select * from identity_sync.run_progress;');
@@ -67,7 +67,7 @@ interface Stage {
   signal: AbortSignal;
 }
 
-async function tell(stage: Stage): Promise<void> {
+async function playChapters(stage: Stage): Promise<void> {
   const { sql, lml, identities, databaseUrl } = stage;
 
   await chapter("The station's catalogue", async () => {
@@ -83,7 +83,7 @@ async function tell(stage: Stage): Promise<void> {
     say(
       `PostgreSQL ${version}, embedded, with the ${rows.toLocaleString('en')} records of WXYC's own catalogue`,
     );
-    say('(a dump of 2023) in wxyc_schema.library. A trigger raises on whatever would write to that table.');
+    say('(a dump of 2023) in wxyc_schema.library. A trigger refuses every write to that table.');
     say(
       'The dump lacks two columns, set here by a rule: an artist with a name has a canonical entity, and what LML',
     );
@@ -186,9 +186,9 @@ async function tell(stage: Stage): Promise<void> {
   });
 
   await chapter('Who plays on every track', async () => {
-    const ids = await sql<{ id: number; is_told: boolean }[]>`
-      select id, album_title = ${COMPILATION} as is_told from wxyc_schema.library where legacy_release_id < 0`;
-    const told = ids.find(({ is_told }) => is_told)!.id;
+    const ids = await sql<{ id: number; is_shown: boolean }[]>`
+      select id, album_title = ${COMPILATION} as is_shown from wxyc_schema.library where legacy_release_id < 0`;
+    const shown = ids.find(({ is_shown }) => is_shown)!.id;
     say(
       `Beside the catalogue stand ${ids.length} real compilations, no holdings, with an artist credited for each track.`,
     );
@@ -197,18 +197,18 @@ async function tell(stage: Stage): Promise<void> {
       update wxyc_schema.compilation_track_artist
       set track_artist_id = (select id from wxyc_schema.artists where artist_name = 'Mickey Hart'),
           track_artist_link_method = 'librarian'
-      where library_id = ${told} and track_title = 'Kori'`;
-    await showTracks(sql, told);
+      where library_id = ${shown} and track_title = 'Kori'`;
+    await showTracks(sql, shown);
     say(
-      'LML answers with whom each credit means. The catalogue knows some of them, by any spelling of one fold:',
+      'LML answers whom each credit means. The catalogue knows some of them, under any spelling with the same fold:',
     );
     const all = ids.map(({ id }) => id);
     showTrackReport(await run(stage, 'ids', all));
-    await showTracks(sql, told);
+    await showTracks(sql, shown);
     say(
-      'What the librarian linked is kept, positions are filled where none was, and who is no artist of the',
+      'The link of the librarian is kept, and missing positions are filled. A credit whose artist is not in the',
     );
-    say('catalogue is linked to nobody yet. The same once more changes nothing, and issues no UPDATE:');
+    say('catalogue stays without a link. The same once more changes nothing, and issues no UPDATE:');
     showTrackReport(await run(stage, 'ids', all));
   });
 
@@ -219,13 +219,13 @@ async function tell(stage: Stage): Promise<void> {
 
 /** One run as the command line does it, in this process. */
 async function run(stage: Stage, scope: string, ids: number[] | null): Promise<RunReport> {
-  const settings = readSettings(
-    RUN_SETTINGS,
+  const settings = await readSettings(
+    settingsOf('run'),
     {},
     { DATABASE_URL: stage.databaseUrl, LIBRARY_METADATA_URL: stage.lml.url, THROTTLE_MS: '0' },
   );
-  const which = { scope, ids, acceptUnresolved: false, scheduled: false };
-  const { report } = await runOnce(settings, which, stage.signal, stage.signal);
+  const request: RunRequest = { scope, ids, acceptUnresolved: false, scheduled: false };
+  const { report } = await runOnce(settings, request, stage.signal, stage.signal);
   if (stage.signal.aborted) throw new Error('interrupted');
   return report;
 }
@@ -324,7 +324,7 @@ function show(rows: readonly Record<string, unknown>[]): void {
   say(table.toString());
 }
 
-/** One row, a line a column: a main row is too wide to lie down. */
+/** Shows one row with a line a column, because a main row is too wide for a line. */
 function showUpright([row = {}]: readonly Record<string, unknown>[]): void {
   show(Object.entries(row).map(([column, value]) => ({ column, value })));
 }

@@ -33,7 +33,7 @@ export interface EmbeddedPostgres {
   stop(): Promise<void>;
 }
 
-// PostgreSQL refuses to run as root, so for root it runs as "nobody", who owns nothing but the directory.
+// PostgreSQL refuses to run as root. For root it runs as the user "nobody", who owns the directory alone.
 const SERVER_USER = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {};
 
 // Nothing of the caller's environment (PGDATA, LC_ALL, secrets) may reach the server.

@@ -15,6 +15,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
 import { z } from 'zod';
 
+// From src and from dist alike, since the compiler carries TypeScript only.
+const DATA = new URL('../../src/demo/data/', import.meta.url);
+
 const PATH = '/api/v1/identity/bulk-resolve-libraries';
 const INPUT_CAP = 1000;
 const AGREEMENT_FLOOR = 0.95;
@@ -39,15 +42,15 @@ const LEGS = [
 ];
 const WHEEL = LEGS.flatMap((leg) => Array<typeof leg>(leg.share).fill(leg));
 
-// The oddities of production, and how often of 256: a leg inherited from an older store is labelled exact
-// whatever its confidence, and a search that found nothing may be named all the same.
+// The oddities of production, and how often of 256: a leg from an older store is labelled exact at any confidence, and a
+// search that found nothing may be named nevertheless.
 const INHERITED = { method: 'exact_match', share: 8, low: 70, high: 99 };
 const FRUITLESS_SHARE = 3;
 
 // How often of 256 the matcher of tracks fails to find whom a credit means.
 const MISSED_SHARE = 24;
 
-// By its artist's name alone LML knows a compilation.
+// LML recognizes a compilation by its artist's name alone.
 const COMPILATION_NAME =
   /^(?:(?:various|soundtrack|compilation)$|(?:various artists|v\/a|v\.a|soundtracks)(?![\p{L}\p{N}]))/iu;
 
@@ -59,7 +62,7 @@ interface TextIds {
   bandcamp_id: string | null;
 }
 
-/** What LML has stored of an artist. Ids are text there, and a Discogs id that is no number makes LML fail. */
+/** What LML stores about an artist. Its ids are text, and a Discogs id that is not a number makes LML fail. */
 export interface ArtistIdentity extends TextIds {
   artist_name: string;
   discogs_artist_id: number | string | null;
@@ -79,7 +82,7 @@ export interface Compilation {
   }[];
 }
 
-/** Releases by their title, of which the first counts. */
+/** Releases by their title. Of several with one title the first counts. */
 export type Compilations = ReadonlyMap<string, Compilation>;
 
 const requestSchema = z.object({
@@ -134,7 +137,7 @@ export interface Call {
   defaultBody: () => string;
 }
 
-/** An answer to be given in place of the default one; what it leaves out is as in the default. */
+/** An answer in place of the default one. What it leaves out is as in the default. */
 export interface Reply {
   status?: number;
   headers?: OutgoingHttpHeaders;
@@ -155,7 +158,7 @@ export interface CallLog {
   path: string;
   headers: IncomingHttpHeaders;
   ids: number[];
-  /** Null while there is no answer, and for good where the client gave up before it. */
+  /** Null while there is no answer, and it stays null where the client gave up first. */
   status: number | null;
   /** Calls in flight when this one came, itself included. */
   inFlight: number;
@@ -163,7 +166,7 @@ export interface CallLog {
 
 export interface StandInOptions {
   identities: Identities;
-  /** Releases whose tracks the matcher has visited; it speaks of them under version 1 of the tracks contract only. */
+  /** Releases whose tracks the matcher has visited. It answers them under version 1 of the tracks contract only. */
   compilations?: Compilations;
   latencyMs?: number;
   apiKey?: string;
@@ -176,7 +179,7 @@ export interface StandIn {
   readonly calls: readonly CallLog[];
   readonly maxInFlight: number;
   readonly connections: number;
-  /** How often each library was asked for, whatever the answer. */
+  /** How often each library was asked for, whether it was answered or not. */
   askedIds(): Map<number, number>;
   respondWith(answer: Answer | null): void;
   close(): Promise<void>;
@@ -184,15 +187,14 @@ export interface StandIn {
 
 /** Reads the real artists of the demo's data, by their name as the catalogue spells it. */
 export function loadIdentities(): Map<string, ArtistIdentity> {
-  // The compiled program reads the source tree's file too: the compiler carries TypeScript only.
-  const file = readFileSync(new URL('./data/identities.json.gz', import.meta.url));
+  const file = readFileSync(new URL('identities.json.gz', DATA));
   const artists: ArtistIdentity[] = JSON.parse(gunzipSync(file).toString());
   return new Map(artists.map((artist) => [artist.artist_name, artist]));
 }
 
 /** Reads the real compilations of the demo's data. */
 export function loadCompilations(): Map<string, Compilation> {
-  const file = readFileSync(new URL('./data/compilations.json.gz', import.meta.url));
+  const file = readFileSync(new URL('compilations.json.gz', DATA));
   const releases: Compilation[] = JSON.parse(gunzipSync(file).toString());
   return new Map(releases.toReversed().map((release) => [release.album_title, release]));
 }
@@ -292,7 +294,7 @@ function drawProvenance(
   return [{ source, method, confidence, external_id: String(id) }];
 }
 
-/** Fails, as LML does, where what is stored is no number. */
+/** Fails, as LML does, where the stored id is not a number. */
 function storedInteger(id: number | string | null): number | null {
   if (id === null) return null;
   const integer = Number(id);
@@ -410,7 +412,7 @@ export async function startStandIn(options: StandInOptions): Promise<StandIn> {
   };
 }
 
-/** Puts a reply on the wire, with whatever fault it asks for, and stops as soon as the client has gone. */
+/** Puts a reply on the wire, with the fault that it asks for, and stops as soon as the client has gone. */
 async function send(response: ServerResponse, reply: Reply, call: CallLog, gone: AbortSignal): Promise<void> {
   const { status = 200, headers, delayMs = 0, destroy, stall, drip } = reply;
   const body = Buffer.from(reply.body ?? '');

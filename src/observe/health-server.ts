@@ -2,47 +2,14 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
-import postgres from 'postgres';
-import type { Sql } from '../database/connect.js';
-import { type Counted, createMetrics } from './metrics.js';
-
-/** Which part is right, how old it is, and its limit. */
-export interface Finding {
-  ok: boolean;
-  [detail: string]: unknown;
-}
-
-export interface Probes {
-  health(): Promise<Finding>;
-  readiness(): Promise<Finding>;
-  metrics(): Promise<{ contentType: string; text: string }>;
-}
+import type { Finding, Probes } from './probes.js';
 
 export interface HealthServer {
   port: number;
   close(): Promise<void>;
 }
 
-export interface ProbeSettings {
-  /** The hashes of the migrations that this program brings. */
-  migrations: string[];
-  /** How old the last successful run may be. */
-  maxAgeHours: number;
-  timeoutMs: number;
-  throttleMs: number;
-  staleDays: number;
-  unresolvedRetryDays: number;
-  includeNullCanonical: boolean;
-}
-
-const PROBE_MS = 2000;
-const COUNT_MS = 10_000;
-
-// Beyond two calls' bound and the pause between them: the lease of a dead process runs out, growing pauses end.
-const SILENCE_MARGIN_MS = 60_000;
-
-/** Serves the probes on a port, any free one for 0. They answer for themselves, so whoever asks gets a whole answer. */
+/** Serves the probes on a port, or on any free one for 0. A probe never throws, so every request gets a whole answer. */
 export async function startHealthServer(port: number, probes: Probes): Promise<HealthServer> {
   const server = createServer(async (request, response) => {
     const { status, contentType, body, ...headers } = await answer(request, probes);
@@ -86,131 +53,3 @@ const said = (status: number, finding: Finding) => ({
   contentType: 'application/json',
   body: `${JSON.stringify(finding)}\n`,
 });
-
-/**
- * Opens the database's side of the probes, on sessions of their own, so that none waits behind the work. What they find
- * is decided in SQL; a database that does not answer in time is a finding too, never an error.
- */
-export function connectProbes(databaseUrl: string, settings: ProbeSettings) {
-  const processStarted = new Date(performance.timeOrigin).toISOString();
-  const prober = connectAsker(databaseUrl, PROBE_MS);
-  const counter = connectAsker(databaseUrl, COUNT_MS);
-  const { maxAgeHours, timeoutMs, throttleMs } = settings;
-
-  const metrics = createMetrics(() =>
-    counter.ask(async (sql) => {
-      const [row] = await sql<[{ counted: Counted }]>`
-        select identity_metrics as counted from identity_sync.identity_metrics(
-          stale_days => ${settings.staleDays}, unresolved_retry_days => ${settings.unresolvedRetryDays},
-          include_null_canonical => ${settings.includeNullCanonical})`;
-      return row.counted;
-    }),
-  );
-
-  async function health(): Promise<Finding> {
-    try {
-      const found = await prober.ask(async (sql) => {
-        const [row] = await sql<[{ found: { last_success: Finding; lanes: Finding } }]>`
-          select found from identity_sync.identity_health(
-            max_age => ${`${maxAgeHours} hours`}, max_silence => ${`${2 * timeoutMs + throttleMs + SILENCE_MARGIN_MS} ms`},
-            process_started_at => ${processStarted}::text::timestamptz) as found`;
-        return row.found;
-      });
-      return { ok: found.last_success.ok && found.lanes.ok, database: { ok: true }, ...found };
-    } catch (error) {
-      return { ok: false, database: { ok: false, reason: reasonOf(error) } };
-    }
-  }
-
-  async function readiness(): Promise<Finding> {
-    try {
-      const missing = await prober.ask(async (sql) => {
-        const [row] = await sql<[{ missing: number }]>`
-          select missing from identity_sync.missing_migrations(known => ${settings.migrations}) as missing`;
-        return row.missing;
-      });
-      return { ok: missing === 0, database: { ok: true }, schema: { ok: missing === 0, missing } };
-    } catch (error) {
-      const reason = reasonOf(error);
-      if (!NO_SCHEMA.has(reason)) return { ok: false, database: { ok: false, reason } };
-      return { ok: false, database: { ok: true }, schema: { ok: false, reason } };
-    }
-  }
-
-  return {
-    health: oneAtATime(health),
-    readiness: oneAtATime(readiness),
-    metrics: oneAtATime(metrics.scrape),
-    observeCall: metrics.observeCall,
-    async close(): Promise<void> {
-      await Promise.all([prober.close(), counter.close()]);
-    },
-  } satisfies Probes & Record<string, unknown>;
-}
-
-// SQLSTATEs of a database that answers, and has never seen a migration or does not show it to this login.
-const NO_SCHEMA = new Set(['42P01', '42883', '3F000', '42501']);
-
-class NoAnswer extends Error {}
-
-/**
- * Asks the database within a bound. A session that broke or did not answer is dropped with whatever still hangs in it,
- * and the next question opens another: a probe must not wait for what the last one ran into.
- */
-function connectAsker(databaseUrl: string, withinMs: number) {
-  let session: Sql | null = null;
-
-  const open = () =>
-    postgres(databaseUrl, {
-      max: 1,
-      onnotice: () => {},
-      connect_timeout: withinMs / 1000,
-      idle_timeout: 300,
-      connection: { application_name: 'identity-sync health', statement_timeout: withinMs },
-    });
-
-  return {
-    async ask<Result>(question: (sql: Sql) => Promise<Result>): Promise<Result> {
-      session ??= open();
-      const asked = session;
-      const answered = new AbortController();
-      const late = sleep(withinMs, undefined, { signal: answered.signal }).then(() => {
-        throw new NoAnswer(`no answer within ${withinMs} ms`);
-      });
-      try {
-        return await Promise.race([question(asked), late]);
-      } catch (error) {
-        // A session that says what is wrong is a good one.
-        if (!(error instanceof postgres.PostgresError)) {
-          if (session === asked) session = null;
-          asked.end({ timeout: 0 }).catch(() => {});
-        }
-        throw error;
-      } finally {
-        late.catch(() => {});
-        answered.abort();
-      }
-    },
-    async close(): Promise<void> {
-      await session?.end({ timeout: 1 });
-    },
-  };
-}
-
-/** Names a failure by its code alone, since anybody who reaches the port reads it. */
-function reasonOf(error: unknown): string {
-  if (error instanceof NoAnswer) return error.message;
-  const { code } = error as { code?: unknown };
-  return typeof code === 'string' ? code : 'it could not be asked';
-}
-
-/** However many ask at once, the question is put once and all get its answer. */
-function oneAtATime<Result>(ask: () => Promise<Result>): () => Promise<Result> {
-  let underWay: Promise<Result> | null = null;
-  return () => {
-    underWay ??= ask().finally(() => {
-      underWay = null;
-    });
-    return underWay;
-  };
-}

@@ -9,7 +9,7 @@ export const log = pino(
   pino.destination({ dest: 2, sync: true }),
 );
 
-/** What may be said of a failure: its words and, from PostgreSQL, its code; never a query's parameters or a URL's login. */
+/** Describes a failure by its message and PostgreSQL's fields, without a query's parameters or a URL's login. */
 export function describeFailure(error: unknown): {
   message: string;
   code?: string;
@@ -17,8 +17,8 @@ export function describeFailure(error: unknown): {
   hint?: string;
 } {
   const { message, code, detail, hint } = error as Record<string, unknown>;
-  const said = { message: message || String(code ?? error), code, detail, hint };
-  const words = Object.entries(said).filter(
+  const fields = { message: message || String(code ?? error), code, detail, hint };
+  const words = Object.entries(fields).filter(
     (entry): entry is [string, string] => typeof entry[1] === 'string',
   );
   return Object.fromEntries(words.map(([name, word]) => [name, withoutLogin(word)])) as { message: string };

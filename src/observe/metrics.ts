@@ -1,4 +1,4 @@
-// Metrics for Prometheus: what the tables count, the same from every process, and how long this one's calls took.
+// Metrics for Prometheus: what the tables count, the same from every process, and how long this process's calls took.
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { describeFailure, log } from './log.js';
 
@@ -27,12 +27,12 @@ const TOTALS = {
   compilation_track: 'Track credits of compilations, by what became of them; some keys are parts of others.',
 };
 
-// Counting reads all that was ever settled and every library row: cheap once, not on every scrape of every process.
+// Counting reads every settlement and every library row: cheap once, but not on every scrape of every process.
 const KEEP_MS = 30_000;
 
 /**
- * Makes a process's metrics. `read` counts in the database, at most every 30 s; while it cannot, its metrics are absent
- * and `identity_sync_database_up` is 0, since a number that stands still would look like health.
+ * Makes a process's metrics. `read` counts in the database, at most every 30 s. While it cannot, its metrics are absent and
+ * `identity_sync_database_up` is 0, since a number that stands still would look like health.
  */
 export function createMetrics(read: () => Promise<Counted>): Metrics {
   const calls = new Registry();
@@ -68,7 +68,7 @@ export function createMetrics(read: () => Promise<Counted>): Metrics {
   };
 }
 
-/** Writes down what was counted, in a registry of its own, so that nothing of an earlier count is left in it. */
+/** Writes a count in a registry of its own, so that no label of an earlier count is left in it. */
 async function textOf(counted: Counted | null): Promise<string> {
   const registry = new Registry();
   const registers = [registry];

@@ -1,10 +1,11 @@
+// How far a run is: its rows done, its rate and the time left.
 import { type Bar, Presets, SingleBar } from 'cli-progress';
 import { log } from './log.js';
 
 const LINE_EVERY_MS = 5000;
 
-/** Shows how far a run is, with its rate and the time left: a bar on a terminal, else a line every few seconds. */
-export function startProgress(runId: string, planned: number): { show(asked: number): void; end(): void } {
+/** Shows a bar on a terminal, and elsewhere a line every few seconds. */
+export function startProgress(runId: string, planned: number): { show(done: number): void; end(): void } {
   return process.stderr.isTTY ? showBar(planned) : writeLines(runId, planned);
 }
 
@@ -20,7 +21,7 @@ function showBar(planned: number) {
   const pace = startPace(planned);
   bar.start(planned, 0, pace(0));
   return {
-    show: (asked: number) => bar.update(asked, pace(asked)),
+    show: (done: number) => bar.update(done, pace(done)),
     end: () => bar.stop(),
   };
 }
@@ -29,24 +30,24 @@ function writeLines(runId: string, planned: number) {
   const pace = startPace(planned);
   let said = performance.now();
   return {
-    show(asked: number) {
+    show(done: number) {
       if (performance.now() - said < LINE_EVERY_MS) return;
       said = performance.now();
-      const { rate, left } = pace(asked);
+      const { rate, left } = pace(done);
       log.info(
         { step: 'progress', run_id: Number(runId) },
-        `${asked} of ${planned} rows, ${rate} rows/s, ${left} left`,
+        `${done} of ${planned} rows, ${rate} rows/s, ${left} left`,
       );
     },
     end() {},
   };
 }
 
-function startPace(planned: number): (asked: number) => { rate: string; left: string } {
+function startPace(planned: number): (done: number) => { rate: string; left: string } {
   const started = performance.now();
-  return (asked) => {
-    const perSecond = (asked * 1000) / (performance.now() - started);
-    const left = asked === 0 ? '?' : `${Math.ceil(Math.max(0, planned - asked) / perSecond)} s`;
+  return (done) => {
+    const perSecond = (done * 1000) / (performance.now() - started);
+    const left = done === 0 ? '?' : `${Math.ceil(Math.max(0, planned - done) / perSecond)} s`;
     return { rate: Math.round(perSecond).toLocaleString('en'), left };
   };
 }

@@ -1,12 +1,12 @@
-// Sentry, where a DSN is set. What happened is told afterwards, by whoever saw it, so nothing is held open meanwhile; and
-// nothing leaves but numbers, ids and words without secrets, since no integration of the SDK looks around by itself.
+// Sentry, where a DSN is set. Each process reports what it saw after it happened, so nothing is held open meanwhile. Only
+// numbers, ids and words without secrets leave, since no integration of the SDK collects anything by itself.
 import * as http from 'node:http';
 import * as https from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { NodeOptions, Scope, Span } from '@sentry/node';
 import { describeFailure, log } from './log.js';
 
-/** What a DSN looks like. The SDK prints one that it cannot use, so it must be looked at before. */
+/** What a DSN looks like. It is checked first, because the SDK prints one that it cannot use. */
 export const DSN = /^https?:\/\/\w+(?::\w+)?@(?:\[[:.%\w]+\]|[\w.-]+)(?::\d+)?\/(?:[\w./-]+\/)?\d+$/;
 
 export interface SentrySettings {
@@ -17,8 +17,8 @@ export interface SentrySettings {
 }
 
 /**
- * A run, as every process that has a share in it knows it. All that must be the same in each follows from the trace's
- * id, 32 hex digits that the run's row holds: the id of the run's span, whether it is sampled, and its check-in.
+ * A run, as every process that carries it knows it. The trace's id, 32 hex digits in the run's row, decides all that must be
+ * the same in each process: the id of the run's span, whether it is sampled, and its check-in.
  */
 export interface RunTrace {
   runId: string;
@@ -31,7 +31,7 @@ export interface EndedCall {
   batchSize: number;
   status: number | null;
   failure: string | null;
-  /** As SQL read it from the answer; only its numbers are told. */
+  /** As SQL read it from the answer. Only its numbers are reported. */
   cacheStats: Record<string, unknown> | null;
 }
 
@@ -58,9 +58,9 @@ export interface Observer {
   batchFailed(run: RunTrace, batch: FailedBatch): void;
   /** LML broke its contract in the answer for a batch: how many results, by the key of rows_skipped. */
   protocolDrifted(run: RunTrace, batchId: string, refused: Record<string, number>): void;
-  /** A run is over: to be told by one process only. */
+  /** A run is over. One process alone reports it. */
   runEnded(run: RunTrace, report: Record<string, unknown>): void;
-  /** A scheduled run began, or how it ended; NULL: none could be opened. */
+  /** A scheduled run began or ended. For null, none could be opened. */
   checkedIn(run: RunTrace | null, checkIn: CheckIn): void;
   /** Sends what is left, for two seconds at most. */
   close(): Promise<void>;
@@ -87,15 +87,15 @@ const SILENT: Observer = {
 };
 
 /**
- * Starts telling Sentry what happens. Without a DSN nothing is sent, and the SDK, 40 MB of memory, is not even loaded.
- * Whatever goes wrong in it is logged and goes no further, since observing a run must never break it.
+ * Starts reporting to Sentry. Without a DSN nothing is sent, and the SDK, 40 MB of memory, is not loaded. Its errors are
+ * logged and swallowed, so that observing a run never breaks it.
  */
 export async function startSentry(settings: SentrySettings): Promise<Observer> {
   if (!settings.dsn) return SILENT;
   try {
     return await observe(settings.dsn, settings);
   } catch (error) {
-    giveUp(error);
+    logFailure(error);
     return SILENT;
   }
 }
@@ -117,7 +117,7 @@ async function observe(dsn: string, settings: SentrySettings): Promise<Observer>
   });
   if (!client) throw new Error('the SDK did not start');
 
-  /** Binds what is told to the run's trace, below the run's span unless that itself is told. */
+  /** Binds a report to the run's trace: below the run's span, or as that span itself. */
   function scopeOf(run: RunTrace, parentSpanId?: string): Scope {
     const scope = new sentry.Scope();
     scope.setClient(client);
@@ -129,15 +129,15 @@ async function observe(dsn: string, settings: SentrySettings): Promise<Observer>
     return scope;
   }
 
-  function tellSpan(scope: Scope, span: PastSpan): void {
+  function reportSpan(scope: Scope, span: PastSpan): void {
     const { name, op, attributes, startTime } = span;
-    const told = sentry.startInactiveSpan({ name, op, attributes, startTime, scope, parentSpan: null });
-    told.setStatus(span.ok ? { code: 1 } : { code: 2, message: 'internal_error' });
-    told.end(span.endTime);
+    const reported = sentry.startInactiveSpan({ name, op, attributes, startTime, scope, parentSpan: null });
+    reported.setStatus(span.ok ? { code: 1 } : { code: 2, message: 'internal_error' });
+    reported.end(span.endTime);
   }
 
-  /** Errors of one type and kind are one issue, whatever their words and numbers. */
-  function tellError(
+  /** Errors of one type and kind are one issue, also where their words and numbers differ. */
+  function reportError(
     run: RunTrace,
     type: string,
     words: string,
@@ -154,7 +154,7 @@ async function observe(dsn: string, settings: SentrySettings): Promise<Observer>
 
   return {
     callEnded: guarded((run, call) => {
-      tellSpan(scopeOf(run, spanIdOf(run.traceId)), {
+      reportSpan(scopeOf(run, spanIdOf(run.traceId)), {
         name: CALL_SPAN,
         op: 'http.client',
         startTime: call.startedAt,
@@ -170,7 +170,7 @@ async function observe(dsn: string, settings: SentrySettings): Promise<Observer>
     }),
 
     runEnded: guarded((run, report) => {
-      tellSpan(scopeOf(run), {
+      reportSpan(scopeOf(run), {
         name: RUN_SPAN,
         op: 'job.run',
         startTime: Date.parse(String(report.started_at)),
@@ -182,12 +182,12 @@ async function observe(dsn: string, settings: SentrySettings): Promise<Observer>
 
     batchFailed: guarded((run, { batchId, batchSize, countedAs, status, failure }) => {
       const kind = { counted_as: countedAs, status: String(status ?? 'none') };
-      tellError(run, 'BatchFailed', `${failure} (a batch of ${batchSize})`, batchId, kind);
+      reportError(run, 'BatchFailed', `${failure} (a batch of ${batchSize})`, batchId, kind);
     }),
 
     protocolDrifted: guarded((run, batchId, refused) => {
       for (const [kind, results] of Object.entries(refused)) {
-        if (results > 0) tellError(run, 'ProtocolDrift', `${results} ${kind}`, batchId, { kind });
+        if (results > 0) reportError(run, 'ProtocolDrift', `${results} ${kind}`, batchId, { kind });
       }
     }),
 
@@ -208,7 +208,7 @@ async function observe(dsn: string, settings: SentrySettings): Promise<Observer>
     async close() {
       const over = new AbortController();
       const late = sleep(FLUSH_MS, undefined, { signal: over.signal }).catch(() => {});
-      await Promise.race([client.close(FLUSH_MS), late]).catch(giveUp);
+      await Promise.race([client.close(FLUSH_MS), late]).catch(logFailure);
       over.abort();
     },
   };
@@ -223,7 +223,7 @@ interface PastSpan {
   attributes: SpanAttributes;
 }
 
-/** A run's span gets its id from the trace, so that spans of calls could name it as their parent before it was told. */
+/** Gives a run's span its id from the trace, so that calls can name it as their parent before it is reported. */
 function identifyRunSpan(span: StreamedSpan): StreamedSpan {
   if (span.name !== RUN_SPAN) return span;
   const span_id = spanIdOf(span.trace_id);
@@ -235,7 +235,7 @@ const spanIdOf = (traceId: string) => traceId.slice(0, 16);
 /** From 0 to 1 by the trace's id alone, so that all processes sample the same runs. */
 const sampleRandOf = (traceId: string) => Number.parseInt(traceId.slice(-12), 16) / 16 ** 12;
 
-/** Names what can be told by dotted keys: numbers, flags and words without secrets, but no lists. */
+/** Makes attributes with dotted keys of numbers, flags and words without secrets. Lists are left out. */
 function attributesOf(prefix: string, facts: object): SpanAttributes {
   const attributes: SpanAttributes = {};
   for (const [key, fact] of Object.entries(facts)) {
@@ -259,7 +259,7 @@ function withoutSecrets(words: string): string {
   );
 }
 
-/** Sockets that do not keep the process alive: one on which Sentry is silent must not hold up its end. */
+/** Makes sockets that do not keep the process alive, so that a silent Sentry does not hold up its end. */
 function socketsThatMayBeLeft(dsn: string): HttpModule {
   const { request } = (new URL(dsn).protocol === 'https:' ? https : http) as HttpModule;
   return {
@@ -267,17 +267,17 @@ function socketsThatMayBeLeft(dsn: string): HttpModule {
   };
 }
 
-/** Keeps what goes wrong in telling from whoever tells. */
-function guarded<Facts extends unknown[]>(tell: (...facts: Facts) => void): (...facts: Facts) => void {
+/** Swallows and logs errors, so that observing a run never breaks it. */
+function guarded<Facts extends unknown[]>(report: (...facts: Facts) => void): (...facts: Facts) => void {
   return (...facts) => {
     try {
-      tell(...facts);
+      report(...facts);
     } catch (error) {
-      giveUp(error);
+      logFailure(error);
     }
   };
 }
 
-function giveUp(error: unknown): void {
-  log.warn({ step: 'sentry', ...describeFailure(error) }, 'Sentry could not be told; the work goes on');
+function logFailure(error: unknown): void {
+  log.warn({ step: 'sentry', ...describeFailure(error) }, 'a report to Sentry failed; the work goes on');
 }

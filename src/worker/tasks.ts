@@ -1,48 +1,33 @@
 // The worker: graphile-worker with our tasks, and in production our crontab.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type CronItem, Logger, parseCronItems, type Runner, run as startRunner } from 'graphile-worker';
+import { Logger, type ParsedCronItem, type Runner, run as startRunner } from 'graphile-worker';
 import { type Carrier, carryLane, onceConnected } from '../carry/lane.js';
 import { connectLml } from '../carry/lml.js';
-import {
-  monitorOf,
-  PROCESS_NAME,
-  plan,
-  RUN_SETTINGS,
-  type RunSettings,
-  sentrySettings,
-  tellEndedRuns,
-} from '../commands/plan.js';
 import { connectDatabase, type Sql } from '../database/connect.js';
 import { knownMigrations } from '../database/migrations.js';
+import { monitorOf, reportEndedRuns, sentrySettings } from '../observe/ended-runs.js';
 import { log } from '../observe/log.js';
 import { type Observer, startSentry } from '../observe/sentry.js';
-import type { Settings } from '../settings.js';
+import type { SettingsOf } from '../settings.js';
 import { crontab, longestPauseMinutes } from './crontab.js';
+import { PROCESS_NAME, plan, type RunRequest } from './plan.js';
 
-export const WORKER_SETTINGS = [
-  ...RUN_SETTINGS,
-  'KEEP_DAYS',
-  'HEALTH_PORT',
-] as const satisfies (keyof Settings)[];
-
-export type WorkerSettings = Pick<Settings, (typeof WORKER_SETTINGS)[number]>;
-
-// A container is killed ten seconds after SIGTERM unless told otherwise.
+// By default a container is killed ten seconds after SIGTERM.
 const SHUTDOWN_MS = 8000;
 
-// What settling and graphile-worker may take beyond the last call.
+// How long writing the last answer and graphile-worker's own end may take.
 const STOP_MARGIN_MS = 3000;
 
-// A tick that lay in the queue of a dead worker for hours must not plan a run at some odd time.
+// A tick that lay in a dead worker's queue for hours must not plan a run at an odd time.
 const STALE_TICK_MS = 15 * 60_000;
 
 // From a tick to the run that it plans.
 const TICK_MARGIN_MINUTES = 5;
 
-/** What lanes carry with, by the settings of a run. */
+/** What a lane works with, from the settings of a run. */
 export function carrierOf(
-  settings: RunSettings,
-  tools: Pick<Carrier, 'sql' | 'lml' | 'stop' | 'strictlyStop' | 'observer'>,
+  settings: SettingsOf<'run'>,
+  tools: Pick<Carrier, 'sql' | 'lml' | 'stop' | 'abortNow' | 'observer'>,
 ): Carrier {
   return {
     ...tools,
@@ -54,14 +39,14 @@ export function carrierOf(
 }
 
 /**
- * Starts graphile-worker with as many lanes at once as calls may be in flight; with a crontab it plans, tends and tidies
- * too. Raising the carrier's `stop` lets each lane finish the batch in flight; stopping the runner waits for them.
+ * Starts graphile-worker with as many lanes at once as calls may be in flight, and with the tasks of a crontab where there
+ * is one. Raising the carrier's `stop` lets each lane finish its batch in flight. Stopping the runner waits for the lanes.
  */
 export async function startWorker(
   databaseUrl: string,
   carrier: Carrier,
   afterLane: () => Promise<void>,
-  cron: { items: CronItem[]; tasks: Record<string, () => Promise<unknown>> } = { items: [], tasks: {} },
+  cron: { items: ParsedCronItem[]; tasks: Record<string, () => Promise<unknown>> } = { items: [], tasks: {} },
 ): Promise<Pick<Runner, 'promise' | 'stop'>> {
   const scheduled = Object.entries(cron.tasks).map(
     ([name, task]) =>
@@ -71,15 +56,15 @@ export async function startWorker(
   const runner = await startRunner({
     connectionString: databaseUrl,
     maxPoolSize: carrier.concurrency + 4,
-    // Lanes wait where the fleet's calls are in flight elsewhere, and the crontab's tasks must not wait for lanes.
+    // Lanes wait while other processes use up the fleet's calls. The crontab's tasks must not wait for lanes.
     concurrency: carrier.concurrency + 2,
     noHandleSignals: true,
     pollInterval: 1000,
     gracefulShutdownAbortTimeout: 60_000,
-    // Lanes are enlisted again and again; they must not take the places of the crontab's tasks.
+    // Lanes are enqueued again and again. They must not take the places of the crontab's tasks.
     forbiddenFlags: () => (lanes.size < carrier.concurrency ? null : ['lane']),
     preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
-    parsedCronItems: parseCronItems(cron.items),
+    parsedCronItems: cron.items,
     logger: new Logger(() => (level, message) => {
       if (level === 'error') log.error({ step: 'worker' }, message);
       else if (level === 'warning') log.warn({ step: 'worker' }, message);
@@ -99,12 +84,12 @@ export async function startWorker(
   return {
     promise: runner.promise,
     async stop() {
-      // graphile-worker does not wait until it has told its queue that a job is done: a job that ends while the runner does
-      // would stay locked for hours.
+      // graphile-worker does not wait until its queue knows that a job is done. A job that ends together with the runner would
+      // stay locked for hours.
       const stopped = Promise.allSettled(lanes)
         .then(() => sleep(50))
         .then(() => runner.stop());
-      // Where sessions were cut, a query or graphile-worker itself may wait for them for ever.
+      // After sessions were cut, a query or graphile-worker itself may wait for them for ever.
       const bound = new AbortController();
       const late = sleep(carrier.timeoutMs + STOP_MARGIN_MS, undefined, { signal: bound.signal }).catch(
         () => {},
@@ -120,14 +105,13 @@ function isStale(payload: unknown): boolean {
 }
 
 /**
- * The production process: carries runs, and by the crontab (in UTC) plans a run of what is due, tends the open ones and
- * tidies up, until SIGTERM. Then no call is begun, and those in flight are finished or given back within eight seconds.
- * It ends by itself only where it cannot work any more, and then by raising.
+ * The production process: carries runs and does the crontab's tasks until SIGTERM. From then on it begins no call, and
+ * within eight seconds it finishes the calls in flight or returns their batches. It throws when it cannot work any more.
  */
 export async function work(
-  settings: WorkerSettings,
+  settings: SettingsOf<'worker'>,
   stop: AbortSignal,
-  strictlyStop: AbortSignal,
+  abortNow: AbortSignal,
 ): Promise<void> {
   const sql = connectDatabase(settings.DATABASE_URL, settings.LML_CONCURRENCY * 2 + 2);
   const lml = connectLml(settings.LIBRARY_METADATA_URL, {
@@ -141,7 +125,7 @@ export async function work(
     sql,
     lml,
     stop,
-    strictlyStop: AbortSignal.any([strictlyStop, cutOff.signal]),
+    abortNow: AbortSignal.any([abortNow, cutOff.signal]),
     observer: {
       ...observer,
       callEnded(run, call) {
@@ -150,21 +134,21 @@ export async function work(
       },
     },
   });
-  const tellEnded = () => tellEndedRuns(sql, observer, settings);
-  const tend = () =>
+  const reportEnded = () => reportEndedRuns(sql, observer, settings);
+  const rescue = () =>
     sql`select from identity_sync.rescue_identity_runs(lanes => ${settings.LML_CONCURRENCY})`;
   try {
     health = await startHealth(settings);
-    // Somebody has started this process, perhaps with another key: it is to be tried.
+    // This process may have been started with another key, so the key is tried again.
     await sql`select from identity_sync.lift_planning_hold(name => 'key_refused')`;
-    await tend();
-    const runner = await startWorker(settings.DATABASE_URL, carrier, tellEnded, {
+    await rescue();
+    const runner = await startWorker(settings.DATABASE_URL, carrier, reportEnded, {
       items: crontab(settings.PLAN_CRON),
       tasks: {
         plan_identity_run: () => planScheduled(sql, settings, observer),
         rescue_identity_runs: () =>
-          onceConnected(tend)
-            .then(tellEnded)
+          onceConnected(rescue)
+            .then(reportEnded)
             .then(() => sql`select from identity_sync.analyze_filled_tables()`),
         prune_identity_sync: () =>
           sql`select from identity_sync.prune_identity_sync(keep_days => ${settings.KEEP_DAYS})`,
@@ -173,9 +157,9 @@ export async function work(
     log.info({ step: 'worker', plan_cron: settings.PLAN_CRON }, 'the worker is up');
 
     const outcome = await Promise.race([
-      untilAborted(stop).then(() => 'told' as const),
+      untilAborted(stop).then(() => 'stopped' as const),
       runner.promise.then(() => 'ended' as const),
-      tendUntilDatabaseIsGone(() => tend().then(tellEnded), stop),
+      rescueUntilDatabaseIsGone(() => rescue().then(reportEnded), stop),
     ]);
     if (outcome === 'ended' && !stop.aborted) throw new Error('graphile-worker has ended');
 
@@ -197,12 +181,12 @@ function untilAborted(signal: AbortSignal): Promise<void> {
 }
 
 /**
- * Tends every few seconds, so that what the dead held is taken up as soon as its lease ends. Rejects once the database has
- * been away for a minute: graphile-worker would try again for ever, looking alive.
+ * Rescues runs every few seconds, so that a dead process's batches are claimed as soon as their leases end. Rejects once the
+ * database has been away for a minute: graphile-worker would retry for ever and look alive.
  */
-async function tendUntilDatabaseIsGone(tend: () => Promise<unknown>, stop: AbortSignal): Promise<never> {
+async function rescueUntilDatabaseIsGone(rescue: () => Promise<unknown>, stop: AbortSignal): Promise<never> {
   for (;;) {
-    await onceConnected(tend);
+    await onceConnected(rescue);
     await sleep(5000, undefined, { signal: stop, ref: false }).catch(() =>
       untilAborted(new AbortController().signal),
     );
@@ -210,12 +194,15 @@ async function tendUntilDatabaseIsGone(tend: () => Promise<unknown>, stop: Abort
 }
 
 /** Serves the probes where a port is set. */
-async function startHealth(settings: WorkerSettings) {
+async function startHealth(settings: SettingsOf<'worker'>) {
   if (settings.HEALTH_PORT === undefined) return null;
-  const { connectProbes, startHealthServer } = await import('../observe/health-server.js');
+  const [{ connectProbes }, { startHealthServer }] = await Promise.all([
+    import('../observe/probes.js'),
+    import('../observe/health-server.js'),
+  ]);
   const probes = connectProbes(settings.DATABASE_URL, {
     migrations: await knownMigrations(),
-    // A run may succeed at once, and the next only just before its deadline.
+    // One run may succeed at once, and the next one just before its deadline.
     maxAgeHours:
       (longestPauseMinutes(settings.PLAN_CRON) + settings.RUN_DEADLINE_MINUTES + TICK_MARGIN_MINUTES) / 60,
     timeoutMs: settings.LML_TIMEOUT_MS,
@@ -234,9 +221,9 @@ async function startHealth(settings: WorkerSettings) {
   };
 }
 
-async function planScheduled(sql: Sql, settings: WorkerSettings, observer: Observer): Promise<void> {
-  const which = { scope: 'due', ids: null, acceptUnresolved: false, scheduled: true };
-  const runId = await plan(sql, settings, which);
+async function planScheduled(sql: Sql, settings: SettingsOf<'worker'>, observer: Observer): Promise<void> {
+  const request: RunRequest = { scope: 'due', ids: null, acceptUnresolved: false, scheduled: true };
+  const runId = await plan(sql, settings, request);
   if (runId === null) {
     observer.checkedIn(null, { status: 'error', ...monitorOf(settings) });
     log.error(

@@ -15,7 +15,7 @@ beforeAll(async () => {
   database = await cloneDatabase();
   lml = await startStandIn({ identities: loadIdentities() });
 
-  // A stock of real records, of which one has an identity already, and one that the database would describe_refusal.
+  // A stock of real records, of which one has an identity already, and one that the database would refuse.
   await shelveRealRecords(database.sql, (_, index) => index >= 2600 && index < 2900);
   refused = await shelve(database.sql, { artist: 'Juana Molina', title: 'refused' });
   await database.sql.unsafe(`
@@ -95,8 +95,8 @@ test('foretells what the real run then does, down to what the database refuses',
 });
 
 test('is what DRY_RUN asks for as well', async () => {
-  const knobs = { DRY_RUN: 'True', RECHECK: '1' };
-  expect(JSON.parse((await cli(['run'], { ...settings(), ...knobs })).stdout)).toHaveProperty(
+  const parameters = { DRY_RUN: 'True', RECHECK: '1' };
+  expect(JSON.parse((await cli(['run'], { ...settings(), ...parameters })).stdout)).toHaveProperty(
     'would_resolve',
   );
 });
@@ -105,7 +105,7 @@ function settings() {
   return { DATABASE_URL: database.url, LIBRARY_METADATA_URL: lml.url };
 }
 
-/** A hash of each table of the station's, and of each catalogue of PostgreSQL that a definition stands in. */
+/** A hash of each of the station's tables, and of each catalogue that holds definitions. */
 async function hashes(): Promise<Record<string, string>> {
   const tables = await database.sql<{ name: string }[]>`
     select format('%I.%I', table_schema, table_name) as name from information_schema.tables

@@ -156,8 +156,12 @@ describe('a run', () => {
 
   test('never has more calls in flight than allowed, and has that many', async () => {
     await shelveAll(database.sql, ...Array<string>(9).fill('Autechre'));
+    const answers = holdAnswers(lml);
+    const running = startCli(['run', '--batch-size', '1', '--concurrency', '3'], settings());
+    await expect.poll(() => lml.calls.length, { timeout: 10_000 }).toBe(3);
+    answers.letGo();
     lml.respondWith(() => ({ delayMs: 60 }));
-    await cli(['run', '--batch-size', '1', '--concurrency', '3'], settings());
+    expect(await running.ended).toMatchObject({ status: 0 });
     expect(lml.calls).toHaveLength(9);
     expect(lml.maxInFlight).toBe(3);
   });
@@ -241,7 +245,7 @@ describe('a run', () => {
     });
   });
 
-  test('of ids asks for them, whatever came of them before', async () => {
+  test('of ids asks for them, also where they were answered before', async () => {
     const [autechre, molina] = await shelveAll(database.sql, 'Autechre', 'Juana Molina');
     await cli(['run'], settings());
     const ended = await cli(['run', '--ids', `${molina},${autechre},${molina}`], settings());
@@ -307,7 +311,7 @@ describe('where the database cannot take an answer, through no fault of the answ
 
   let failing: number;
 
-  /** Makes the disk full for one record, for so many tries. */
+  /** Makes the disk full for one record, for a number of tries. */
   async function fillDisk(tries: number) {
     [, failing] = await shelveAll(database.sql, 'Autechre', 'Juana Molina', 'Cat Power');
     await database.sql.unsafe(`

@@ -1,4 +1,4 @@
-// However a command fails, no secret is on standard output or standard error, nor in the database.
+// A command that fails shows no secret on standard output or standard error, and stores none.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type StandIn, startStandIn } from '../../src/demo/stand-in.js';
 import { shelve } from '../support/catalogue.js';
@@ -38,7 +38,7 @@ function secretsIn(text: string): string[] {
 describe.each(['migrate', 'run'])('%s', (command) => {
   const failures: [string, () => string][] = [
     ['a wrong password', () => address({ username: 'nobody_here', password: IN_A_URL })],
-    ['a port where nobody listens', () => address({ port: '1', password: IN_A_URL })],
+    ['a port without a listener', () => address({ port: '1', password: IN_A_URL })],
     ['a host that is not there', () => address({ hostname: 'db.invalid', password: IN_A_URL })],
     ['a database that is not there', () => address({ pathname: '/nowhere' })],
     ['a password in broken escapes', () => address({ port: '1' }).replace(/:[^:@]*@/, ':hunter%zz@')],
@@ -102,7 +102,7 @@ test('a key that LML refuses is nowhere, even where LML says it back', async () 
   expect(secretsIn(await storedTexts())).toEqual([]);
 });
 
-/** All that the service keeps. */
+/** All that the service stores. */
 async function storedTexts(): Promise<string> {
   const tables = await database.sql<{ name: string }[]>`
     select format('%I.%I', table_schema, table_name) as name from information_schema.tables

@@ -1,4 +1,4 @@
-// Ctrl-C, once and twice, and death: what becomes of a run whose process is told to end.
+// A run whose process is stopped once, stopped twice, or killed.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { loadIdentities, type StandIn, startStandIn } from '../../src/demo/stand-in.js';
 import { candidates, shelveAll } from '../support/catalogue.js';
@@ -136,7 +136,7 @@ async function callsAre(count: number) {
   await expect.poll(() => lml.calls.length, { timeout: 10_000 }).toBe(count);
 }
 
-/** Waits until the process has heard the signal, and the database of it. */
+/** Waits until the process has received the signal and the database knows that the run stops. */
 async function isStopping() {
   await running.says('finishing the batches in flight');
   await expect.poll(async () => (await runOf(1)).stop_reason, { timeout: 10_000 }).toBe('stopped by hand');

@@ -1,5 +1,5 @@
-// Wrong usage and wrong settings end the program with 2, in one line of words, before anything is read: the database and
-// LML that these settings name are not there.
+// Wrong usage and wrong settings end the program with 2 and one line, before anything is read: the database and the LML
+// that these settings name do not exist.
 import { describe, expect, test } from 'vitest';
 import { cli } from '../support/cli.js';
 

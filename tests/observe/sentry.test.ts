@@ -161,7 +161,7 @@ describe('with a DSN', () => {
     expect(lmlAttributes(call!.attributes)).toEqual(attributes);
   });
 
-  test('however many calls a run makes, each is told', async () => {
+  test('each of 1,500 calls of a run is reported', async () => {
     for (let calls = 0; calls < 1500; calls++) observer.callEnded(RUN, CALL);
     await observer.close();
     expect(receiver.spans()).toHaveLength(1500);
@@ -294,7 +294,7 @@ describe('with a DSN', () => {
   test.each([
     [1, 1],
     [0, 0],
-  ])('at a sample rate of %s, %s of the spans and every error is told', async (rate, told) => {
+  ])('at a sample rate of %s, %s of the spans and every error is reported', async (rate, told) => {
     await observer.close();
     const sampling = await startSentry({ ...settingsFor(receiver), tracesSampleRate: rate });
     sampling.callEnded(RUN, CALL);
@@ -318,7 +318,7 @@ describe('with a DSN', () => {
     expect(receiver.spans().map(({ trace_id }) => trace_id)).toEqual(Array(3).fill(low.traceId));
   });
 
-  test('what cannot be told is dropped, and the next is told', async () => {
+  test('a report that fails is dropped, and the next one is sent', async () => {
     expect(() => observer.runEnded(RUN, null as never)).not.toThrow();
     expect(() => observer.callEnded(null as never, CALL)).not.toThrow();
     observer.callEnded(RUN, CALL);
@@ -335,7 +335,7 @@ test('a DSN that is none costs nothing but the telling, and is not printed', asy
   expect(printed + complained).not.toContain('hunter6');
 });
 
-test('where nobody listens, all is as ever', async () => {
+test('a Sentry that does not listen breaks nothing', async () => {
   const receiver = await startSentryReceiver();
   await receiver.close();
   const observer = await startSentry(settingsFor(receiver));
@@ -382,7 +382,7 @@ const only = (prefix: string) => (attributes: Record<string, unknown>) =>
 const consumerAttributes = only('consumer.');
 const lmlAttributes = only('lml.');
 
-/** Tells a story in a process of its own, and returns its exit status and what it printed and complained of. */
+/** Runs a story in a process of its own and returns its exit status, standard output and standard error. */
 async function otherProcess(
   dsn: string | undefined,
   story: string,
@@ -405,7 +405,7 @@ async function otherProcess(
   return { status: node.exitCode, printed, complained };
 }
 
-/** Makes a request like any other of this process, and returns the headers that arrived. */
+/** Makes an ordinary request of this process and returns the headers that arrived. */
 async function headersOfARequest() {
   const server = createServer((request, response) => response.end(JSON.stringify(request.headers)));
   server.listen(0, '127.0.0.1');

@@ -1,4 +1,4 @@
-// Functions run with their owner's rights, so no caller may put anything of his own between them and what they mean.
+// Functions run with their owner's rights, so a caller's own objects must never take the place of those that they name.
 import type postgres from 'postgres';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { answerOf, call, claim, plan, settle, shelveAll, verdict } from '../support/catalogue.js';
@@ -23,7 +23,7 @@ beforeAll(async () => {
 
 beforeEach(() => database.sql`truncate evil.caught`);
 
-// Whatever of these a function with its owner's rights falls for says who ran it.
+// A trap that catches a function with its owner's rights reports who ran it.
 const TRAPS = `
   create table evil.caught (trap text, victim name default current_user);
   grant insert on evil.caught to public;
@@ -95,7 +95,7 @@ const TRAPS = `
 
 const caught = async () => [...(await database.sql`select distinct trap, victim from evil.caught`)];
 
-describe('a caller with traps in his search_path and his pg_temp catches nobody', () => {
+describe('a caller with traps in the search_path and pg_temp catches no function', () => {
   test('and the traps are set: his own statements fall into them', async () => {
     await sql`select clock_timestamp(), 1 = 1, ('{}'::pg_catalog.jsonb ->> 'a'), 'a'::text from library, pg_class limit 1`;
     const traps = (await caught()).map(({ trap }) => trap).sort();

@@ -35,7 +35,7 @@ describe.skipIf(!hasPsql)('psql (skipped on machines that have none)', () => {
   });
   afterAll(() => rm(files, { recursive: true }));
 
-  /** Runs one of the repository's scripts, and returns what it said. */
+  /** Runs one of the repository's scripts and returns its output. */
   const script = (url: string, name: string, variables?: Record<string, string>) =>
     psql(url, join(ROOT, 'sql', name), variables);
 
@@ -137,7 +137,7 @@ describe.skipIf(!hasPsql)('psql (skipped on machines that have none)', () => {
   });
 });
 
-/** Runs a script unaligned, and returns its output; an error anywhere in it rejects with what psql said of it. */
+/** Runs a script unaligned and returns its output. Any error in it rejects with psql's message. */
 async function psql(url: string, file: string, variables: Record<string, string> = {}): Promise<string> {
   const named = Object.entries(variables).flatMap(([name, value]) => ['-v', `${name}=${value}`]);
   const args = [url, '-X', '-A', '-P', 'footer=off', ...named, '-f', file];

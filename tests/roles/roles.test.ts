@@ -1,4 +1,4 @@
-// Who may do what: the roles that sql/roles.sql makes, whoever runs it.
+// Who may do what: the roles that sql/roles.sql makes, run by each kind of DBA.
 import { readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { migrate } from '../../src/commands/migrate.js';
@@ -74,7 +74,7 @@ describe("run by a DBA who owns the service's tables, and may only read the othe
   });
 });
 
-/** What the script promises in a database that `owner` has migrated, when `dba` runs it. */
+/** The script's promises in a database that `owner` has migrated, when `dba` runs it. */
 function promises({ owner, dba }: { owner: Login; dba: Login }) {
   const creator = dba === SUPERUSER ? undefined : dba;
   const [reader, operator, worker, stranger] = [1, 2, 3, 4].map(() => useLogin('', creator)) as [
@@ -117,14 +117,16 @@ function promises({ owner, dba }: { owner: Login; dba: Login }) {
     expect(JSON.parse(ran.stdout)).toMatchObject({ scanned: 9, rows_resolved: 6 });
   });
 
-  test('whatever the program calls, those who run it may call', async () => {
+  test('each function that the program calls may be called by the role that runs it', async () => {
     const calls = (readdirSync(`${ROOT}/src`, { recursive: true }) as string[])
       .filter((file) => file.endsWith('.ts'))
       .flatMap((file) =>
         [...readText(`src/${file}`).matchAll(/\bidentity_sync\.(\w+)\(/g)].map(([, name]) => ({
           file,
           name,
-          role: file === 'commands/operate.ts' ? operator.name : worker.name,
+          role: /^(commands\/(apply|replay|release)|database\/transaction)\.ts$/.test(file)
+            ? operator.name
+            : worker.name,
         })),
       );
     const closed = await database.sql`

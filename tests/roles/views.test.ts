@@ -17,7 +17,7 @@ interface Identified {
   method?: string;
 }
 
-/** Gives a record an identity, and a source row of the same confidence for each source named. */
+/** Gives a record an identity, and a source row of the same confidence for each named source. */
 async function identify(
   id: number,
   { confidence = 1, method = 'exact_match' }: Identified,
@@ -100,7 +100,7 @@ describe('gate', () => {
     for (const [index, record] of records.entries()) {
       if (record) await identify(ids[index]!, record);
     }
-    // A neighbour by another artist resolves nobody else.
+    // A neighbour by another artist resolves only itself.
     await identify(await shelve(sql, 'Stereolab'), {});
 
     expect(await everythingOf(sql, 'gate')).toEqual([

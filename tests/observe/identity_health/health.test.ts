@@ -2,12 +2,8 @@ import { once } from 'node:events';
 import { type Server as HttpServer, request } from 'node:http';
 import { type AddressInfo, connect as connectSocket, createServer, type Server, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import {
-  connectProbes,
-  type HealthServer,
-  type ProbeSettings,
-  startHealthServer,
-} from '../../../src/observe/health-server.js';
+import { type HealthServer, startHealthServer } from '../../../src/observe/health-server.js';
+import { connectProbes, type ProbeSettings } from '../../../src/observe/probes.js';
 import { call, claim, plan, resolveAll, settle, shelve, shelveAll } from '../../support/catalogue.js';
 import { cloneDatabase, useDatabase, useLogin } from '../../support/database.js';
 import { useRoles } from '../../support/roles.js';

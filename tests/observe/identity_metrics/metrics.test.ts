@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { connectProbes } from '../../../src/observe/health-server.js';
+import { connectProbes } from '../../../src/observe/probes.js';
 import {
   answerOf,
   call,

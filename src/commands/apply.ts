@@ -1,0 +1,58 @@
+// `apply`: a file of verdicts as a repair by hand, or what a dry run previewed.
+import { readFile } from 'node:fs/promises';
+import { text } from 'node:stream/consumers';
+import { Command } from 'commander';
+import { inTransaction, type Report } from '../database/transaction.js';
+import { describeFailure } from '../observe/log.js';
+import { type SettingsOf, UsageError } from '../settings.js';
+import { addSettings, concludeOperation, idOf, settingsFrom } from './command.js';
+
+const command = new Command('apply')
+  .description('apply a file of verdicts, or what a dry run previewed')
+  .argument('[file]', "LML's answer, an array of results or one result; - for standard input")
+  .option('--run <id>', 'instead of a file: the answers that this dry run kept');
+
+export const applyCommand = addSettings(command, 'apply').action(
+  async (file: string | undefined, options: { run?: string }) => {
+    if ((file === undefined) === (options.run === undefined))
+      throw new UsageError('apply takes a FILE or --run N');
+    const settings = await settingsFrom('apply', options);
+    const report =
+      options.run === undefined
+        ? await applyText(settings, await readText(file as string))
+        : await applyPreview(settings, idOf('--run', options.run));
+    process.exitCode = concludeOperation(report);
+  },
+);
+
+/** Applies a text of verdicts. The report of a dry run has a shape of its own. */
+function applyText(settings: SettingsOf<'apply'>, body: string): Promise<Report> {
+  const { DATABASE_URL, DRY_RUN: dryRun, STRICT_BANDS: strictBands } = settings;
+  return inTransaction(DATABASE_URL, dryRun, async (sql) => {
+    const [row] = dryRun
+      ? await sql`
+          select report from identity_sync.identity_dry_run_report(
+            report => identity_sync.apply_identity_response(
+              body => ${body}, requested => null, strict_bands => ${strictBands})) as report`
+      : await sql`
+          select report from identity_sync.apply_identity_response(
+            body => ${body}, requested => null, strict_bands => ${strictBands}) as report`;
+    return row?.report;
+  });
+}
+
+function applyPreview(settings: SettingsOf<'apply'>, runId: string): Promise<Report> {
+  return inTransaction(settings.DATABASE_URL, settings.DRY_RUN, async (sql) => {
+    const [row] =
+      await sql`select report from identity_sync.apply_identity_preview(run_id => ${runId}) as report`;
+    return row?.report;
+  });
+}
+
+async function readText(file: string): Promise<string> {
+  try {
+    return file === '-' ? await text(process.stdin) : await readFile(file, 'utf8');
+  } catch (error) {
+    throw new UsageError(`FILE is "${file}", and cannot be read: ${describeFailure(error).message}`);
+  }
+}

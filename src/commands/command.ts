@@ -1,0 +1,94 @@
+// What the commands share: options made of settings, exit statuses, signals, and how arguments are read and results printed.
+import { type Command, Option } from 'commander';
+import type { Report } from '../database/transaction.js';
+import { log } from '../observe/log.js';
+import {
+  type CommandName,
+  defaultOf,
+  readSettings,
+  type SettingName,
+  type SettingsOf,
+  settingNamed,
+  settingsOf,
+  UsageError,
+} from '../settings.js';
+
+export const OK = 0;
+export const FAILED = 1;
+export const WRONG_USAGE = 2;
+
+type Options = Record<string, unknown>;
+
+/** Each flag of the settings that a command reads, with the settings that it sets. */
+function flagsOf(command: CommandName): Map<string, SettingName[]> {
+  const flags = new Map<string, SettingName[]>();
+  for (const name of settingsOf(command)) {
+    const { flag } = settingNamed(name);
+    if (flag !== undefined) flags.set(flag, [...(flags.get(flag) ?? []), name]);
+  }
+  return flags;
+}
+
+/** Gives a command an option for each setting that it reads and that has a flag. */
+export function addSettings(command: Command, name: CommandName): Command {
+  for (const [flag, settings] of flagsOf(name)) {
+    const about = settings.map((setting) => settingNamed(setting).about).join(', ');
+    const byDefault = settings.length === 1 ? defaultOf(settingNamed(settings[0]!)) : undefined;
+    const unlessSet = typeof byDefault === 'number' ? `, default ${byDefault}` : '';
+    command.addOption(new Option(flag, `${about} (${settings.join(', ')}${unlessSet})`));
+  }
+  return command;
+}
+
+/** Reads the settings of a command, where its options beat the environment. */
+export function settingsFrom<Command extends CommandName>(
+  command: Command,
+  options: Options = {},
+): Promise<SettingsOf<Command>> {
+  const given: Partial<Record<SettingName, string>> = {};
+  for (const [flag, settings] of flagsOf(command)) {
+    const option = new Option(flag);
+    const value = options[option.attributeName()];
+    if (value === undefined) continue;
+    const parts = settings.length === 1 ? [String(value)] : String(value).split('/');
+    if (parts.length !== settings.length)
+      throw new UsageError(`${option.long} is "${value}"; allowed: index/count, as in 0/4`);
+    settings.forEach((setting, index) => {
+      given[setting] = parts[index]!;
+    });
+  }
+  return readSettings(settingsOf(command), given, process.env);
+}
+
+export function print(result: unknown): void {
+  process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
+}
+
+/** Reads a number that the database knows as a bigint. */
+export function idOf(name: string, value: string): string {
+  if (!/^\d{1,18}$/.test(value)) throw new UsageError(`${name} is "${value}"; allowed: a number`);
+  return value;
+}
+
+/** The first signal lets the calls in flight finish, the second aborts them. */
+export function stopOnSignals(): { stop: AbortSignal; abortNow: AbortSignal } {
+  const [stop, abortNow] = [new AbortController(), new AbortController()];
+  const onSignal = (signal: string) => {
+    log.info({ step: 'stop' }, `${signal}: finishing the batches in flight; once more to cut them off`);
+    (stop.signal.aborted ? abortNow : stop).abort();
+  };
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+  return { stop: stop.signal, abortNow: abortNow.signal };
+}
+
+/** Prints an operation's report and finds its exit status. It failed where more rows were refused than settled. */
+export function concludeOperation(report: Report): number {
+  print(report);
+  return refusedMoreThanSettled(report) ? FAILED : OK;
+}
+
+function refusedMoreThanSettled(report: Report): boolean {
+  const skipped = (report.rows_skipped ?? report.would_skip) as Record<string, number>;
+  const refused = skipped.invalid_verdict! + skipped.writer_error! + skipped.lml_untrusted_library_id!;
+  return refused > (report.scanned as number) - refused;
+}

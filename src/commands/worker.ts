@@ -1,0 +1,15 @@
+// `worker`: the production process. It ends with 0 after SIGTERM, and with 1 where it cannot work any more.
+import { Command } from 'commander';
+import { OK, settingsFrom, stopOnSignals } from './command.js';
+
+export const workerCommand = new Command('worker')
+  .description(
+    'the production process: carries runs, and plans, tends and tidies by the crontab, until SIGTERM',
+  )
+  .action(async () => {
+    const settings = await settingsFrom('worker');
+    const { work } = await import('../worker/tasks.js');
+    const { stop, abortNow } = stopOnSignals();
+    await work(settings, stop, abortNow);
+    process.exit(OK);
+  });

@@ -1,0 +1,30 @@
+// An operator's call of the database, for good or as a dry run.
+import { connectDatabase, type Sql } from './connect.js';
+
+export type Report = Record<string, unknown>;
+
+class RolledBack extends Error {}
+
+/**
+ * Calls the database once, in a transaction of its own. A dry run does all of it and rolls back: deferred constraints are
+ * checked, sequences move, and the rows are locked meanwhile.
+ */
+export async function inTransaction<Result>(
+  databaseUrl: string,
+  dryRun: boolean,
+  call: (sql: Sql) => Promise<Result>,
+): Promise<Result> {
+  const sql = connectDatabase(databaseUrl, 1);
+  let result = null as Result;
+  try {
+    await sql.begin(async (transaction) => {
+      result = await call(transaction as unknown as Sql);
+      if (dryRun) throw new RolledBack();
+    });
+  } catch (error) {
+    if (!(error instanceof RolledBack)) throw error;
+  } finally {
+    await sql.end();
+  }
+  return result;
+}

@@ -1,0 +1,163 @@
+// The database's side of the health server: what is wrong is decided in SQL.
+import { setTimeout as sleep } from 'node:timers/promises';
+import postgres from 'postgres';
+import type { Sql } from '../database/connect.js';
+import { type Counted, createMetrics } from './metrics.js';
+
+/** Whether a part is well, how old it is, and its limit. */
+export interface Finding {
+  ok: boolean;
+  [detail: string]: unknown;
+}
+
+export interface Probes {
+  health(): Promise<Finding>;
+  readiness(): Promise<Finding>;
+  metrics(): Promise<{ contentType: string; text: string }>;
+}
+
+export interface ProbeSettings {
+  /** The hashes of the migrations that this program brings. */
+  migrations: string[];
+  /** How old the last successful run may be. */
+  maxAgeHours: number;
+  timeoutMs: number;
+  throttleMs: number;
+  staleDays: number;
+  unresolvedRetryDays: number;
+  includeNullCanonical: boolean;
+}
+
+const PROBE_MS = 2000;
+const COUNT_MS = 10_000;
+
+// Time beyond two calls and the pause between them, in which a dead process's lease and growing pauses end.
+const SILENCE_MARGIN_MS = 60_000;
+
+/**
+ * Opens the probes on sessions of their own, so that none waits behind the work. A database that does not answer in time
+ * is a finding, never an error.
+ */
+export function connectProbes(databaseUrl: string, settings: ProbeSettings) {
+  const processStarted = new Date(performance.timeOrigin).toISOString();
+  const prober = connectAsker(databaseUrl, PROBE_MS);
+  const counter = connectAsker(databaseUrl, COUNT_MS);
+  const { maxAgeHours, timeoutMs, throttleMs } = settings;
+
+  const metrics = createMetrics(() =>
+    counter.ask(async (sql) => {
+      const [row] = await sql<[{ counted: Counted }]>`
+        select identity_metrics as counted from identity_sync.identity_metrics(
+          stale_days => ${settings.staleDays}, unresolved_retry_days => ${settings.unresolvedRetryDays},
+          include_null_canonical => ${settings.includeNullCanonical})`;
+      return row.counted;
+    }),
+  );
+
+  async function health(): Promise<Finding> {
+    try {
+      const found = await prober.ask(async (sql) => {
+        const [row] = await sql<[{ found: { last_success: Finding; lanes: Finding } }]>`
+          select found from identity_sync.identity_health(
+            max_age => ${`${maxAgeHours} hours`}, max_silence => ${`${2 * timeoutMs + throttleMs + SILENCE_MARGIN_MS} ms`},
+            process_started_at => ${processStarted}::text::timestamptz) as found`;
+        return row.found;
+      });
+      return { ok: found.last_success.ok && found.lanes.ok, database: { ok: true }, ...found };
+    } catch (error) {
+      return { ok: false, database: { ok: false, reason: reasonOf(error) } };
+    }
+  }
+
+  async function readiness(): Promise<Finding> {
+    try {
+      const missing = await prober.ask(async (sql) => {
+        const [row] = await sql<[{ missing: number }]>`
+          select missing from identity_sync.missing_migrations(known => ${settings.migrations}) as missing`;
+        return row.missing;
+      });
+      return { ok: missing === 0, database: { ok: true }, schema: { ok: missing === 0, missing } };
+    } catch (error) {
+      const reason = reasonOf(error);
+      if (!NO_SCHEMA.has(reason)) return { ok: false, database: { ok: false, reason } };
+      return { ok: false, database: { ok: true }, schema: { ok: false, reason } };
+    }
+  }
+
+  return {
+    health: oneAtATime(health),
+    readiness: oneAtATime(readiness),
+    metrics: oneAtATime(metrics.scrape),
+    observeCall: metrics.observeCall,
+    async close(): Promise<void> {
+      await Promise.all([prober.close(), counter.close()]);
+    },
+  } satisfies Probes & Record<string, unknown>;
+}
+
+// SQLSTATEs of a database that answers, but was never migrated or does not show its migrations to this login.
+const NO_SCHEMA = new Set(['42P01', '42883', '3F000', '42501']);
+
+class NoAnswer extends Error {}
+
+/**
+ * Asks the database within a bound. A session that broke or did not answer is dropped with the query in it, and the next
+ * question opens another: a probe must not wait for the trouble of the last one.
+ */
+function connectAsker(databaseUrl: string, withinMs: number) {
+  let session: Sql | null = null;
+
+  const open = () =>
+    postgres(databaseUrl, {
+      max: 1,
+      onnotice: () => {},
+      connect_timeout: withinMs / 1000,
+      idle_timeout: 300,
+      connection: { application_name: 'identity-sync health', statement_timeout: withinMs },
+    });
+
+  return {
+    async ask<Result>(question: (sql: Sql) => Promise<Result>): Promise<Result> {
+      session ??= open();
+      const asked = session;
+      const answered = new AbortController();
+      const late = sleep(withinMs, undefined, { signal: answered.signal }).then(() => {
+        throw new NoAnswer(`no answer within ${withinMs} ms`);
+      });
+      try {
+        return await Promise.race([question(asked), late]);
+      } catch (error) {
+        // A session that reports an error still works.
+        if (!(error instanceof postgres.PostgresError)) {
+          if (session === asked) session = null;
+          asked.end({ timeout: 0 }).catch(() => {});
+        }
+        throw error;
+      } finally {
+        late.catch(() => {});
+        answered.abort();
+      }
+    },
+    async close(): Promise<void> {
+      await session?.end({ timeout: 1 });
+    },
+  };
+}
+
+/** Names a failure by its code alone, since the port is open to all who reach it. */
+function reasonOf(error: unknown): string {
+  if (error instanceof NoAnswer) return error.message;
+  const { code } = error as { code?: unknown };
+  return typeof code === 'string' ? code : 'it could not be asked';
+}
+
+/** Callers at the same time share one question and its answer. */
+function oneAtATime<Result>(ask: () => Promise<Result>): () => Promise<Result> {
+  let underWay: Promise<Result> | null = null;
+  return () => {
+    underWay ??= ask().finally(() => {
+      underWay = null;
+    });
+    return underWay;
+  };
+}

@@ -1,0 +1,37 @@
+// What a person or the cron asks of a run, and the one call that plans it.
+import { hostname } from 'node:os';
+import type { Sql } from '../database/connect.js';
+import { planArguments, type SettingsOf } from '../settings.js';
+
+/** This process's name in leases and in the ledger of runs. */
+export const PROCESS_NAME = `${hostname()}:${process.pid}`;
+
+/** Which rows a run takes, and what an operator has decided about it. */
+export interface RunRequest {
+  scope: string;
+  ids: number[] | null;
+  acceptUnresolved: boolean;
+  /** Whether the cron asks for it. */
+  scheduled: boolean;
+}
+
+/** Has a run planned. Returns null where the cron may plan nothing until a person has acted. */
+export async function plan(
+  sql: Sql,
+  settings: SettingsOf<'run'>,
+  request: RunRequest,
+): Promise<string | null> {
+  const set = planArguments(settings);
+  const [planned] = await sql<[{ run_id: string | null }]>`
+    select run_id from identity_sync.plan_identity_run(
+      scope => ${request.scope}, ids => ${request.ids},
+      stale_days => ${set.stale_days}, unresolved_retry_days => ${set.unresolved_retry_days},
+      include_null_canonical => ${set.include_null_canonical},
+      partition_index => ${set.partition_index}, partition_count => ${set.partition_count},
+      batch_size => ${set.batch_size}, va_batch_size => ${set.va_batch_size},
+      dry_run => ${set.dry_run}, strict_bands => ${set.strict_bands},
+      lanes => ${set.lanes}, opened_by => ${PROCESS_NAME},
+      accept_unresolved => ${request.acceptUnresolved}, scheduled => ${request.scheduled},
+      deadline_minutes => ${set.deadline_minutes}, call_budget => ${set.call_budget}) as run_id`;
+  return planned.run_id;
+}
