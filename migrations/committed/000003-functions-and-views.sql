@@ -1,5 +1,5 @@
 --! Previous: sha1:c4d8cba518e3e02a9e30b96e862e8ef7c9c2472d
---! Hash: sha1:00295b52cbaaa024e095d525615ee5f166d8d00b
+--! Hash: sha1:27cdf738cfcfdbd905c2871037f3296b3d1b85ed
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -2819,8 +2819,8 @@ comment on function identity_sync.apply_identity_response(text, integer[], text,
   'Takes the text of LML''s answer and what apply_identity_verdicts takes besides; returns its report. Raises LS003 where the text is no answer and no id was requested.';
 --! EndIncluded functions/write/apply_identity_response.sql
 --! Included functions/write/rehearse_identity_verdicts.sql
--- Applies verdicts for real inside a subtransaction, and takes all of it back: what the database would refuse is refused,
--- deferred constraints are checked, and only the report remains. Sequences have moved and rows have died in the attempt.
+-- Applies verdicts for real inside a subtransaction and rolls it back, so a dry run meets the refusals of the database too,
+-- deferred constraints included. Only the report remains; sequences have moved and dead rows stay until vacuum.
 create or replace function identity_sync_private.rehearse_identity_verdicts(
   response jsonb,
   requested integer[] default null,
@@ -2836,9 +2836,10 @@ declare
   report jsonb;
 begin
   report := identity_sync.apply_identity_verdicts(response, requested, origin, verified_at, strict_bands);
-  raise exception using errcode = 'LS000', message = 'the rehearsal is over';
+  -- A code of its own: PL/pgSQL takes one that ends in 000 for its whole class, and would swallow the writer's errors.
+  raise exception using errcode = 'LS007', message = 'the dry run is over, its report is returned';
 exception
-  when sqlstate 'LS000' then
+  when sqlstate 'LS007' then
     return report;
 end;
 $$;
@@ -2846,7 +2847,7 @@ $$;
 revoke all on function identity_sync_private.rehearse_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) from public;
 
 comment on function identity_sync_private.rehearse_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) is
-  'Takes what apply_identity_verdicts does; returns the report it would give, and writes nothing.';
+  'Takes the arguments of apply_identity_verdicts; returns the report that it would return. Raises what it raises.';
 --! EndIncluded functions/write/rehearse_identity_verdicts.sql
 --! Included functions/run/lift_planning_hold.sql
 -- Lets the cron plan again, because a person has acted: a worker started anew has a key that is to be tried, and a run

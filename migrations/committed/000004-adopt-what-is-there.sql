@@ -1,5 +1,5 @@
---! Previous: sha1:00295b52cbaaa024e095d525615ee5f166d8d00b
---! Hash: sha1:3a23c3153b83dba62139f538f5d1cc2e985c6820
+--! Previous: sha1:27cdf738cfcfdbd905c2871037f3296b3d1b85ed
+--! Hash: sha1:e5eb9eb79c42efca025174e3ee285b52ce0dcdf7
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without
