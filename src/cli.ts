@@ -93,7 +93,7 @@ program
       process.env,
     );
     const { applyPreview, applyText } = await import('./commands/operate.js');
-    const report =
+    const { report, isSuccess } =
       file === undefined
         ? await applyPreview(settings.DATABASE_URL, idOf('--run', options.run), settings.DRY_RUN)
         : await applyText(
@@ -103,7 +103,7 @@ program
             settings.DRY_RUN,
           );
     print(report);
-    process.exitCode = refusedMoreThanSettled(report) ? FAILED : OK;
+    process.exitCode = isSuccess ? OK : FAILED;
   });
 
 program
@@ -115,9 +115,9 @@ program
     const settings = readSettings(['DATABASE_URL', 'DRY_RUN'], flagsOf({ ...options }), process.env);
     const { replay } = await import('./commands/operate.js');
     const runId = options.run === undefined ? null : idOf('--run', options.run);
-    const report = await replay(settings.DATABASE_URL, runId, settings.DRY_RUN);
+    const { report, isSuccess } = await replay(settings.DATABASE_URL, runId, settings.DRY_RUN);
     print(report);
-    process.exitCode = refusedMoreThanSettled(report) ? FAILED : OK;
+    process.exitCode = isSuccess ? OK : FAILED;
   });
 
 program
@@ -219,13 +219,6 @@ async function readText(file: string): Promise<string> {
   } catch (error) {
     throw new UsageError(`FILE is "${file}", and cannot be read: ${describeFailure(error).message}`);
   }
-}
-
-/** Whether an operation went wrong on the whole: its exit status says so, and each refusal is in quarantine. */
-function refusedMoreThanSettled(report: Record<string, unknown>): boolean {
-  const skipped = (report.rows_skipped ?? report.would_skip) as Record<string, number>;
-  const refused = skipped.invalid_verdict! + skipped.writer_error! + skipped.lml_untrusted_library_id!;
-  return refused > (report.scanned as number) - refused;
 }
 
 /** Says on standard error what an operator should know of a run's end, and finds its exit status. */

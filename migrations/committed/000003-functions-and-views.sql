@@ -1,5 +1,5 @@
 --! Previous: sha1:c4d8cba518e3e02a9e30b96e862e8ef7c9c2472d
---! Hash: sha1:27cdf738cfcfdbd905c2871037f3296b3d1b85ed
+--! Hash: sha1:8ea46db20fc3715936dbc9f048a35db100baf9d1
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -666,6 +666,24 @@ revoke all on function identity_sync_private.jsonb_shape(jsonb) from public;
 comment on function identity_sync_private.jsonb_shape(jsonb) is
   'Takes an object whose members are scalars or objects of scalars; returns its keys with their types, sorted; NULL for what is no object, or an empty one.';
 --! EndIncluded functions/report/jsonb_shape.sql
+--! Included functions/report/refused_rows.sql
+-- Counts the rows of a report that were refused: what went wrong with LML, its answer or the database. The other skipped rows
+-- were left on purpose (another writer rules over them, they are gone, or a newer verdict is there) and went well.
+create or replace function identity_sync_private.refused_rows(report jsonb)
+returns integer
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(sum(skipped.value::integer), 0)::integer
+  from jsonb_each_text(coalesce(report -> 'rows_skipped', report -> 'would_skip')) as skipped
+  where skipped.key not in ('compilation', 'manual_precedence', 'stale_verdict', 'library_gone');
+$$;
+
+revoke all on function identity_sync_private.refused_rows(jsonb) from public;
+
+comment on function identity_sync_private.refused_rows(jsonb) is
+  'Takes a report, also one in the shape of a dry run; returns its number of refused rows.';
+--! EndIncluded functions/report/refused_rows.sql
 --! Included functions/report/report_adds_up.sql
 -- The sum rule, as a check constraint uses it: scanned is the ids asked plus the results nobody asked for, and every
 -- one of them has exactly one outcome. Identities written are the rows resolved, whichever way they were written.
@@ -694,6 +712,22 @@ revoke all on function identity_sync_private.report_adds_up(jsonb, integer, inte
 comment on function identity_sync_private.report_adds_up(jsonb, integer, integer) is
   'Takes a report, the ids asked and the results nobody asked for; returns whether every one of them is counted exactly once.';
 --! EndIncluded functions/report/report_adds_up.sql
+--! Included functions/report/report_is_success.sql
+-- Whether what a report tells of went well on the whole: no more rows were refused than settled.
+-- A run's outcome and the exit status of `apply` and `replay` follow this one rule.
+create or replace function identity_sync.report_is_success(report jsonb)
+returns boolean
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 2 * identity_sync_private.refused_rows(report) <= (report ->> 'scanned')::integer;
+$$;
+
+revoke all on function identity_sync.report_is_success(jsonb) from public;
+
+comment on function identity_sync.report_is_success(jsonb) is
+  'Takes the report of a run, a writer or a dry run; returns false where more rows were refused than settled.';
+--! EndIncluded functions/report/report_is_success.sql
 --! Included functions/judge/best_judged_sources.sql
 -- Of several provenance entries that name one source, keeps the one of highest confidence, and of equals the first.
 -- Only a verdict that names a source twice comes here, so that the others need no sorting.
@@ -2866,9 +2900,9 @@ comment on function identity_sync.lift_planning_hold(text) is
   'Takes the name of a hold (key_refused, shed); lifts it where it is in force.';
 --! EndIncluded functions/run/lift_planning_hold.sql
 --! Included functions/run/close_identity_run.sql
--- Ends a run when its last batch is closed, and says how it went: failed where a batch failed or more rows were refused
--- than settled, stopped where it was told to, else completed. A budget that is used up is no failure. Those who close the last two batches at once wait for each
--- other at the run's row, so that one of them sees that nothing is left.
+-- Ends a run when its last batch is closed, and records the outcome: failed where a batch failed or more rows were refused
+-- than settled, stopped where it was told to stop, else completed. A used-up call budget is no failure.
+-- Sessions that close the last two batches at once wait for each other at the run's row, so one of them sees nothing left.
 create or replace function identity_sync_private.close_identity_run(run_id bigint)
 returns void
 language plpgsql volatile
@@ -2879,8 +2913,7 @@ declare
   failure text;
   final_report jsonb;
   ended identity_sync.run;
-  refused integer;
-  settled integer;
+  is_success boolean;
 begin
   perform from identity_sync.run where run.run_id = close_identity_run.run_id and run.finished_at is null for update;
   if not found
@@ -2897,17 +2930,13 @@ begin
   where batch.run_id = close_identity_run.run_id and batch.state = 'failed';
 
   final_report := identity_sync.identity_run_report(run_id);
-  select sum(skipped.value::integer)
-  into refused
-  from jsonb_each_text(final_report -> 'rows_skipped') as skipped
-  where skipped.key not in ('compilation', 'manual_precedence', 'stale_verdict', 'library_gone');
-  settled := (final_report ->> 'scanned')::integer - refused;
+  is_success := identity_sync.report_is_success(final_report);
 
   update identity_sync.run
   set
     finished_at = clock_timestamp(),
     outcome = case
-      when failed_batches > 0 or refused > settled or run.stop_cause in ('key', 'brake', 'breaker') then 'failed'
+      when failed_batches > 0 or not is_success or run.stop_cause in ('key', 'brake', 'breaker') then 'failed'
       when run.stop_cause in ('hand', 'deadline') then 'stopped'
       else 'completed'
     end,
@@ -2915,14 +2944,19 @@ begin
       run.stop_reason,
       case
         when failed_batches > 0 then format('%s of its batches failed: %s', failed_batches, failure)
-        when refused > settled then format('%s rows were refused, %s settled', refused, settled)
+        when not is_success
+        then format(
+          '%s rows were refused, %s settled',
+          identity_sync_private.refused_rows(final_report),
+          (final_report ->> 'scanned')::integer - identity_sync_private.refused_rows(final_report)
+        )
       end
     )
   where run.run_id = close_identity_run.run_id
   returning *
   into ended;
 
-  -- Kept with the run, since its batches are tidied away one day.
+  -- The run keeps its report: its batches are pruned one day.
   final_report := identity_sync.identity_run_report(run_id);
   update identity_sync.run
   set report = final_report
@@ -2937,7 +2971,7 @@ $$;
 revoke all on function identity_sync_private.close_identity_run(bigint) from public;
 
 comment on function identity_sync_private.close_identity_run(bigint) is
-  'Takes a run; gives it its end and outcome if every batch of it is closed, else does nothing.';
+  'Takes a run; where every batch of it is closed, sets finished_at, outcome and report; else changes nothing.';
 --! EndIncluded functions/run/close_identity_run.sql
 --! Included functions/run/stop_identity_run.sql
 -- Stops a run: what nobody has claimed yet is abandoned and stays due, calls in flight are left to their holders.

@@ -1,5 +1,5 @@
---! Previous: sha1:27cdf738cfcfdbd905c2871037f3296b3d1b85ed
---! Hash: sha1:e5eb9eb79c42efca025174e3ee285b52ce0dcdf7
+--! Previous: sha1:8ea46db20fc3715936dbc9f048a35db100baf9d1
+--! Hash: sha1:02f53a842edbc6abff4a173d89c3e1d92c73f411
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

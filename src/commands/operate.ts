@@ -3,22 +3,28 @@ import { connectDatabase, type Sql } from '../database/connect.js';
 
 export type Report = Record<string, unknown>;
 
+/** What an operation reports, and whether it went well on the whole. */
+export interface Judged {
+  report: Report;
+  isSuccess: boolean;
+}
+
 class RolledBack extends Error {}
 
 /**
  * Calls the database once, in a transaction of its own. With `dryRun` all of it is rolled back: deferred constraints are
  * checked first, sequences move, and the rows are locked while it takes.
  */
-async function operate(
+async function operate<Result>(
   databaseUrl: string,
   dryRun: boolean,
-  call: (sql: Sql) => Promise<Report>,
-): Promise<Report> {
+  call: (sql: Sql) => Promise<Result>,
+): Promise<Result> {
   const sql = connectDatabase(databaseUrl, 1);
-  let report: Report = {};
+  let result = null as Result;
   try {
     await sql.begin(async (transaction) => {
-      report = await call(transaction as unknown as Sql);
+      result = await call(transaction as unknown as Sql);
       if (dryRun) throw new RolledBack();
     });
   } catch (error) {
@@ -26,7 +32,14 @@ async function operate(
   } finally {
     await sql.end();
   }
-  return report;
+  return result;
+}
+
+/** Has the database judge a report by its one rule of success. */
+async function judge(sql: Sql, report: Report): Promise<Judged> {
+  const [row] = await sql<[{ is_success: boolean }]>`
+    select is_success from identity_sync.report_is_success(report => ${JSON.stringify(report)}::text::jsonb) as is_success`;
+  return { report, isSuccess: row.is_success };
 }
 
 /** Applies a text of verdicts as a repair by hand; a dry run reports in the locked shape. */
@@ -35,7 +48,7 @@ export function applyText(
   body: string,
   strictBands: boolean,
   dryRun: boolean,
-): Promise<Report> {
+): Promise<Judged> {
   return operate(databaseUrl, dryRun, async (sql) => {
     const [row] = dryRun
       ? await sql`
@@ -45,25 +58,25 @@ export function applyText(
       : await sql`
           select report from identity_sync.apply_identity_response(
             body => ${body}, requested => null, strict_bands => ${strictBands}) as report`;
-    return row?.report;
+    return await judge(sql, row?.report);
   });
 }
 
 /** Writes what a dry run previewed. */
-export function applyPreview(databaseUrl: string, runId: string, dryRun: boolean): Promise<Report> {
+export function applyPreview(databaseUrl: string, runId: string, dryRun: boolean): Promise<Judged> {
   return operate(databaseUrl, dryRun, async (sql) => {
     const [row] =
       await sql`select report from identity_sync.apply_identity_preview(run_id => ${runId}) as report`;
-    return row?.report;
+    return await judge(sql, row?.report);
   });
 }
 
 /** Replays the quarantine, of one run or of all. */
-export function replay(databaseUrl: string, runId: string | null, dryRun: boolean): Promise<Report> {
+export function replay(databaseUrl: string, runId: string | null, dryRun: boolean): Promise<Judged> {
   return operate(databaseUrl, dryRun, async (sql) => {
     const [row] = await sql`
       select report from identity_sync.replay_quarantined_verdicts(run_id => ${runId}) as report`;
-    return row?.report;
+    return await judge(sql, row?.report);
   });
 }
 
