@@ -1,5 +1,5 @@
---! Previous: sha1:8ea46db20fc3715936dbc9f048a35db100baf9d1
---! Hash: sha1:02f53a842edbc6abff4a173d89c3e1d92c73f411
+--! Previous: sha1:eb2b93ca010e97b6646c8e77d79d21e6e3a52b2c
+--! Hash: sha1:04d479eb7667661ad03aa3389312b6d5fd9eb144
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without
