@@ -1,10 +1,10 @@
-// PostgreSQL goes away for good: nobody pretends to be at work.
+// PostgreSQL goes away for good: a worker ends instead of pretending to be at work.
 import { expect, test } from 'vitest';
 import { startCli } from '../support/cli.js';
 import { postgresVersion } from '../support/database.js';
 import { NEVER, startServerToBreak } from '../support/faults.js';
 
-// A worker waits a minute for its database, whatever that one's version.
+// A worker waits a minute for its database, the same on every version.
 test.skipIf(postgresVersion < 18)(
   'a worker whose database is gone for good ends by itself within two minutes, and not well (on PostgreSQL 18 only)',
   { timeout: 150_000 },

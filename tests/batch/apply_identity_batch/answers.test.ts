@@ -53,7 +53,7 @@ describe('an answer', () => {
   });
 
   test.each([
-    ['that was blanked before it was asked', 'counts nowhere', {}],
+    ['that was blanked before it was requested', 'counts nowhere', {}],
     ['that is there', 'counts as not answered', { lml_cardinality_mismatch: 1 }],
   ])('without a row %s: it %s', async (which, _, skipped) => {
     const runId = await plan(database.sql);
@@ -74,7 +74,7 @@ describe('an answer', () => {
     expect(rows_skipped).toMatchObject({ lml_cardinality_mismatch: 0, library_gone: 0, ...skipped });
   });
 
-  test('of a row that was blanked after it was asked is believed', async () => {
+  test('of a row that was blanked after it was requested is believed', async () => {
     const runId = await plan(database.sql);
     const { batch_id } = await claim(database.sql, runId);
     await database.sql`update wxyc_schema.library set artist_name = null where id = ${stereolab}`;
@@ -85,7 +85,7 @@ describe('an answer', () => {
     expect(rows_skipped).toMatchObject({ lml_cardinality_mismatch: 1, lml_untrusted_library_id: 0 });
   });
 
-  test('of a dry run is only rehearsed, and kept word for word', async () => {
+  test('of a dry run is rolled back, and kept word for word', async () => {
     const runId = await plan(database.sql, { dry_run: true });
     const { batch_id } = await claim(database.sql, runId);
     const body = ` ${answerOf([verdict.resolved(autechre), verdict.invalid(stereolab)])}\n`;

@@ -26,7 +26,7 @@ const PART = { is_part: true, size: 250 };
 const ALONE = { is_part: true, size: 1 };
 const AFTER_AN_ANSWER = { has_answered_part: true };
 
-/** What becomes of each situation, all of them asked in one statement. */
+/** What becomes of each situation, in one statement. */
 async function outcomesOf(situations: Situation[]): Promise<string[]> {
   const rows = await database.sql<{ outcome: string }[]>`
     select identity_sync_private.decide_call_outcome(

@@ -24,7 +24,7 @@ beforeEach(async () => {
 afterEach(() => database.drop());
 
 describe('an answer', () => {
-  test('that comes late counts as long as nobody else has claimed the batch', async () => {
+  test('that comes late counts as long as no other lane has claimed the batch', async () => {
     const { batch_id, request } = await claim(database.sql, await plan(database.sql), { lease_ms: 0 });
     expect(await settle(database.sql, batch_id, { body: resolveAll(request) })).toBe('applied');
   });

@@ -12,8 +12,8 @@ beforeEach(async () => {
 });
 afterEach(() => database.drop());
 
-async function poison(knobs: Record<string, unknown>, body: string) {
-  const runId = await plan(database.sql, { scope: 'ids', ids: [id], ...knobs });
+async function poison(parameters: Record<string, unknown>, body: string) {
+  const runId = await plan(database.sql, { scope: 'ids', ids: [id], ...parameters });
   const { batch_id } = await claim(database.sql, runId);
   expect(await settle(database.sql, batch_id, { status: 422, body })).toBe('poison_input');
   return { runId, batchId: batch_id };

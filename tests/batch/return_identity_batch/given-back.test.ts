@@ -11,8 +11,8 @@ beforeEach(async () => {
 });
 afterEach(() => database.drop());
 
-describe('a batch given back', () => {
-  test('can be claimed at once, and the answer of who gave it back is lost', async () => {
+describe('a batch returned', () => {
+  test('can be claimed at once, and the answer of the lane that returned it is lost', async () => {
     const runId = await plan(database.sql);
     const given = await claim(database.sql, runId, { leased_by: 'stopped', concurrency: 1 });
     await giveBack(given.batch_id, 'stopped');
@@ -28,14 +28,14 @@ describe('a batch given back', () => {
     expect(found.batch_id).toBe(given.batch_id);
   });
 
-  test('by somebody who does not hold it, or holds it no more, stays where it is', async () => {
+  test('by a lane without its lease stays where it is', async () => {
     const runId = await plan(database.sql, { batch_size: 1 });
-    const [held, settled] = [await claim(database.sql, runId), await claim(database.sql, runId)];
+    const [leased, settled] = [await claim(database.sql, runId), await claim(database.sql, runId)];
     await settle(database.sql, settled.batch_id, { body: resolveAll(settled.request) });
 
-    await giveBack(held.batch_id, 'somebody else');
+    await giveBack(leased.batch_id, 'another lane');
     await giveBack(settled.batch_id, 'lane');
-    expect(await batchOf(database.sql, held.batch_id)).toMatchObject({
+    expect(await batchOf(database.sql, leased.batch_id)).toMatchObject({
       state: 'in_flight',
       leased_by: 'lane',
     });

@@ -7,11 +7,7 @@ const database = useDatabase();
 async function addsUp(numbers: Record<string, number>, requested: number, unrequested: number, without = '') {
   const [row] = await database.sql`
     select identity_sync_private.report_adds_up(
-      (
-        select identity_sync_private.add_reports(
-          identity_sync_private.empty_report(), ${JSON.stringify(nest(numbers))}::text::jsonb
-        ) || identity_sync_private.empty_report() || ${JSON.stringify(nest(numbers))}::text::jsonb
-      ) - ${without}::text,
+      (identity_sync_private.empty_report() || ${JSON.stringify(nest(numbers))}::text::jsonb) - ${without}::text,
       ${requested}, ${unrequested}) as adds_up`;
   return row!.adds_up;
 }

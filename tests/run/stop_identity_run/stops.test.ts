@@ -22,7 +22,7 @@ beforeEach(async () => {
 afterEach(() => database.drop());
 
 describe('a run told to stop', () => {
-  test('abandons what nobody has claimed, which stays due, and is over with its last call in flight', async () => {
+  test('abandons what no lane has claimed, which stays due, and is over with its last call in flight', async () => {
     const runId = await plan(database.sql, { batch_size: 1 });
     const { batch_id, request } = await claim(database.sql, runId);
     await stop(runId);
@@ -47,7 +47,7 @@ describe('a run told to stop', () => {
     expect(await plan(database.sql)).not.toBe(runId);
   });
 
-  test('by somebody who did not open it, goes on', async () => {
+  test('by a process that did not open it, goes on', async () => {
     const runId = await plan(database.sql, { opened_by: 'host:1' });
     await stop(runId, 'host:2');
     expect(await runOf(database.sql, runId)).toMatchObject({ stop_reason: null, finished_at: null });
