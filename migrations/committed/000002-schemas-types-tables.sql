@@ -1,5 +1,5 @@
 --! Previous: sha1:8dff03bd2e54f394738a7e6b9ad21b974a16706d
---! Hash: sha1:62fc415a7a3ce12e46239d2c0a5a34224c54efa8
+--! Hash: sha1:1e6166a7c45d835c9f023cf76bbac97eca9e5c75
 --! Message: schemas, types, tables
 
 -- The product's own schemas, types and tables.
@@ -160,19 +160,23 @@ create table identity_sync.run (
   check (batches_pruned_at is null or finished_at is not null)
 );
 
-comment on column identity_sync.run.in_other_runs is 'Candidates that were in a batch of another open run when this one was planned; they are left to it.';
-comment on column identity_sync.run.paused_until is 'No batch is claimed before: LML asked for a pause, or several batches failed in a row.';
+comment on column identity_sync.run.in_other_runs is
+  'Candidates that were in a batch of another open run when this one was planned; they are left to it.';
+comment on column identity_sync.run.paused_until is
+  'No batch is claimed before: LML asked for a pause, or several batches failed in a row.';
 comment on column identity_sync.run.trace_id is 'The trace of the run, shared by all processes that carry it.';
-comment on column identity_sync.run.braked_at is 'When the brake stopped the run, because what LML answered looked like a fault of LML.';
+comment on column identity_sync.run.braked_at is
+  'When the brake stopped the run, because what LML answered looked like a fault of LML.';
 comment on column identity_sync.run.reported_at is 'When a process took the finished run to report it to Sentry.';
-comment on column identity_sync.run.batches_pruned_at is 'When its batches, calls and kept answers were pruned; from then on a dry run cannot be applied any more.';
+comment on column identity_sync.run.batches_pruned_at is
+  'When its batches, calls and kept answers were pruned; from then on a dry run cannot be applied any more.';
 
 -- One open run a scope: the guard against a retried job and the next tick of its cron running side by side.
 create unique index run_one_open_idx
   on identity_sync.run (scope, partition_index, partition_count, (hash_array_extended(coalesce(ids, '{}'), 0)), dry_run)
   where finished_at is null;
 
--- A batch: up to BATCH_SIZE libraries of one cohort, requested in one call; its lease is what a dead process leaves behind.
+-- A batch: up to BATCH_SIZE libraries of one cohort, requested in one call. A dead process leaves its lease behind.
 -- sql/states.md draws its states and who moves them.
 
 create table identity_sync.batch (
@@ -202,17 +206,21 @@ create table identity_sync.batch (
   check (state <> 'poisoned' or cardinality(library_ids) = 1)
 );
 
-comment on column identity_sync.batch.root_batch_id is 'The batch as it was planned, of which this is a part, cut to find an input that LML refuses or fails on.';
-comment on column identity_sync.batch.is_done is 'Whether its rows are counted in the report: neither cut nor left due.';
+comment on column identity_sync.batch.root_batch_id is
+  'The batch as it was planned, of which this is a part, cut to find an input that LML refuses or fails on.';
+comment on column identity_sync.batch.is_done is
+  'Whether its rows are counted in the report: neither cut nor left due.';
 comment on column identity_sync.batch.tries is 'Calls that failed and are charged; a deferral is not.';
-comment on column identity_sync.batch.answer is 'LML''s answer as it came, which only a dry run keeps, to be applied later.';
+comment on column identity_sync.batch.answer is
+  'LML''s answer as it came, which only a dry run keeps, to be applied later.';
 comment on column identity_sync.batch.failure is 'Why the batch failed, was poisoned or was split.';
 
 create index batch_run_idx on identity_sync.batch (run_id, batch_id);
 create index batch_root_idx on identity_sync.batch (root_batch_id) where root_batch_id is not null;
 create index batch_unfinished_idx on identity_sync.batch (run_id, batch_id) where closed_at is null;
 
--- A call: how many inputs LML was sent, and how it went. One without answered_at, past its batch's lease, died with its process.
+-- A call: how many inputs LML was sent, and how it went. One without answered_at, past its batch's lease, died with its
+-- process.
 
 create table identity_sync.lml_call (
   call_id bigint generated always as identity primary key,
@@ -252,10 +260,10 @@ create table identity_sync.settlement (
 );
 
 comment on column identity_sync.settlement.is_answer is
-  'Whether LML answered; a batch that failed, was poisoned or had nothing left to request has a settlement without an answer.';
+  'Whether LML answered; a failed, poisoned or empty batch has a settlement without an answer.';
 
 comment on column identity_sync.settlement.brake_sample is
-  'Rows that held an identity or had never been requested: the brake measures how many of them are in brake_unresolved_ids.';
+  'Rows that held an identity or had never been requested: of them the brake measures brake_unresolved_ids.';
 
 comment on column identity_sync.settlement.linked_credit_ids is
   'Credits of compilation_track_artist that had no link before; what replaced one is in superseded_track_link.';

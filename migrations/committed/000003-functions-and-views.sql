@@ -1,5 +1,5 @@
---! Previous: sha1:62fc415a7a3ce12e46239d2c0a5a34224c54efa8
---! Hash: sha1:eb2b93ca010e97b6646c8e77d79d21e6e3a52b2c
+--! Previous: sha1:1e6166a7c45d835c9f023cf76bbac97eca9e5c75
+--! Hash: sha1:8358e0e6ffea5507a2971a26cfe8c9a8905ecf2b
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -393,7 +393,8 @@ comment on aggregate identity_sync_private.sum_reports(jsonb) is
   'Takes reports of one shape; returns the report whose every number is the sum over them, NULL over none.';
 
 --! Included functions/report/contract_breaches.sql
--- Where LML broke its own contract in its answer for a batch: this goes to the log and to Sentry, since only LML can mend it.
+-- Where LML broke its own contract in its answer for a batch: this goes to the log and to Sentry, since only LML can
+-- mend it.
 create or replace function identity_sync_private.contract_breaches(batch_id bigint)
 returns jsonb
 language sql stable
@@ -416,7 +417,8 @@ comment on function identity_sync_private.contract_breaches(bigint) is
   'Takes an applied batch; returns the number of results that broke the wire contract by key of rows_skipped, NULL where none did.';
 --! EndIncluded functions/report/contract_breaches.sql
 --! Included functions/report/empty_report.sql
--- The one place where the report's keys are written down. Every count is added to this report, so every key is always there.
+-- The one place where the report's keys are written down. Every count is added to this report, so every key is always
+-- there.
 create or replace function identity_sync_private.empty_report()
 returns jsonb
 language sql immutable parallel safe
@@ -458,8 +460,8 @@ comment on function identity_sync_private.empty_report() is
   'Returns the report with every key of the contract at 0.';
 --! EndIncluded functions/report/empty_report.sql
 --! Included functions/report/identity_dry_run_report.sql
--- The locked shape of a dry run's report, which scripts read. It renames keys of a report and leaves some out; a report of
--- verdicts from a file counts no calls.
+-- The locked shape of a dry run's report, which scripts read. It renames keys of a report and leaves some out; a report
+-- of verdicts from a file counts no calls.
 create or replace function identity_sync.identity_dry_run_report(report jsonb)
 returns jsonb
 language sql immutable
@@ -508,8 +510,8 @@ comment on function identity_sync.identity_run_progress(bigint) is
   'Takes a run; returns the rows planned, the rows done so far (answered, quarantined or failed), when it ended, and its trace; no row for an unknown run.';
 --! EndIncluded functions/report/identity_run_progress.sql
 --! Included functions/report/identity_run_warnings.sql
--- What an operator should know of a run that failed in nothing: batches of which most track entries, and at least ten, match
--- no credit. Then credits were renamed or LML holds an older copy, and links go missing silently.
+-- What an operator should know of a run that failed in nothing: batches of which most track entries, and at least ten,
+-- match no credit. Then credits were renamed or LML holds an older copy, and links go missing silently.
 create or replace function identity_sync_private.identity_run_warnings(run_id bigint)
 returns jsonb
 language sql stable
@@ -549,8 +551,8 @@ comment on function identity_sync_private.identity_run_warnings(bigint) is
   'Takes a run; returns its warnings as a JSON array of texts, empty where there are none.';
 --! EndIncluded functions/report/identity_run_warnings.sql
 --! Included functions/report/identity_run_report.sql
--- The report of a run: the sum of its batches' settlements, so it counts recorded outcomes and nothing else.
--- It grows while the run is open. A finished run keeps it; only the entries still in quarantine are counted again.
+-- The report of a run: the sum of its batches' settlements, so it counts recorded outcomes and nothing else. It grows
+-- while the run is open. A finished run keeps it; only the entries still in quarantine are counted again.
 create or replace function identity_sync.identity_run_report(run_id bigint default null)
 returns jsonb
 language plpgsql stable
@@ -637,7 +639,8 @@ comment on function identity_sync.identity_run_report(bigint) is
   'Takes a run (NULL: the latest); returns its report with its outcome and the rows left; NULL where there never was a run. Raises LS002 for an unknown run.';
 --! EndIncluded functions/report/identity_run_report.sql
 --! Included functions/report/jsonb_shape.sql
--- The keys of an object and of the objects in it, as one sorted list: two reports can be added where their shapes are equal.
+-- The keys of an object and of the objects in it, as one sorted list: two reports can be added where their shapes are
+-- equal.
 create or replace function identity_sync_private.jsonb_shape(value jsonb)
 returns text[]
 language sql immutable parallel safe
@@ -661,8 +664,9 @@ comment on function identity_sync_private.jsonb_shape(jsonb) is
   'Takes an object of scalars and of objects of scalars; returns its keys with their types, sorted; NULL for an empty object or any other value.';
 --! EndIncluded functions/report/jsonb_shape.sql
 --! Included functions/report/refused_rows.sql
--- Counts the rows of a report that were refused: what went wrong with LML, its answer or the database. The other skipped rows
--- were left on purpose (another writer rules over them, they are gone, or a newer verdict is there) and went well.
+-- Counts the rows of a report that were refused: what went wrong with LML, its answer or the database. The other
+-- skipped rows were left on purpose (another writer rules over them, they are gone, or a newer verdict is there) and
+-- went well.
 create or replace function identity_sync_private.refused_rows(report jsonb)
 returns integer
 language sql immutable
@@ -679,8 +683,9 @@ comment on function identity_sync_private.refused_rows(jsonb) is
   'Takes a report, also one in the shape of a dry run; returns its number of refused rows.';
 --! EndIncluded functions/report/refused_rows.sql
 --! Included functions/report/report_adds_up.sql
--- The sum rule, for the check constraint of settlement: scanned is the requested ids plus the unrequested results, and each of
--- them has exactly one outcome. Identities written are the rows resolved. A report that lacks a key does not add up.
+-- The sum rule, for the check constraint of settlement: scanned is the requested ids plus the unrequested results, and
+-- each of them has exactly one outcome. Identities written are the rows resolved. A report that lacks a key does not
+-- add up.
 create or replace function identity_sync_private.report_adds_up(report jsonb, requested integer, unrequested integer)
 returns boolean
 language sql immutable parallel safe
@@ -706,8 +711,8 @@ comment on function identity_sync_private.report_adds_up(jsonb, integer, integer
   'Takes a report, the number of requested ids and of unrequested results; returns whether each of them is counted exactly once.';
 --! EndIncluded functions/report/report_adds_up.sql
 --! Included functions/report/report_is_success.sql
--- Whether what a report tells of went well on the whole: no more rows were refused than settled.
--- A run's outcome and the exit status of `apply` and `replay` follow this one rule.
+-- The one rule of success, for a run's outcome and for the exit status of `apply` and `replay`: no more rows were
+-- refused than not. Rows left on purpose are not refused.
 create or replace function identity_sync.report_is_success(report jsonb)
 returns boolean
 language sql immutable
@@ -719,7 +724,7 @@ $$;
 revoke all on function identity_sync.report_is_success(jsonb) from public;
 
 comment on function identity_sync.report_is_success(jsonb) is
-  'Takes the report of a run, a writer or a dry run; returns false where more rows were refused than settled.';
+  'Takes the report of a run, a writer or a dry run; returns false where more rows were refused than not.';
 --! EndIncluded functions/report/report_is_success.sql
 --! Included functions/judge/best_judged_sources.sql
 -- Of several provenance entries that name one source, keeps the one of highest confidence, and of equals the first.
@@ -2846,8 +2851,8 @@ comment on function identity_sync.apply_identity_response(text, integer[], text,
   'Takes the text of LML''s answer and what apply_identity_verdicts takes besides; returns its report. Raises LS003 where the text is no answer and no id was requested.';
 --! EndIncluded functions/write/apply_identity_response.sql
 --! Included functions/write/rehearse_identity_verdicts.sql
--- Applies verdicts for real inside a subtransaction and rolls it back, so a dry run meets the refusals of the database too,
--- deferred constraints included. Only the report remains; sequences have moved and dead rows stay until vacuum.
+-- Applies verdicts for real inside a subtransaction and rolls it back, so a dry run meets the refusals of the database
+-- too, deferred constraints included. Only the report remains; sequences have moved and dead rows stay until vacuum.
 create or replace function identity_sync_private.rehearse_identity_verdicts(
   response jsonb,
   requested integer[] default null,
@@ -2871,14 +2876,16 @@ exception
 end;
 $$;
 
-revoke all on function identity_sync_private.rehearse_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) from public;
+revoke all on function identity_sync_private.rehearse_identity_verdicts(
+  jsonb, integer[], text, timestamptz, boolean
+) from public;
 
 comment on function identity_sync_private.rehearse_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) is
   'Takes the arguments of apply_identity_verdicts; returns the report that it would return. Raises what it raises.';
 --! EndIncluded functions/write/rehearse_identity_verdicts.sql
 --! Included functions/run/lift_planning_hold.sql
--- Lets the cron plan again, because a person has acted: a restarted worker may have another key, and a run that accepts what
--- is unresolved has completed.
+-- Lets the cron plan again, because a person has acted: a restarted worker may have another key, and a run that accepts
+-- what is unresolved has completed.
 create or replace function identity_sync.lift_planning_hold(name text)
 returns void
 language sql volatile security definer
@@ -2893,9 +2900,9 @@ comment on function identity_sync.lift_planning_hold(text) is
   'Takes the name of a planning hold (key_refused, brake) and lifts it; one that is not in force changes nothing.';
 --! EndIncluded functions/run/lift_planning_hold.sql
 --! Included functions/run/close_identity_run.sql
--- Ends a run when its last batch is closed, and records the outcome: failed where a batch failed or more rows were refused
--- than settled, stopped where it was told to stop, else completed. A used-up call budget is no failure.
--- Sessions that close the last two batches at once wait for each other at the run's row, so one of them sees nothing left.
+-- Ends a run when its last batch is closed, and records the outcome: failed where a batch failed or more rows were
+-- refused than not, stopped where it was told to stop, else completed. A used-up call budget is no failure. Sessions
+-- that close the last two batches at once wait for each other at the run's row, so one of them sees nothing left.
 create or replace function identity_sync_private.close_identity_run(run_id bigint)
 returns void
 language plpgsql volatile
@@ -2967,8 +2974,8 @@ comment on function identity_sync_private.close_identity_run(bigint) is
   'Takes a run; where every batch of it is closed, sets finished_at, outcome and report; else changes nothing.';
 --! EndIncluded functions/run/close_identity_run.sql
 --! Included functions/run/stop_identity_run.sql
--- Stops a run: batches that no lane has claimed are abandoned and stay due, and calls in flight finish.
--- With opened_by, a process stops only a run that it opened itself; one that it merely joined goes on.
+-- Stops a run: batches that no lane has claimed are abandoned and stay due, and calls in flight finish. With opened_by,
+-- a process stops only a run that it opened itself; one that it merely joined goes on.
 create or replace function identity_sync.stop_identity_run(
   run_id bigint,
   reason text,
@@ -3005,9 +3012,10 @@ comment on function identity_sync.stop_identity_run(bigint, text, text, text) is
   'Takes a run, the reason, who must have opened the run (NULL: anybody), and the cause (hand, deadline, budget, key, brake, breaker); abandons every unclaimed batch, and ends the run once no call is in flight. Returns false where no such run is open.';
 --! EndIncluded functions/run/stop_identity_run.sql
 --! Included functions/run/brake_identity_run.sql
--- The brake: an overloaded LML answers 200 with everything unresolved, and believing it would keep the rows from being due for
--- a month. It measures the last ten answers, on rows that held an identity or had never been requested; rows long known as
--- unresolved may all fall due on one day. It stops the run, takes the counted rows' attempts back, and holds planning.
+-- The brake: an overloaded LML answers 200 with everything unresolved, and believing it would keep the rows from being
+-- due for a month. It measures the last ten answers, on rows that held an identity or had never been requested; rows
+-- long known as unresolved may all fall due on one day. It stops the run, takes the counted rows' attempts back, and
+-- holds planning.
 create or replace function identity_sync_private.brake_identity_run(run_id bigint, batch_id bigint)
 returns void
 language plpgsql volatile
@@ -3102,8 +3110,9 @@ comment on function identity_sync_private.brake_identity_run(bigint, bigint) is
   'Takes a run and its batch just applied; where 95 % of 200 rows or more are unresolved, stops the run and takes their attempts back.';
 --! EndIncluded functions/run/brake_identity_run.sql
 --! Included functions/run/cut_batches.sql
--- Cuts the candidates of a new run into batches of one cohort each, compilations first, since their answers take longest.
--- A library is in at most one open batch of a real run: candidates of another open run are left to it, and the run notes them.
+-- Cuts the candidates of a new run into batches of one cohort each, compilations first, since their answers take
+-- longest. A library is in at most one open batch of a real run: candidates of another open run are left to it, and the
+-- run notes them.
 create or replace function identity_sync_private.cut_batches(
   run_id bigint,
   ids integer[],
@@ -3221,9 +3230,9 @@ comment on function identity_sync.enqueue_lanes(bigint, integer, timestamptz) is
   'Takes a run, how many calls it may have in flight, and when to begin (NULL: now); enqueues that many carry_identity_run jobs, or as many as it has unfinished batches.';
 --! EndIncluded functions/run/enqueue_lanes.sql
 --! Included functions/run/plan_identity_run.sql
--- Opens a run: batches and the lanes that carry them come into being in one transaction, or not at all. While the same run
--- (scope, partition, ids, dry_run) is open, it is joined; a dry run neither joins nor blocks a real one. A run of which
--- nothing is due is closed at once.
+-- Opens a run: batches and the lanes that carry them come into being in one transaction, or not at all. While the same
+-- run (scope, partition, ids, dry_run) is open, it is joined; a dry run neither joins nor blocks a real one. A run of
+-- which nothing is due is closed at once.
 create or replace function identity_sync.plan_identity_run(
   scope text default 'due',
   stale_days integer default 7,
@@ -3313,14 +3322,16 @@ begin
 
   insert into identity_sync.run (
     scope, dry_run, stale_days, unresolved_retry_days, include_null_canonical,
-    partition_index, partition_count, ids, strict_bands, accept_unresolved, call_budget, deadline_at, scheduled, opened_by
+    partition_index, partition_count, ids, strict_bands, accept_unresolved, call_budget, deadline_at, scheduled,
+    opened_by
   )
   values (
     plan_identity_run.scope, plan_identity_run.dry_run, plan_identity_run.stale_days,
     plan_identity_run.unresolved_retry_days, plan_identity_run.include_null_canonical,
     plan_identity_run.partition_index, plan_identity_run.partition_count, named_ids,
     plan_identity_run.strict_bands, plan_identity_run.accept_unresolved, plan_identity_run.call_budget,
-    clock_timestamp() + make_interval(mins => deadline_minutes), plan_identity_run.scheduled, plan_identity_run.opened_by
+    clock_timestamp() + make_interval(mins => deadline_minutes), plan_identity_run.scheduled,
+    plan_identity_run.opened_by
   )
   returning run_id into opened;
 
@@ -3354,8 +3365,8 @@ comment on function identity_sync.plan_identity_run(
   'Takes the parameters of identity_candidates, the libraries a batch of either cohort (1 to 1000), whether all writes are rolled back, whether bands are strict, the calls in flight (1 to 32), who opens the run, whether the brake is off, its deadline in minutes (1 to 1440), its budget of calls (NULL: none), and whether the cron plans it; returns the id of the opened or joined run, or NULL where a planning hold stops the cron. Raises LS001 for a value out of range.';
 --! EndIncluded functions/run/plan_identity_run.sql
 --! Included functions/run/take_unreported_runs.sql
--- Hands each run that ended within the last day to the first process that asks, so Sentry hears of a run once, however many
--- processes carried it.
+-- Hands each run that ended within the last day to the first process that asks, so Sentry hears of a run once, however
+-- many processes carried it.
 create or replace function identity_sync.take_unreported_runs()
 returns table (run_id bigint, trace_id text, scheduled boolean, report jsonb)
 language sql volatile security definer
@@ -3373,8 +3384,9 @@ comment on function identity_sync.take_unreported_runs() is
   'Returns the runs that ended within a day and no process has reported yet, with trace and report, and marks them as reported.';
 --! EndIncluded functions/run/take_unreported_runs.sql
 --! Included functions/run/trip_breaker.sql
--- The breaker: after three failed batches in a row LML is down, and a run must not spend the whole catalogue on it. The run
--- pauses for 30 seconds, then twice as long each time, and stops after the fourth pause. Parts of one batch count as one.
+-- The breaker: after three failed batches in a row LML is down, and a run must not spend the whole catalogue on it. The
+-- run pauses for 30 seconds, then twice as long each time, and stops after the fourth pause. Parts of one batch count
+-- as one.
 create or replace function identity_sync_private.trip_breaker(run_id bigint, reason text)
 returns void
 language plpgsql volatile
@@ -3426,9 +3438,14 @@ comment on function identity_sync_private.trip_breaker(bigint, text) is
   'Takes a run and why its latest batch failed; pauses or stops the run after three failures in a row.';
 --! EndIncluded functions/run/trip_breaker.sql
 --! Included functions/batch/apply_identity_batch.sql
--- Writes LML's answer for a batch and closes the batch. A dry run rolls the writing back and keeps the answer's text, so that
--- exactly this answer can be applied later. A row that had lost its artist name before the request counts nowhere.
-create or replace function identity_sync_private.apply_identity_batch(batch_id bigint, answer jsonb, body text default null)
+-- Writes LML's answer for a batch and closes the batch. A dry run rolls the writing back and keeps the answer's text,
+-- so that exactly this answer can be applied later. A row that had lost its artist name before the request counts
+-- nowhere.
+create or replace function identity_sync_private.apply_identity_batch(
+  batch_id bigint,
+  answer jsonb,
+  body text default null
+)
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -3496,8 +3513,8 @@ comment on function identity_sync_private.apply_identity_batch(bigint, jsonb, te
   'Takes a batch, LML''s answer and its text (NULL: nothing was left to request, and the answer is []); closes the batch as applied or empty. Raises what apply_identity_verdicts raises.';
 --! EndIncluded functions/batch/apply_identity_batch.sql
 --! Included functions/batch/backoff.sql
--- How long to wait before the next call: half a second, doubling to 30, with a quarter of jitter either way, so that batches
--- which failed together do not come back together. Retries and deferrals share it.
+-- How long to wait before the next call: half a second, doubling to 30, with a quarter of jitter either way, so that
+-- batches which failed together do not come back together. Retries and deferrals share it.
 create or replace function identity_sync_private.backoff(tries integer)
 returns interval
 language sql volatile
@@ -3513,8 +3530,8 @@ comment on function identity_sync_private.backoff(integer) is
   'Takes how often the same batch has been sent back before; returns the pause, 0.375 to 37.5 seconds.';
 --! EndIncluded functions/batch/backoff.sql
 --! Included functions/batch/identity_batch_request.sql
--- The request body of a batch, made from the catalogue's rows as they are now, so that a corrected name is the one sent.
--- Rows that are gone or have lost their artist name are left out: LML would refuse the whole batch.
+-- The request body of a batch, made from the catalogue's rows as they are now, so that a corrected name is the one
+-- sent. Rows that are gone or have lost their artist name are left out: LML would refuse the whole batch.
 create or replace function identity_sync.identity_batch_request(batch_id bigint)
 returns text
 language plpgsql stable
@@ -3559,8 +3576,8 @@ comment on function identity_sync.identity_batch_request(bigint) is
   'Takes a batch; returns the JSON text to POST to LML for it, NULL where no row is left to request. Raises LS002 for an unknown batch.';
 --! EndIncluded functions/batch/identity_batch_request.sql
 --! Included functions/batch/reopen_identity_batch.sql
--- Makes a batch claimable again after its lane returned it or died with it. In a run that was told to stop it is abandoned
--- instead, which may end the run.
+-- Makes a batch claimable again after its lane returned it or died with it. In a run that was told to stop it is
+-- abandoned instead, which may end the run.
 create or replace function identity_sync_private.reopen_identity_batch(batch_id bigint)
 returns void
 language plpgsql volatile
@@ -3730,8 +3747,8 @@ comment on function identity_sync.claim_identity_batch(bigint, text, integer, in
   'Takes a run, the name of the claiming lane, the calls allowed in flight over the whole database, the length of the lease in milliseconds and the lane''s batch whose answer has come; returns a batch with its request body, its number of inputs and its run''s trace, or a pause in milliseconds, or no row where the lane may end.';
 --! EndIncluded functions/batch/claim_identity_batch.sql
 --! Included functions/batch/decide_call_outcome.sql
--- The fault policy: what becomes of a batch after a call, read from top to bottom. sql/wire.md prints it as a table and gives
--- the reasons; a test holds the two together.
+-- The fault policy: what becomes of a batch after a call, read from top to bottom. sql/wire.md prints it as a table and
+-- gives the reasons; a test holds the two together.
 create or replace function identity_sync_private.decide_call_outcome(
   http_status integer,
   has_answer boolean,
@@ -3755,7 +3772,8 @@ as $$
     when http_status = 422 then 'poison_input'
     when http_status = 413 and has_answered_part then 'poison_input'
     when http_status >= 500 and size > 1 and is_part then 'split'
-    when (http_status is null or http_status in (200, 408, 425) or http_status >= 500) and tries + 1 < max_tries then 'retried'
+    when tries + 1 < max_tries and (http_status is null or http_status in (200, 408, 425) or http_status >= 500)
+    then 'retried'
     when http_status >= 500 and size > 1 then 'split'
     when http_status >= 500 and has_answered_part then 'poison_input'
     else 'failed'
@@ -3772,8 +3790,8 @@ comment on function identity_sync_private.decide_call_outcome(
   'Takes a call''s HTTP status (NULL: none) and whether its body was an answer; its batch''s size, charged tries before it and allowed tries, whether it is a part of a cut batch, another part of which was answered; and whether its run is stopping. Returns applied, key_refused, abandoned, deferred, split, poison_input, retried or failed.';
 --! EndIncluded functions/batch/decide_call_outcome.sql
 --! Included functions/batch/defer_identity_batch.sql
--- Opens a batch again because LML asked for a pause, which holds for the whole run: every other call would be told the same.
--- A deferral charges no try.
+-- Opens a batch again because LML asked for a pause, which applies to the whole run: LML would answer the other calls
+-- the same. A deferral charges no try.
 create or replace function identity_sync_private.defer_identity_batch(batch_id bigint, retry_at timestamptz)
 returns void
 language plpgsql volatile
@@ -3809,8 +3827,8 @@ comment on function identity_sync_private.defer_identity_batch(bigint, timestamp
   'Takes a batch and the time that LML named (NULL: none); opens the batch again for then, and pauses its run until then.';
 --! EndIncluded functions/batch/defer_identity_batch.sql
 --! Included functions/batch/record_unanswered_batch.sql
--- The settlement of a batch that got no answer: each of its rows counts once, under the one reason that it shares with the
--- others, so that a run's report adds up also where LML failed.
+-- The settlement of a batch that got no answer: each of its rows counts once, under the one reason that it shares with
+-- the others, so that a run's report adds up also where LML failed.
 create or replace function identity_sync_private.record_unanswered_batch(batch_id bigint, counted_as text)
 returns bigint
 language sql volatile
@@ -3839,8 +3857,9 @@ comment on function identity_sync_private.record_unanswered_batch(bigint, text) 
   'Takes a batch and the key of rows_skipped that its rows count as; returns the id of the settlement made for it.';
 --! EndIncluded functions/batch/record_unanswered_batch.sql
 --! Included functions/batch/fail_identity_batch.sql
--- Gives a batch up: nothing is written for its rows and they get no attempt, so they are due in the next run. The report
--- counts them all the same, as lml_error where LML failed, or as writer_error where the database could not write.
+-- Gives a batch up: nothing is written for its rows and they get no attempt, so they are due in the next run. The
+-- report counts them all the same, as lml_error where LML failed, or as writer_error where the database could not
+-- write.
 create or replace function identity_sync.fail_identity_batch(
   batch_id bigint,
   failure text,
@@ -3879,11 +3898,11 @@ $$;
 revoke all on function identity_sync.fail_identity_batch(bigint, text, text, text) from public;
 
 comment on function identity_sync.fail_identity_batch(bigint, text, text, text) is
-  'Takes a batch, why it failed, the key of rows_skipped that its rows count as (lml_error or writer_error), and who must hold its lease (NULL: anybody); closes it as failed. A batch that is closed already, or leased by somebody else, stays as it is.';
+  'Takes a batch, why it failed, the key of rows_skipped that its rows count as (lml_error or writer_error), and who must have leased it (NULL: anybody); closes it as failed. A batch that is closed already, or leased by somebody else, stays as it is.';
 --! EndIncluded functions/batch/fail_identity_batch.sql
 --! Included functions/batch/has_answered_part.sql
--- Whether LML has answered a part of a batch that was cut: then an input is at fault, and not LML.
--- A part that was refused (poisoned) or had nothing to request (empty) is no answer.
+-- Whether LML has answered a part of a batch that was cut: then an input is at fault, and not LML. A part that was
+-- refused (poisoned) or had nothing to request (empty) is no answer.
 create or replace function identity_sync_private.has_answered_part(root_batch_id bigint)
 returns boolean
 language sql stable
@@ -3901,8 +3920,9 @@ comment on function identity_sync_private.has_answered_part(bigint) is
   'Takes a batch as it was planned (NULL: none); returns whether LML answered a part of it with 200.';
 --! EndIncluded functions/batch/has_answered_part.sql
 --! Included functions/batch/quarantine_poison_input.sql
--- Closes a batch of one input as poisoned: LML refuses this input, or fails on it while it answers others. The input goes to
--- quarantine with LML's status and words, and is not requested again within the retry window or until replayed or released.
+-- Closes a batch of one input as poisoned: LML refuses this input, or fails on it while it answers others. The input
+-- goes to quarantine with LML's status and words, and is not requested again within the retry window or until replayed
+-- or released.
 create or replace function identity_sync_private.quarantine_poison_input(batch_id bigint, reason text, body text)
 returns void
 language plpgsql volatile
@@ -3977,9 +3997,9 @@ comment on function identity_sync_private.retry_identity_batch(bigint, timestamp
   'Takes a batch and the time that LML named (NULL: none); opens the batch again for then, with one try more.';
 --! EndIncluded functions/batch/retry_identity_batch.sql
 --! Included functions/batch/split_identity_batch.sql
--- Cuts a batch in two, because LML refuses or fails on something in it; the halves come after everything else in the run.
--- Answered parts of the same batch justify further cuts. Without one, after `patience` cuts, LML is at fault and not an
--- input, and all remaining parts fail.
+-- Cuts a batch in two, because LML refuses or fails on something in it; the halves come after everything else in the
+-- run. Answered parts of the same batch justify further cuts. Without one, after `patience` cuts, LML is at fault and
+-- not an input, and all remaining parts fail.
 create or replace function identity_sync_private.split_identity_batch(batch_id bigint, reason text, patience integer)
 returns text
 language plpgsql volatile
@@ -4029,8 +4049,8 @@ comment on function identity_sync_private.split_identity_batch(bigint, text, int
   'Takes a batch of two libraries or more, why it is cut, and how many parts of the same planned batch may be cut before LML answers one; returns split, or failed where the remaining parts were given up.';
 --! EndIncluded functions/batch/split_identity_batch.sql
 --! Included functions/batch/stop_for_refused_key.sql
--- LML refuses the key, so it would refuse every other call too: all open runs stop, and the cron plans nothing until LML
--- has answered a run by hand or a worker has started with another key. The batch fails, and its rows stay due.
+-- LML refuses the key, so it would refuse every other call too: all open runs stop, and the cron plans nothing until
+-- LML has answered a run by hand or a worker has started with another key. The batch fails, and its rows stay due.
 create or replace function identity_sync_private.stop_for_refused_key(batch_id bigint, http_status integer, reason text)
 returns void
 language plpgsql volatile
@@ -4062,8 +4082,8 @@ comment on function identity_sync_private.stop_for_refused_key(bigint, integer, 
   'Takes a batch, the status 401 or 403 and the reason in words; holds planning, stops every open run and fails the batch.';
 --! EndIncluded functions/batch/stop_for_refused_key.sql
 --! Included functions/batch/finish_identity_call.sql
--- Records the result of a call and applies the fault policy (decide_call_outcome, sql/wire.md) to its batch.
--- A caller whose lease was lost meanwhile writes nothing.
+-- Records the result of a call and applies the fault policy (decide_call_outcome, sql/wire.md) to its batch. A caller
+-- whose lease was lost meanwhile writes nothing.
 create or replace function identity_sync.finish_identity_call(
   batch_id bigint,
   leased_by text,

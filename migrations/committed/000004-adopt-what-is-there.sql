@@ -1,5 +1,5 @@
---! Previous: sha1:eb2b93ca010e97b6646c8e77d79d21e6e3a52b2c
---! Hash: sha1:04d479eb7667661ad03aa3389312b6d5fd9eb144
+--! Previous: sha1:8358e0e6ffea5507a2971a26cfe8c9a8905ecf2b
+--! Hash: sha1:80705d80798e775190d27dc0708582a8f6c05b02
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

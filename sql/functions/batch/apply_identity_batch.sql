@@ -1,6 +1,11 @@
--- Writes LML's answer for a batch and closes the batch. A dry run rolls the writing back and keeps the answer's text, so that
--- exactly this answer can be applied later. A row that had lost its artist name before the request counts nowhere.
-create or replace function identity_sync_private.apply_identity_batch(batch_id bigint, answer jsonb, body text default null)
+-- Writes LML's answer for a batch and closes the batch. A dry run rolls the writing back and keeps the answer's text,
+-- so that exactly this answer can be applied later. A row that had lost its artist name before the request counts
+-- nowhere.
+create or replace function identity_sync_private.apply_identity_batch(
+  batch_id bigint,
+  answer jsonb,
+  body text default null
+)
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp

@@ -1,5 +1,5 @@
--- How long to wait before the next call: half a second, doubling to 30, with a quarter of jitter either way, so that batches
--- which failed together do not come back together. Retries and deferrals share it.
+-- How long to wait before the next call: half a second, doubling to 30, with a quarter of jitter either way, so that
+-- batches which failed together do not come back together. Retries and deferrals share it.
 create or replace function identity_sync_private.backoff(tries integer)
 returns interval
 language sql volatile

@@ -1,5 +1,5 @@
--- The fault policy: what becomes of a batch after a call, read from top to bottom. sql/wire.md prints it as a table and gives
--- the reasons; a test holds the two together.
+-- The fault policy: what becomes of a batch after a call, read from top to bottom. sql/wire.md prints it as a table and
+-- gives the reasons; a test holds the two together.
 create or replace function identity_sync_private.decide_call_outcome(
   http_status integer,
   has_answer boolean,
@@ -23,7 +23,8 @@ as $$
     when http_status = 422 then 'poison_input'
     when http_status = 413 and has_answered_part then 'poison_input'
     when http_status >= 500 and size > 1 and is_part then 'split'
-    when (http_status is null or http_status in (200, 408, 425) or http_status >= 500) and tries + 1 < max_tries then 'retried'
+    when tries + 1 < max_tries and (http_status is null or http_status in (200, 408, 425) or http_status >= 500)
+    then 'retried'
     when http_status >= 500 and size > 1 then 'split'
     when http_status >= 500 and has_answered_part then 'poison_input'
     else 'failed'

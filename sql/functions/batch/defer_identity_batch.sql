@@ -1,5 +1,5 @@
--- Opens a batch again because LML asked for a pause, which holds for the whole run: every other call would be told the same.
--- A deferral charges no try.
+-- Opens a batch again because LML asked for a pause, which applies to the whole run: LML would answer the other calls
+-- the same. A deferral charges no try.
 create or replace function identity_sync_private.defer_identity_batch(batch_id bigint, retry_at timestamptz)
 returns void
 language plpgsql volatile

@@ -1,5 +1,6 @@
--- Gives a batch up: nothing is written for its rows and they get no attempt, so they are due in the next run. The report
--- counts them all the same, as lml_error where LML failed, or as writer_error where the database could not write.
+-- Gives a batch up: nothing is written for its rows and they get no attempt, so they are due in the next run. The
+-- report counts them all the same, as lml_error where LML failed, or as writer_error where the database could not
+-- write.
 create or replace function identity_sync.fail_identity_batch(
   batch_id bigint,
   failure text,
@@ -38,4 +39,4 @@ $$;
 revoke all on function identity_sync.fail_identity_batch(bigint, text, text, text) from public;
 
 comment on function identity_sync.fail_identity_batch(bigint, text, text, text) is
-  'Takes a batch, why it failed, the key of rows_skipped that its rows count as (lml_error or writer_error), and who must hold its lease (NULL: anybody); closes it as failed. A batch that is closed already, or leased by somebody else, stays as it is.';
+  'Takes a batch, why it failed, the key of rows_skipped that its rows count as (lml_error or writer_error), and who must have leased it (NULL: anybody); closes it as failed. A batch that is closed already, or leased by somebody else, stays as it is.';

@@ -1,5 +1,5 @@
--- Records the result of a call and applies the fault policy (decide_call_outcome, sql/wire.md) to its batch.
--- A caller whose lease was lost meanwhile writes nothing.
+-- Records the result of a call and applies the fault policy (decide_call_outcome, sql/wire.md) to its batch. A caller
+-- whose lease was lost meanwhile writes nothing.
 create or replace function identity_sync.finish_identity_call(
   batch_id bigint,
   leased_by text,

@@ -1,5 +1,5 @@
--- Whether LML has answered a part of a batch that was cut: then an input is at fault, and not LML.
--- A part that was refused (poisoned) or had nothing to request (empty) is no answer.
+-- Whether LML has answered a part of a batch that was cut: then an input is at fault, and not LML. A part that was
+-- refused (poisoned) or had nothing to request (empty) is no answer.
 create or replace function identity_sync_private.has_answered_part(root_batch_id bigint)
 returns boolean
 language sql stable

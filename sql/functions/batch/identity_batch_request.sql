@@ -1,5 +1,5 @@
--- The request body of a batch, made from the catalogue's rows as they are now, so that a corrected name is the one sent.
--- Rows that are gone or have lost their artist name are left out: LML would refuse the whole batch.
+-- The request body of a batch, made from the catalogue's rows as they are now, so that a corrected name is the one
+-- sent. Rows that are gone or have lost their artist name are left out: LML would refuse the whole batch.
 create or replace function identity_sync.identity_batch_request(batch_id bigint)
 returns text
 language plpgsql stable

@@ -1,5 +1,6 @@
--- Closes a batch of one input as poisoned: LML refuses this input, or fails on it while it answers others. The input goes to
--- quarantine with LML's status and words, and is not requested again within the retry window or until replayed or released.
+-- Closes a batch of one input as poisoned: LML refuses this input, or fails on it while it answers others. The input
+-- goes to quarantine with LML's status and words, and is not requested again within the retry window or until replayed
+-- or released.
 create or replace function identity_sync_private.quarantine_poison_input(batch_id bigint, reason text, body text)
 returns void
 language plpgsql volatile

@@ -1,5 +1,5 @@
--- The settlement of a batch that got no answer: each of its rows counts once, under the one reason that it shares with the
--- others, so that a run's report adds up also where LML failed.
+-- The settlement of a batch that got no answer: each of its rows counts once, under the one reason that it shares with
+-- the others, so that a run's report adds up also where LML failed.
 create or replace function identity_sync_private.record_unanswered_batch(batch_id bigint, counted_as text)
 returns bigint
 language sql volatile

@@ -1,6 +1,6 @@
--- Cuts a batch in two, because LML refuses or fails on something in it; the halves come after everything else in the run.
--- Answered parts of the same batch justify further cuts. Without one, after `patience` cuts, LML is at fault and not an
--- input, and all remaining parts fail.
+-- Cuts a batch in two, because LML refuses or fails on something in it; the halves come after everything else in the
+-- run. Answered parts of the same batch justify further cuts. Without one, after `patience` cuts, LML is at fault and
+-- not an input, and all remaining parts fail.
 create or replace function identity_sync_private.split_identity_batch(batch_id bigint, reason text, patience integer)
 returns text
 language plpgsql volatile

@@ -1,5 +1,5 @@
--- LML refuses the key, so it would refuse every other call too: all open runs stop, and the cron plans nothing until LML
--- has answered a run by hand or a worker has started with another key. The batch fails, and its rows stay due.
+-- LML refuses the key, so it would refuse every other call too: all open runs stop, and the cron plans nothing until
+-- LML has answered a run by hand or a worker has started with another key. The batch fails, and its rows stay due.
 create or replace function identity_sync_private.stop_for_refused_key(batch_id bigint, http_status integer, reason text)
 returns void
 language plpgsql volatile

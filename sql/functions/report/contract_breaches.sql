@@ -1,4 +1,5 @@
--- Where LML broke its own contract in its answer for a batch: this goes to the log and to Sentry, since only LML can mend it.
+-- Where LML broke its own contract in its answer for a batch: this goes to the log and to Sentry, since only LML can
+-- mend it.
 create or replace function identity_sync_private.contract_breaches(batch_id bigint)
 returns jsonb
 language sql stable

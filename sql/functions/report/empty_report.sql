@@ -1,4 +1,5 @@
--- The one place where the report's keys are written down. Every count is added to this report, so every key is always there.
+-- The one place where the report's keys are written down. Every count is added to this report, so every key is always
+-- there.
 create or replace function identity_sync_private.empty_report()
 returns jsonb
 language sql immutable parallel safe

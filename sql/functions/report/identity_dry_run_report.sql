@@ -1,5 +1,5 @@
--- The locked shape of a dry run's report, which scripts read. It renames keys of a report and leaves some out; a report of
--- verdicts from a file counts no calls.
+-- The locked shape of a dry run's report, which scripts read. It renames keys of a report and leaves some out; a report
+-- of verdicts from a file counts no calls.
 create or replace function identity_sync.identity_dry_run_report(report jsonb)
 returns jsonb
 language sql immutable

@@ -1,5 +1,5 @@
--- The report of a run: the sum of its batches' settlements, so it counts recorded outcomes and nothing else.
--- It grows while the run is open. A finished run keeps it; only the entries still in quarantine are counted again.
+-- The report of a run: the sum of its batches' settlements, so it counts recorded outcomes and nothing else. It grows
+-- while the run is open. A finished run keeps it; only the entries still in quarantine are counted again.
 create or replace function identity_sync.identity_run_report(run_id bigint default null)
 returns jsonb
 language plpgsql stable

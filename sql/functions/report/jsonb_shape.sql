@@ -1,4 +1,5 @@
--- The keys of an object and of the objects in it, as one sorted list: two reports can be added where their shapes are equal.
+-- The keys of an object and of the objects in it, as one sorted list: two reports can be added where their shapes are
+-- equal.
 create or replace function identity_sync_private.jsonb_shape(value jsonb)
 returns text[]
 language sql immutable parallel safe

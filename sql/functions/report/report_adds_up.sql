@@ -1,5 +1,6 @@
--- The sum rule, for the check constraint of settlement: scanned is the requested ids plus the unrequested results, and each of
--- them has exactly one outcome. Identities written are the rows resolved. A report that lacks a key does not add up.
+-- The sum rule, for the check constraint of settlement: scanned is the requested ids plus the unrequested results, and
+-- each of them has exactly one outcome. Identities written are the rows resolved. A report that lacks a key does not
+-- add up.
 create or replace function identity_sync_private.report_adds_up(report jsonb, requested integer, unrequested integer)
 returns boolean
 language sql immutable parallel safe

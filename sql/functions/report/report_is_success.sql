@@ -1,5 +1,5 @@
--- Whether what a report tells of went well on the whole: no more rows were refused than settled.
--- A run's outcome and the exit status of `apply` and `replay` follow this one rule.
+-- The one rule of success, for a run's outcome and for the exit status of `apply` and `replay`: no more rows were
+-- refused than not. Rows left on purpose are not refused.
 create or replace function identity_sync.report_is_success(report jsonb)
 returns boolean
 language sql immutable
@@ -11,4 +11,4 @@ $$;
 revoke all on function identity_sync.report_is_success(jsonb) from public;
 
 comment on function identity_sync.report_is_success(jsonb) is
-  'Takes the report of a run, a writer or a dry run; returns false where more rows were refused than settled.';
+  'Takes the report of a run, a writer or a dry run; returns false where more rows were refused than not.';

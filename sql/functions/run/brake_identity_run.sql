@@ -1,6 +1,7 @@
--- The brake: an overloaded LML answers 200 with everything unresolved, and believing it would keep the rows from being due for
--- a month. It measures the last ten answers, on rows that held an identity or had never been requested; rows long known as
--- unresolved may all fall due on one day. It stops the run, takes the counted rows' attempts back, and holds planning.
+-- The brake: an overloaded LML answers 200 with everything unresolved, and believing it would keep the rows from being
+-- due for a month. It measures the last ten answers, on rows that held an identity or had never been requested; rows
+-- long known as unresolved may all fall due on one day. It stops the run, takes the counted rows' attempts back, and
+-- holds planning.
 create or replace function identity_sync_private.brake_identity_run(run_id bigint, batch_id bigint)
 returns void
 language plpgsql volatile

@@ -1,5 +1,5 @@
--- Lets the cron plan again, because a person has acted: a restarted worker may have another key, and a run that accepts what
--- is unresolved has completed.
+-- Lets the cron plan again, because a person has acted: a restarted worker may have another key, and a run that accepts
+-- what is unresolved has completed.
 create or replace function identity_sync.lift_planning_hold(name text)
 returns void
 language sql volatile security definer

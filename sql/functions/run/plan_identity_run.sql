@@ -1,6 +1,6 @@
--- Opens a run: batches and the lanes that carry them come into being in one transaction, or not at all. While the same run
--- (scope, partition, ids, dry_run) is open, it is joined; a dry run neither joins nor blocks a real one. A run of which
--- nothing is due is closed at once.
+-- Opens a run: batches and the lanes that carry them come into being in one transaction, or not at all. While the same
+-- run (scope, partition, ids, dry_run) is open, it is joined; a dry run neither joins nor blocks a real one. A run of
+-- which nothing is due is closed at once.
 create or replace function identity_sync.plan_identity_run(
   scope text default 'due',
   stale_days integer default 7,
@@ -90,14 +90,16 @@ begin
 
   insert into identity_sync.run (
     scope, dry_run, stale_days, unresolved_retry_days, include_null_canonical,
-    partition_index, partition_count, ids, strict_bands, accept_unresolved, call_budget, deadline_at, scheduled, opened_by
+    partition_index, partition_count, ids, strict_bands, accept_unresolved, call_budget, deadline_at, scheduled,
+    opened_by
   )
   values (
     plan_identity_run.scope, plan_identity_run.dry_run, plan_identity_run.stale_days,
     plan_identity_run.unresolved_retry_days, plan_identity_run.include_null_canonical,
     plan_identity_run.partition_index, plan_identity_run.partition_count, named_ids,
     plan_identity_run.strict_bands, plan_identity_run.accept_unresolved, plan_identity_run.call_budget,
-    clock_timestamp() + make_interval(mins => deadline_minutes), plan_identity_run.scheduled, plan_identity_run.opened_by
+    clock_timestamp() + make_interval(mins => deadline_minutes), plan_identity_run.scheduled,
+    plan_identity_run.opened_by
   )
   returning run_id into opened;
 

@@ -1,5 +1,5 @@
--- Stops a run: batches that no lane has claimed are abandoned and stay due, and calls in flight finish.
--- With opened_by, a process stops only a run that it opened itself; one that it merely joined goes on.
+-- Stops a run: batches that no lane has claimed are abandoned and stay due, and calls in flight finish. With opened_by,
+-- a process stops only a run that it opened itself; one that it merely joined goes on.
 create or replace function identity_sync.stop_identity_run(
   run_id bigint,
   reason text,

@@ -1,5 +1,5 @@
--- Hands each run that ended within the last day to the first process that asks, so Sentry hears of a run once, however many
--- processes carried it.
+-- Hands each run that ended within the last day to the first process that asks, so Sentry hears of a run once, however
+-- many processes carried it.
 create or replace function identity_sync.take_unreported_runs()
 returns table (run_id bigint, trace_id text, scheduled boolean, report jsonb)
 language sql volatile security definer

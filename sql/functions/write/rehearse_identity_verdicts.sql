@@ -1,5 +1,5 @@
--- Applies verdicts for real inside a subtransaction and rolls it back, so a dry run meets the refusals of the database too,
--- deferred constraints included. Only the report remains; sequences have moved and dead rows stay until vacuum.
+-- Applies verdicts for real inside a subtransaction and rolls it back, so a dry run meets the refusals of the database
+-- too, deferred constraints included. Only the report remains; sequences have moved and dead rows stay until vacuum.
 create or replace function identity_sync_private.rehearse_identity_verdicts(
   response jsonb,
   requested integer[] default null,
@@ -23,7 +23,9 @@ exception
 end;
 $$;
 
-revoke all on function identity_sync_private.rehearse_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) from public;
+revoke all on function identity_sync_private.rehearse_identity_verdicts(
+  jsonb, integer[], text, timestamptz, boolean
+) from public;
 
 comment on function identity_sync_private.rehearse_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) is
   'Takes the arguments of apply_identity_verdicts; returns the report that it would return. Raises what it raises.';
