@@ -1,5 +1,5 @@
 --! Previous: sha1:1e6166a7c45d835c9f023cf76bbac97eca9e5c75
---! Hash: sha1:8358e0e6ffea5507a2971a26cfe8c9a8905ecf2b
+--! Hash: sha1:2fcd60650a4965c53cda0ceec2526686d9ca2c97
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -664,9 +664,8 @@ comment on function identity_sync_private.jsonb_shape(jsonb) is
   'Takes an object of scalars and of objects of scalars; returns its keys with their types, sorted; NULL for an empty object or any other value.';
 --! EndIncluded functions/report/jsonb_shape.sql
 --! Included functions/report/refused_rows.sql
--- Counts the rows of a report that were refused: what went wrong with LML, its answer or the database. The other
--- skipped rows were left on purpose (another writer rules over them, they are gone, or a newer verdict is there) and
--- went well.
+-- Counts the rows of a report that went wrong: with LML, its answer or the database. The other skipped rows were left
+-- on purpose: an unvisited compilation, a row set by hand, a newer verdict, a library that is gone.
 create or replace function identity_sync_private.refused_rows(report jsonb)
 returns integer
 language sql immutable
@@ -3110,9 +3109,9 @@ comment on function identity_sync_private.brake_identity_run(bigint, bigint) is
   'Takes a run and its batch just applied; where 95 % of 200 rows or more are unresolved, stops the run and takes their attempts back.';
 --! EndIncluded functions/run/brake_identity_run.sql
 --! Included functions/run/cut_batches.sql
--- Cuts the candidates of a new run into batches of one cohort each, compilations first, since their answers take
--- longest. A library is in at most one open batch of a real run: candidates of another open run are left to it, and the
--- run notes them.
+-- Cuts the candidates of a new run into batches of one cohort each, compilations first, whose answers are the largest.
+-- A library is in at most one open batch of a real run: candidates of another open run are left to it, and the run
+-- notes them.
 create or replace function identity_sync_private.cut_batches(
   run_id bigint,
   ids integer[],
@@ -3230,7 +3229,7 @@ comment on function identity_sync.enqueue_lanes(bigint, integer, timestamptz) is
   'Takes a run, how many calls it may have in flight, and when to begin (NULL: now); enqueues that many carry_identity_run jobs, or as many as it has unfinished batches.';
 --! EndIncluded functions/run/enqueue_lanes.sql
 --! Included functions/run/plan_identity_run.sql
--- Opens a run: batches and the lanes that carry them come into being in one transaction, or not at all. While the same
+-- Opens a run: its batches, and the lanes that carry them, are made in one transaction or not at all. While the same
 -- run (scope, partition, ids, dry_run) is open, it is joined; a dry run neither joins nor blocks a real one. A run of
 -- which nothing is due is closed at once.
 create or replace function identity_sync.plan_identity_run(
@@ -3898,7 +3897,7 @@ $$;
 revoke all on function identity_sync.fail_identity_batch(bigint, text, text, text) from public;
 
 comment on function identity_sync.fail_identity_batch(bigint, text, text, text) is
-  'Takes a batch, why it failed, the key of rows_skipped that its rows count as (lml_error or writer_error), and who must have leased it (NULL: anybody); closes it as failed. A batch that is closed already, or leased by somebody else, stays as it is.';
+  'Takes a batch, why it failed, the key of rows_skipped that its rows count as (lml_error or writer_error), and who must have leased it (NULL: anybody); closes it as failed. A batch that is closed already, or leased by another lane, stays as it is.';
 --! EndIncluded functions/batch/fail_identity_batch.sql
 --! Included functions/batch/has_answered_part.sql
 -- Whether LML has answered a part of a batch that was cut: then an input is at fault, and not LML. A part that was
@@ -4199,7 +4198,7 @@ revoke all on function identity_sync.finish_identity_call(
 ) from public;
 
 comment on function identity_sync.finish_identity_call(bigint, text, integer, text, text, integer, text, integer) is
-  'Takes a claimed batch and the name that leased it, the HTTP status, body and Retry-After header received (NULL: none), the failure in words where the call failed, its duration in milliseconds, and how often a call is tried; returns the outcome (applied, retried, deferred, split, abandoned, poison_input, failed, or lost where the lease is somebody else''s by now), the reason in words, LML''s cache_stats, and how many results broke the protocol, by key.';
+  'Takes a claimed batch and the name that leased it, the HTTP status, body and Retry-After header received (NULL: none), the failure in words where the call failed, its duration in milliseconds, and how often a call is tried; returns the outcome (applied, retried, deferred, split, abandoned, poison_input, failed, or lost where another lane holds the lease by now), the reason in words, LML''s cache_stats, and how many results broke the protocol, by key.';
 --! EndIncluded functions/batch/finish_identity_call.sql
 --! Included functions/batch/return_identity_batch.sql
 -- Gives a claimed batch back unasked, or with its call cut off, so that somebody else claims it at once instead of after

@@ -1,5 +1,5 @@
---! Previous: sha1:8358e0e6ffea5507a2971a26cfe8c9a8905ecf2b
---! Hash: sha1:80705d80798e775190d27dc0708582a8f6c05b02
+--! Previous: sha1:2fcd60650a4965c53cda0ceec2526686d9ca2c97
+--! Hash: sha1:7b0d18861acb53cbe17e7e4d28076801565e7216
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

@@ -39,4 +39,4 @@ $$;
 revoke all on function identity_sync.fail_identity_batch(bigint, text, text, text) from public;
 
 comment on function identity_sync.fail_identity_batch(bigint, text, text, text) is
-  'Takes a batch, why it failed, the key of rows_skipped that its rows count as (lml_error or writer_error), and who must have leased it (NULL: anybody); closes it as failed. A batch that is closed already, or leased by somebody else, stays as it is.';
+  'Takes a batch, why it failed, the key of rows_skipped that its rows count as (lml_error or writer_error), and who must have leased it (NULL: anybody); closes it as failed. A batch that is closed already, or leased by another lane, stays as it is.';

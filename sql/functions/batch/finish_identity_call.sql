@@ -115,4 +115,4 @@ revoke all on function identity_sync.finish_identity_call(
 ) from public;
 
 comment on function identity_sync.finish_identity_call(bigint, text, integer, text, text, integer, text, integer) is
-  'Takes a claimed batch and the name that leased it, the HTTP status, body and Retry-After header received (NULL: none), the failure in words where the call failed, its duration in milliseconds, and how often a call is tried; returns the outcome (applied, retried, deferred, split, abandoned, poison_input, failed, or lost where the lease is somebody else''s by now), the reason in words, LML''s cache_stats, and how many results broke the protocol, by key.';
+  'Takes a claimed batch and the name that leased it, the HTTP status, body and Retry-After header received (NULL: none), the failure in words where the call failed, its duration in milliseconds, and how often a call is tried; returns the outcome (applied, retried, deferred, split, abandoned, poison_input, failed, or lost where another lane holds the lease by now), the reason in words, LML''s cache_stats, and how many results broke the protocol, by key.';

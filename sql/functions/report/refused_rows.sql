@@ -1,6 +1,5 @@
--- Counts the rows of a report that were refused: what went wrong with LML, its answer or the database. The other
--- skipped rows were left on purpose (another writer rules over them, they are gone, or a newer verdict is there) and
--- went well.
+-- Counts the rows of a report that went wrong: with LML, its answer or the database. The other skipped rows were left
+-- on purpose: an unvisited compilation, a row set by hand, a newer verdict, a library that is gone.
 create or replace function identity_sync_private.refused_rows(report jsonb)
 returns integer
 language sql immutable

@@ -1,6 +1,6 @@
--- Cuts the candidates of a new run into batches of one cohort each, compilations first, since their answers take
--- longest. A library is in at most one open batch of a real run: candidates of another open run are left to it, and the
--- run notes them.
+-- Cuts the candidates of a new run into batches of one cohort each, compilations first, whose answers are the largest.
+-- A library is in at most one open batch of a real run: candidates of another open run are left to it, and the run
+-- notes them.
 create or replace function identity_sync_private.cut_batches(
   run_id bigint,
   ids integer[],

@@ -1,4 +1,4 @@
--- Opens a run: batches and the lanes that carry them come into being in one transaction, or not at all. While the same
+-- Opens a run: its batches, and the lanes that carry them, are made in one transaction or not at all. While the same
 -- run (scope, partition, ids, dry_run) is open, it is joined; a dry run neither joins nor blocks a real one. A run of
 -- which nothing is due is closed at once.
 create or replace function identity_sync.plan_identity_run(
