@@ -1,5 +1,5 @@
 --! Previous: sha1:8dff03bd2e54f394738a7e6b9ad21b974a16706d
---! Hash: sha1:d32bd86bc57cc542cf2a2d609ba0767b12a12fc2
+--! Hash: sha1:d3097f1ec68da20200fc22f9ae5ef9d97ad1af07
 --! Message: schemas, types, tables
 
 -- The product's own schemas, types and tables.
@@ -147,19 +147,28 @@ create table identity_sync.run (
   finished_at timestamptz,
   report jsonb,
   reported_at timestamptz,
+  batches_pruned_at timestamptz,
   outcome text check (outcome in ('completed', 'failed', 'stopped')),
   outcome_reason text,
   check ((finished_at is null) = (outcome is null)),
-  check ((stop_reason is null) = (stop_cause is null))
+  check ((stop_reason is null) = (stop_cause is null)),
+  check (reported_at is null or finished_at is not null),
+  check (batches_pruned_at is null or finished_at is not null)
 );
 
 comment on table identity_sync.run is
   'A run: one pass over the rows that were due when it was planned. It keeps its report.';
 
-comment on column identity_sync.run.in_other_runs is 'Candidates that another open run held when this one was planned.';
-comment on column identity_sync.run.paused_until is 'Nothing is claimed before: LML asked for it, or several batches failed in a row.';
-comment on column identity_sync.run.trace_id is 'The trace that all processes which share the run tell of.';
-comment on column identity_sync.run.reported_at is 'When a process took it upon itself to tell the outside of the run''s end.';
+comment on column identity_sync.run.in_other_runs is
+  'Candidates that were in a batch of another open run when this one was planned; they are left to it.';
+comment on column identity_sync.run.paused_until is
+  'No batch is claimed before: LML asked for a pause, or several batches failed in a row.';
+comment on column identity_sync.run.trace_id is 'The trace of the run, shared by all processes that carry it.';
+comment on column identity_sync.run.braked_at is
+  'When the brake stopped the run, because what LML answered looked like a fault of LML.';
+comment on column identity_sync.run.reported_at is 'When a process took the finished run to report it to Sentry.';
+comment on column identity_sync.run.batches_pruned_at is
+  'When its batches, calls and kept answers were pruned; from then on a dry run cannot be applied any more.';
 
 -- One open run a scope: the guard against a retried job and the next tick of its cron running side by side.
 create unique index run_one_open_idx
@@ -173,7 +182,8 @@ create table identity_sync.batch (
   library_ids integer[] not null,
   root_batch_id bigint references identity_sync.batch on delete cascade,
   state text not null default 'open'
-    check (state in ('open', 'in_flight', 'answered', 'applied', 'failed', 'split', 'abandoned')),
+    check (state in ('open', 'in_flight', 'answered', 'applied', 'empty', 'poisoned', 'failed', 'split', 'abandoned')),
+  is_done boolean not null generated always as (state in ('applied', 'empty', 'poisoned', 'failed')) stored,
   tries integer not null default 0,
   deferrals integer not null default 0,
   not_before timestamptz,
@@ -185,14 +195,24 @@ create table identity_sync.batch (
   closed_at timestamptz,
   check ((state in ('in_flight', 'answered')) = (leased_by is not null)),
   check ((leased_by is null) = (leased_until is null)),
-  check ((state in ('applied', 'failed', 'split', 'abandoned')) = (closed_at is not null))
+  check ((state in ('open', 'in_flight', 'answered')) = (closed_at is null)),
+  check ((state = 'applied') = (answered_at is not null)),
+  check (answer is null or state = 'applied'),
+  check ((state in ('poisoned', 'failed', 'split')) = (failure is not null)),
+  check (state <> 'poisoned' or cardinality(library_ids) = 1)
 );
 
 comment on table identity_sync.batch is
   'A batch: up to BATCH_SIZE libraries of one cohort, asked in one call. Its lease lets another lane take over from a dead process.';
 
-comment on column identity_sync.batch.root_batch_id is 'The batch as it was planned, of which this is a part, cut to find an input that LML chokes on.';
+comment on column identity_sync.batch.root_batch_id is
+  'The batch as it was planned, of which this is a part, cut to find an input that LML refuses or fails on.';
+comment on column identity_sync.batch.is_done is
+  'Whether its rows are counted in the report: neither cut nor left due.';
 comment on column identity_sync.batch.tries is 'Calls that failed and are charged; a deferral is not.';
+comment on column identity_sync.batch.answer is
+  'LML''s answer as it came, which only a dry run keeps, to be applied later.';
+comment on column identity_sync.batch.failure is 'Why the batch failed, was poisoned or was split.';
 
 create index batch_run_idx on identity_sync.batch (run_id, batch_id);
 create index batch_root_idx on identity_sync.batch (root_batch_id) where root_batch_id is not null;
@@ -240,10 +260,10 @@ comment on table identity_sync.settlement is
   'A settlement: one call of the writer, with its report and what it wrote, for the run''s report and for taking it back.';
 
 comment on column identity_sync.settlement.is_answer is
-  'Whether LML gave an answer; a batch that failed or was poisoned is settled without one.';
+  'Whether LML answered; a failed, poisoned or empty batch has a settlement without an answer.';
 
 comment on column identity_sync.settlement.brake_sample is
-  'Rows that held an identity or were never asked before: what a shed is measured on, with those of them unresolved.';
+  'Rows that held an identity or had never been requested: of them the brake measures brake_unresolved_ids.';
 
 comment on column identity_sync.settlement.linked_credit_ids is
   'Credits of compilation_track_artist that had no link before; what replaced one is in superseded_track_link.';

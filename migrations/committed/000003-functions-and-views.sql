@@ -1,5 +1,5 @@
---! Previous: sha1:d32bd86bc57cc542cf2a2d609ba0767b12a12fc2
---! Hash: sha1:6c82b89867a4027becd3bf1969f358d76ca9b077
+--! Previous: sha1:d3097f1ec68da20200fc22f9ae5ef9d97ad1af07
+--! Hash: sha1:1ec8fc9e9f4ab413aa9a13b42d8d564167ce65b6
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -350,9 +350,8 @@ comment on function identity_sync_private.results_of(jsonb) is
   'Takes LML''s whole answer, an array of results, or one result; returns the array of results, NULL where it is none of these.';
 --! EndIncluded functions/wire/results_of.sql
 --! Included functions/report/add_reports.sql
--- Adds two reports key by key: numbers are summed, objects are added in turn.
--- It is the step of the aggregate sum_reports, so a run's report is the sum over its batches by construction.
--- Adding to nothing gives the other report as it is.
+-- The step of the aggregate sum_reports, which makes a run's report the sum over its settlements by construction.
+-- Numbers are summed key by key, nested objects in turn.
 create or replace function identity_sync_private.add_reports(total jsonb, report jsonb)
 returns jsonb
 language plpgsql immutable parallel safe
@@ -379,7 +378,7 @@ $$;
 revoke all on function identity_sync_private.add_reports(jsonb, jsonb) from public;
 
 comment on function identity_sync_private.add_reports(jsonb, jsonb) is
-  'Takes two reports of one shape, either of them NULL; returns the report whose every number is the sum of the two.';
+  'Takes two reports of one shape; returns their sum, or the other one where one is NULL.';
 --! EndIncluded functions/report/add_reports.sql
 
 create aggregate identity_sync_private.sum_reports(jsonb) (
@@ -394,8 +393,8 @@ comment on aggregate identity_sync_private.sum_reports(jsonb) is
   'Takes reports of one shape; returns the report whose every number is the sum over them, NULL over none.';
 
 --! Included functions/report/contract_breaches.sql
--- How far LML's answer for a batch was from its own contract: the results that broke it, by the report's key.
--- NULL where every result kept to it.
+-- Where LML broke its own contract in its answer for a batch: this goes to the log and to Sentry, since only LML can
+-- mend it.
 create or replace function identity_sync_private.contract_breaches(batch_id bigint)
 returns jsonb
 language sql stable
@@ -415,12 +414,11 @@ $$;
 revoke all on function identity_sync_private.contract_breaches(bigint) from public;
 
 comment on function identity_sync_private.contract_breaches(bigint) is
-  'Takes a settled batch; returns {key of rows_skipped: results} for what broke the wire contract, NULL where nothing did.';
+  'Takes an applied batch; returns the number of results that broke the wire contract by key of rows_skipped, NULL where none did.';
 --! EndIncluded functions/report/contract_breaches.sql
 --! Included functions/report/empty_report.sql
--- The report with every key at zero: the one place where its keys are written down.
--- Whoever counts adds to this, so every key is always there.
--- It takes nothing and refuses nothing.
+-- The one place where the report's keys are written down. Every count is added to this report, so every key is always
+-- there.
 create or replace function identity_sync_private.empty_report()
 returns jsonb
 language sql immutable parallel safe
@@ -459,12 +457,11 @@ $$;
 revoke all on function identity_sync_private.empty_report() from public;
 
 comment on function identity_sync_private.empty_report() is
-  'Takes nothing; returns the report of the contract with every key present and every count 0.';
+  'Returns the report with every key of the contract at 0.';
 --! EndIncluded functions/report/empty_report.sql
 --! Included functions/report/identity_dry_run_report.sql
--- The report of a dry run in the shape that scripts rely on: what would be resolved, left and skipped.
--- It renames and leaves out, and counts nothing anew.
--- A report that knows of no calls had none.
+-- The locked shape of a dry run's report, which scripts read. It renames keys of a report and leaves some out; a report
+-- of verdicts from a file counts no calls.
 create or replace function identity_sync.identity_dry_run_report(report jsonb)
 returns jsonb
 language sql immutable
@@ -485,12 +482,10 @@ $$;
 revoke all on function identity_sync.identity_dry_run_report(jsonb) from public;
 
 comment on function identity_sync.identity_dry_run_report(jsonb) is
-  'Takes a report; returns it in the locked shape of a dry run.';
+  'Takes a report of a run or of the writer; returns it in the locked shape of a dry run.';
 --! EndIncluded functions/report/identity_dry_run_report.sql
 --! Included functions/report/identity_run_progress.sql
--- How far a run is, cheap enough to be asked for several times a second.
--- The whole report is identity_run_report's.
--- An unknown run gives no row.
+-- How far a run is, cheap enough for a progress bar that polls several times a second.
 create or replace function identity_sync.identity_run_progress(run_id bigint)
 returns table (planned integer, done integer, finished_at timestamptz, trace_id text)
 language sql stable
@@ -501,7 +496,7 @@ as $$
     (
       select coalesce(sum(cardinality(batch.library_ids)), 0)::integer
       from identity_sync.batch
-      where batch.run_id = run.run_id and batch.state in ('applied', 'failed')
+      where batch.run_id = run.run_id and batch.is_done
     ),
     run.finished_at,
     run.trace_id
@@ -512,12 +507,11 @@ $$;
 revoke all on function identity_sync.identity_run_progress(bigint) from public;
 
 comment on function identity_sync.identity_run_progress(bigint) is
-  'Takes a run; returns the rows planned, the rows of batches settled or failed so far, when it ended, and its trace.';
+  'Takes a run; returns the rows planned, the rows done so far (answered, quarantined or failed), when it ended, and its trace; no row for an unknown run.';
 --! EndIncluded functions/report/identity_run_progress.sql
 --! Included functions/report/identity_run_warnings.sql
--- What an operator should know of a run though nothing failed: batches of which most track entries, and at least ten,
--- belong to no credit. Then the credits were renamed, or LML holds an older copy, and links go missing in silence.
--- A run without such a batch gives none.
+-- What an operator should know of a run that failed in nothing: batches of which most track entries, and at least ten,
+-- match no credit. Then credits were renamed or LML holds an older copy, and links go missing silently.
 create or replace function identity_sync_private.identity_run_warnings(run_id bigint)
 returns jsonb
 language sql stable
@@ -528,7 +522,8 @@ as $$
       when count(*) = 0 then '[]'::jsonb
       else jsonb_build_array(
         format(
-          'batches whose track entries mostly match no credit of compilation_track_artist: %s (%s of %s entries); artist_name and track_title have drifted apart',
+          'batches whose track entries mostly match no credit of compilation_track_artist: %s (%s of %s entries); '
+            'artist_name and track_title have drifted apart',
           count(*), sum(counted.unmatched), sum(counted.entries)
         )
       )
@@ -553,12 +548,11 @@ $$;
 revoke all on function identity_sync_private.identity_run_warnings(bigint) from public;
 
 comment on function identity_sync_private.identity_run_warnings(bigint) is
-  'Takes a run; returns its warnings as a JSON array of texts, empty where there is nothing to warn of.';
+  'Takes a run; returns its warnings as a JSON array of texts, empty where there are none.';
 --! EndIncluded functions/report/identity_run_warnings.sql
 --! Included functions/report/identity_run_report.sql
--- The report of a run: the sum over its batches, whose counts come from recorded outcomes, with what is left.
--- A dry run sums its rehearsals, a real run what was written. While a run is open the report grows; once it is over, the
--- run keeps it, and only what is still in quarantine is counted anew.
+-- The report of a run: the sum of its batches' settlements, so it counts recorded outcomes and nothing else. It grows
+-- while the run is open. A finished run keeps it; only the entries still in quarantine are counted again.
 create or replace function identity_sync.identity_run_report(run_id bigint default null)
 returns jsonb
 language plpgsql stable
@@ -594,7 +588,9 @@ begin
     || case when run.report is not null then '{}' else (
       select
         jsonb_build_object(
-          'left', coalesce(sum(cardinality(batch.library_ids)) filter (where batch.state not in ('applied', 'failed', 'split')), 0),
+          'left', coalesce(
+            sum(cardinality(batch.library_ids)) filter (where not batch.is_done and batch.state <> 'split'), 0
+          ),
           'batches', count(*),
           'failed_batches', count(*) filter (where batch.state = 'failed')
         )
@@ -640,11 +636,11 @@ $$;
 revoke all on function identity_sync.identity_run_report(bigint) from public;
 
 comment on function identity_sync.identity_run_report(bigint) is
-  'Takes a run (NULL: the latest); returns its report as jsonb, the sum over its batches, NULL where there never was a run. Raises LS002 for an unknown run.';
+  'Takes a run (NULL: the latest); returns its report with its outcome and the rows left; NULL where there never was a run. Raises LS002 for an unknown run.';
 --! EndIncluded functions/report/identity_run_report.sql
 --! Included functions/report/jsonb_shape.sql
--- The keys of an object of numbers and of objects of numbers, as one sorted list.
--- Two reports can be added where their shapes are equal.
+-- The keys of an object and of the objects in it, as one sorted list: two reports can be added where their shapes are
+-- equal.
 create or replace function identity_sync_private.jsonb_shape(value jsonb)
 returns text[]
 language sql immutable parallel safe
@@ -657,19 +653,38 @@ as $$
       order by entry.key, inner_entry.key
     )
   from jsonb_each(case when jsonb_typeof(value) = 'object' then value else '{}' end) as entry
-  left join lateral jsonb_each(case when jsonb_typeof(entry.value) = 'object' then entry.value else '{}' end) as inner_entry
-    on true;
+  left join lateral jsonb_each(
+    case when jsonb_typeof(entry.value) = 'object' then entry.value else '{}' end
+  ) as inner_entry on true;
 $$;
 
 revoke all on function identity_sync_private.jsonb_shape(jsonb) from public;
 
 comment on function identity_sync_private.jsonb_shape(jsonb) is
-  'Takes an object whose members are scalars or objects of scalars; returns its keys with their types, sorted; NULL for what is no object, or an empty one.';
+  'Takes an object of scalars and of objects of scalars; returns its keys with their types, sorted; NULL for an empty object or any other value.';
 --! EndIncluded functions/report/jsonb_shape.sql
+--! Included functions/report/refused_rows.sql
+-- Counts the rows of a report that went wrong: with LML, its answer or the database. The other skipped rows were left
+-- on purpose: an unvisited compilation, a row set by hand, a newer verdict, a library that is gone.
+create or replace function identity_sync_private.refused_rows(report jsonb)
+returns integer
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(sum(skipped.value::integer), 0)::integer
+  from jsonb_each_text(coalesce(report -> 'rows_skipped', report -> 'would_skip')) as skipped
+  where skipped.key not in ('compilation', 'manual_precedence', 'stale_verdict', 'library_gone');
+$$;
+
+revoke all on function identity_sync_private.refused_rows(jsonb) from public;
+
+comment on function identity_sync_private.refused_rows(jsonb) is
+  'Takes a report, also one in the shape of a dry run; returns its number of refused rows.';
+--! EndIncluded functions/report/refused_rows.sql
 --! Included functions/report/report_adds_up.sql
--- The sum rule, as a check constraint uses it: scanned is the ids asked plus the results nobody asked for, and every
--- one of them has exactly one outcome. Identities written are the rows resolved, whichever way they were written.
--- A report that lacks a key does not add up.
+-- The sum rule, for the check constraint of settlement: scanned is the requested ids plus the unrequested results, and
+-- each of them has exactly one outcome. Identities written are the rows resolved. A report that lacks a key does not
+-- add up.
 create or replace function identity_sync_private.report_adds_up(report jsonb, requested integer, unrequested integer)
 returns boolean
 language sql immutable parallel safe
@@ -692,8 +707,24 @@ $$;
 revoke all on function identity_sync_private.report_adds_up(jsonb, integer, integer) from public;
 
 comment on function identity_sync_private.report_adds_up(jsonb, integer, integer) is
-  'Takes a report, the ids asked and the results nobody asked for; returns whether every one of them is counted exactly once.';
+  'Takes a report, the number of requested ids and of unrequested results; returns whether each of them is counted exactly once.';
 --! EndIncluded functions/report/report_adds_up.sql
+--! Included functions/report/report_is_success.sql
+-- The one rule of success, for a run's outcome and for the exit status of `apply` and `replay`: no more rows were
+-- refused than not. Rows left on purpose are not refused.
+create or replace function identity_sync.report_is_success(report jsonb)
+returns boolean
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select 2 * identity_sync_private.refused_rows(report) <= (report ->> 'scanned')::integer;
+$$;
+
+revoke all on function identity_sync.report_is_success(jsonb) from public;
+
+comment on function identity_sync.report_is_success(jsonb) is
+  'Takes the report of a run, a writer or a dry run; returns false where more rows were refused than not.';
+--! EndIncluded functions/report/report_is_success.sql
 --! Included functions/judge/best_judged_sources.sql
 -- Of several provenance entries that name one source, keeps the one of highest confidence, and of equals the first.
 -- Only a verdict that names a source twice comes here, so that the others need no sorting.
@@ -2819,8 +2850,8 @@ comment on function identity_sync.apply_identity_response(text, integer[], text,
   'Takes the text of LML''s answer and what apply_identity_verdicts takes besides; returns its report. Raises LS003 where the text is no answer and no id was requested.';
 --! EndIncluded functions/write/apply_identity_response.sql
 --! Included functions/write/rehearse_identity_verdicts.sql
--- Applies verdicts for real inside a subtransaction, and takes all of it back: what the database would refuse is refused,
--- deferred constraints are checked, and only the report remains. Sequences have moved and rows have died in the attempt.
+-- Applies verdicts for real inside a subtransaction and rolls it back, so a dry run meets the refusals of the database
+-- too, deferred constraints included. Only the report remains; sequences have moved and dead rows stay until vacuum.
 create or replace function identity_sync_private.rehearse_identity_verdicts(
   response jsonb,
   requested integer[] default null,
@@ -2836,21 +2867,24 @@ declare
   report jsonb;
 begin
   report := identity_sync.apply_identity_verdicts(response, requested, origin, verified_at, strict_bands);
-  raise exception using errcode = 'LS000', message = 'the rehearsal is over';
+  -- A code of its own: PL/pgSQL takes one that ends in 000 for its whole class, and would swallow the writer's errors.
+  raise exception using errcode = 'LS007', message = 'the dry run is over, its report is returned';
 exception
-  when sqlstate 'LS000' then
+  when sqlstate 'LS007' then
     return report;
 end;
 $$;
 
-revoke all on function identity_sync_private.rehearse_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) from public;
+revoke all on function identity_sync_private.rehearse_identity_verdicts(
+  jsonb, integer[], text, timestamptz, boolean
+) from public;
 
 comment on function identity_sync_private.rehearse_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) is
-  'Takes what apply_identity_verdicts does; returns the report it would give, and writes nothing.';
+  'Takes the arguments of apply_identity_verdicts; returns the report that it would return. Raises what it raises.';
 --! EndIncluded functions/write/rehearse_identity_verdicts.sql
 --! Included functions/run/lift_planning_hold.sql
--- Lets the cron plan again, because a person has acted: a worker started anew has a key that is to be tried, and a run
--- that was told to accept what is unresolved has succeeded.
+-- Lets the cron plan again, because a person has acted: a restarted worker may have another key, and a run that accepts
+-- what is unresolved has completed.
 create or replace function identity_sync.lift_planning_hold(name text)
 returns void
 language sql volatile security definer
@@ -2862,12 +2896,12 @@ $$;
 revoke all on function identity_sync.lift_planning_hold(text) from public;
 
 comment on function identity_sync.lift_planning_hold(text) is
-  'Takes the name of a hold (key_refused, shed); lifts it where it is in force.';
+  'Takes the name of a planning hold (key_refused, brake) and lifts it; one that is not in force changes nothing.';
 --! EndIncluded functions/run/lift_planning_hold.sql
 --! Included functions/run/close_identity_run.sql
--- Ends a run when its last batch is closed, and says how it went: failed where a batch failed or more rows were refused
--- than settled, stopped where it was told to, else completed. A budget that is used up is no failure. Those who close the last two batches at once wait for each
--- other at the run's row, so that one of them sees that nothing is left.
+-- Ends a run when its last batch is closed, and records the outcome: failed where a batch failed or more rows were
+-- refused than not, stopped where it was told to stop, else completed. A used-up call budget is no failure. Sessions
+-- that close the last two batches at once wait for each other at the run's row, so one of them sees nothing left.
 create or replace function identity_sync_private.close_identity_run(run_id bigint)
 returns void
 language plpgsql volatile
@@ -2878,8 +2912,7 @@ declare
   failure text;
   final_report jsonb;
   ended identity_sync.run;
-  refused integer;
-  settled integer;
+  is_success boolean;
 begin
   perform from identity_sync.run where run.run_id = close_identity_run.run_id and run.finished_at is null for update;
   if not found
@@ -2896,17 +2929,13 @@ begin
   where batch.run_id = close_identity_run.run_id and batch.state = 'failed';
 
   final_report := identity_sync.identity_run_report(run_id);
-  select sum(skipped.value::integer)
-  into refused
-  from jsonb_each_text(final_report -> 'rows_skipped') as skipped
-  where skipped.key not in ('compilation', 'manual_precedence', 'stale_verdict', 'library_gone');
-  settled := (final_report ->> 'scanned')::integer - refused;
+  is_success := identity_sync.report_is_success(final_report);
 
   update identity_sync.run
   set
     finished_at = clock_timestamp(),
     outcome = case
-      when failed_batches > 0 or refused > settled or run.stop_cause in ('key', 'brake', 'breaker') then 'failed'
+      when failed_batches > 0 or not is_success or run.stop_cause in ('key', 'brake', 'breaker') then 'failed'
       when run.stop_cause in ('hand', 'deadline') then 'stopped'
       else 'completed'
     end,
@@ -2914,14 +2943,19 @@ begin
       run.stop_reason,
       case
         when failed_batches > 0 then format('%s of its batches failed: %s', failed_batches, failure)
-        when refused > settled then format('%s rows were refused, %s settled', refused, settled)
+        when not is_success
+        then format(
+          '%s rows were refused, %s settled',
+          identity_sync_private.refused_rows(final_report),
+          (final_report ->> 'scanned')::integer - identity_sync_private.refused_rows(final_report)
+        )
       end
     )
   where run.run_id = close_identity_run.run_id
   returning *
   into ended;
 
-  -- Kept with the run, since its batches are tidied away one day.
+  -- The run keeps its report: its batches are pruned one day.
   final_report := identity_sync.identity_run_report(run_id);
   update identity_sync.run
   set report = final_report
@@ -2936,11 +2970,11 @@ $$;
 revoke all on function identity_sync_private.close_identity_run(bigint) from public;
 
 comment on function identity_sync_private.close_identity_run(bigint) is
-  'Takes a run; gives it its end and outcome if every batch of it is closed, else does nothing.';
+  'Takes a run; where every batch of it is closed, sets finished_at, outcome and report; else changes nothing.';
 --! EndIncluded functions/run/close_identity_run.sql
 --! Included functions/run/stop_identity_run.sql
--- Stops a run: what nobody has claimed yet is abandoned and stays due, calls in flight are left to their holders.
--- With opened_by given, a run that somebody else opened goes on as it was.
+-- Stops a run: batches that no lane has claimed are abandoned and stay due, and calls in flight finish. With opened_by,
+-- a process stops only a run that it opened itself; one that it merely joined goes on.
 create or replace function identity_sync.stop_identity_run(
   run_id bigint,
   reason text,
@@ -2974,13 +3008,13 @@ $$;
 revoke all on function identity_sync.stop_identity_run(bigint, text, text, text) from public;
 
 comment on function identity_sync.stop_identity_run(bigint, text, text, text) is
-  'Takes a run, why it stops, who must have opened it (NULL: anybody) and the cause (hand, deadline, budget, key, shed, breaker); abandons what is not claimed ends the run once nothing is in flight, and returns whether it was there to be stopped.';
+  'Takes a run, the reason, who must have opened the run (NULL: anybody), and the cause (hand, deadline, budget, key, brake, breaker); abandons every unclaimed batch, and ends the run once no call is in flight. Returns false where no such run is open.';
 --! EndIncluded functions/run/stop_identity_run.sql
 --! Included functions/run/brake_identity_run.sql
--- Notices that LML sheds: overloaded, it answers 200 with everything unresolved, and believing it would freeze the
--- catalogue for a month. Measured over the last ten batches answered, on rows that held an identity or were never asked
--- before (rows long known as unresolved that fall due together are no sign). Then the run stops, the marks of the rows
--- counted are taken back, and the cron plans nothing until a run with accept_unresolved has succeeded.
+-- The brake: an overloaded LML answers 200 with everything unresolved, and believing it would keep the rows from being
+-- due for a month. It measures the last ten answers, on rows that held an identity or had never been requested; rows
+-- long known as unresolved may all fall due on one day. It stops the run, takes the counted rows' attempts back, and
+-- holds planning.
 create or replace function identity_sync_private.brake_identity_run(run_id bigint, batch_id bigint)
 returns void
 language plpgsql volatile
@@ -3003,16 +3037,22 @@ begin
   end if;
 
   if this_run.braked_at is not null then
-    -- It was in flight when the run was stopped.
+    -- This answer was in flight when the run stopped; its attempts are taken back too.
     suspects := array(
       select settlement.settlement_id from identity_sync.settlement
       where settlement.batch_id = brake_identity_run.batch_id
     );
   else
-    select array_agg(latest.settlement_id), sum(latest.brake_sample), sum(latest.unresolved) / nullif(sum(latest.brake_sample), 0)
+    select
+      array_agg(latest.settlement_id),
+      sum(latest.brake_sample),
+      sum(latest.unresolved) / nullif(sum(latest.brake_sample), 0)
     into suspects, brake_sample, unresolved_share
     from (
-      select settlement.settlement_id, settlement.brake_sample, cardinality(settlement.brake_unresolved_ids)::numeric as unresolved
+      select
+        settlement.settlement_id,
+        settlement.brake_sample,
+        cardinality(settlement.brake_unresolved_ids)::numeric as unresolved
       from identity_sync.settlement
       where settlement.run_id = brake_identity_run.run_id and settlement.is_answer
       order by settlement.settlement_id desc
@@ -3066,8 +3106,89 @@ $$;
 revoke all on function identity_sync_private.brake_identity_run(bigint, bigint) from public;
 
 comment on function identity_sync_private.brake_identity_run(bigint, bigint) is
-  'Takes a run and its batch just settled; stops the run and takes marks back where LML sheds.';
+  'Takes a run and its batch just applied; where 95 % of 200 rows or more are unresolved, stops the run and takes their attempts back.';
 --! EndIncluded functions/run/brake_identity_run.sql
+--! Included functions/run/cut_batches.sql
+-- Cuts the candidates of a new run into batches of one cohort each, compilations first, whose answers are the largest.
+-- A library is in at most one open batch of a real run: candidates of another open run are left to it, and the run
+-- notes them.
+create or replace function identity_sync_private.cut_batches(
+  run_id bigint,
+  ids integer[],
+  batch_size integer,
+  va_batch_size integer
+)
+returns integer
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  this_run identity_sync.run;
+  batch_count integer;
+begin
+  select run.*
+  into strict this_run
+  from identity_sync.run
+  where run.run_id = cut_batches.run_id;
+
+  with in_other_run as (
+    select unnest(batch.library_ids) as library_id
+    from identity_sync.batch
+    join identity_sync.run on run.run_id = batch.run_id
+    where batch.closed_at is null and not run.dry_run and not this_run.dry_run
+  ),
+  candidate as (
+    select due.library_id, due.cohort, in_other_run.library_id is null as is_free
+    from identity_sync.identity_candidates(
+      scope => this_run.scope,
+      stale_days => this_run.stale_days,
+      unresolved_retry_days => this_run.unresolved_retry_days,
+      include_null_canonical => this_run.include_null_canonical,
+      partition_index => this_run.partition_index,
+      partition_count => this_run.partition_count,
+      ids => cut_batches.ids
+    ) as due
+    left join in_other_run on in_other_run.library_id = due.library_id
+  ),
+  paged as (
+    select
+      candidate.library_id,
+      candidate.cohort,
+      (row_number() over (partition by candidate.cohort order by candidate.library_id) - 1)
+        / case candidate.cohort when 'va' then va_batch_size else batch_size end as page
+    from candidate
+    where candidate.is_free
+  ),
+  cut as (
+    insert into identity_sync.batch (run_id, cohort, library_ids)
+    select cut_batches.run_id, paged.cohort, array_agg(paged.library_id order by paged.library_id)
+    from paged
+    group by paged.cohort, paged.page
+    order by paged.cohort desc, paged.page
+    returning batch.library_ids
+  ),
+  planned as (
+    update identity_sync.run
+    set
+      planned = (select coalesce(sum(cardinality(cut.library_ids)), 0) from cut),
+      in_other_runs = array(
+        select candidate.library_id from candidate where not candidate.is_free order by candidate.library_id
+      )
+    where run.run_id = cut_batches.run_id
+  )
+  select count(*)
+  into batch_count
+  from cut;
+
+  return batch_count;
+end;
+$$;
+
+revoke all on function identity_sync_private.cut_batches(bigint, integer[], integer, integer) from public;
+
+comment on function identity_sync_private.cut_batches(bigint, integer[], integer, integer) is
+  'Takes a run just opened, the library ids that it is limited to (NULL: no limit), and the libraries a batch of either cohort; returns the number of batches made.';
+--! EndIncluded functions/run/cut_batches.sql
 --! Included functions/run/enqueue_lanes.sql
 -- Enqueues the lanes of a run: jobs that each carry one batch after another until none is left.
 -- More lanes than calls may be in flight do no harm, since claim_identity_batch holds them back; their keys keep them from
@@ -3108,10 +3229,9 @@ comment on function identity_sync.enqueue_lanes(bigint, integer, timestamptz) is
   'Takes a run, how many calls it may have in flight, and when to begin (NULL: now); enqueues that many carry_identity_run jobs, or as many as it has unfinished batches.';
 --! EndIncluded functions/run/enqueue_lanes.sql
 --! Included functions/run/plan_identity_run.sql
--- Opens a run: cuts its candidates into batches of one cohort each and enqueues the lanes that carry them, all in one
--- transaction. While the same run (scope, partition, ids, dry_run) is open, that one's id is returned instead; a library
--- that another open run holds is left to it, except that a dry run neither joins nor blocks a real one. A run with nothing
--- to ask is closed at once; a scheduled one is not opened, and NULL returned, where a person has to act first.
+-- Opens a run: its batches, and the lanes that carry them, are made in one transaction or not at all. While the same
+-- run (scope, partition, ids, dry_run) is open, it is joined; a dry run neither joins nor blocks a real one. A run of
+-- which nothing is due is closed at once.
 create or replace function identity_sync.plan_identity_run(
   scope text default 'due',
   stale_days integer default 7,
@@ -3141,8 +3261,6 @@ declare
   );
   opened bigint;
   batch_count integer;
-  planned_count integer;
-  held_by_others integer[];
 begin
   perform identity_sync_private.validate_selection(
     scope, stale_days, unresolved_retry_days, partition_index, partition_count, ids
@@ -3183,7 +3301,7 @@ begin
     return null;
   end if;
 
-  -- One planner at a time, so that no two runs cut the same library into batches of theirs.
+  -- One planner at a time, so that no two runs cut the same library into their batches.
   perform pg_advisory_xact_lock(hashtext('identity_sync.plan_identity_run'));
 
   select run.run_id
@@ -3203,67 +3321,26 @@ begin
 
   insert into identity_sync.run (
     scope, dry_run, stale_days, unresolved_retry_days, include_null_canonical,
-    partition_index, partition_count, ids, strict_bands, accept_unresolved, call_budget, deadline_at, scheduled, opened_by
+    partition_index, partition_count, ids, strict_bands, accept_unresolved, call_budget, deadline_at, scheduled,
+    opened_by
   )
   values (
     plan_identity_run.scope, plan_identity_run.dry_run, plan_identity_run.stale_days,
     plan_identity_run.unresolved_retry_days, plan_identity_run.include_null_canonical,
     plan_identity_run.partition_index, plan_identity_run.partition_count, named_ids,
     plan_identity_run.strict_bands, plan_identity_run.accept_unresolved, plan_identity_run.call_budget,
-    clock_timestamp() + make_interval(mins => deadline_minutes), plan_identity_run.scheduled, plan_identity_run.opened_by
+    clock_timestamp() + make_interval(mins => deadline_minutes), plan_identity_run.scheduled,
+    plan_identity_run.opened_by
   )
   returning run_id into opened;
 
-  with held as (
-    select unnest(batch.library_ids) as library_id
-    from identity_sync.batch
-    join identity_sync.run on run.run_id = batch.run_id
-    where batch.closed_at is null and not run.dry_run and not plan_identity_run.dry_run
-  ),
-  candidate as (
-    select due.library_id, due.cohort, held.library_id is not null as is_held
-    from identity_sync.identity_candidates(
-      scope => plan_identity_run.scope,
-      stale_days => plan_identity_run.stale_days,
-      unresolved_retry_days => plan_identity_run.unresolved_retry_days,
-      include_null_canonical => plan_identity_run.include_null_canonical,
-      partition_index => plan_identity_run.partition_index,
-      partition_count => plan_identity_run.partition_count,
-      ids => coalesce(named_ids, case when ids is not null then '{}'::integer[] end)
-    ) as due
-    left join held on held.library_id = due.library_id
-  ),
-  paged as (
-    select
-      candidate.library_id,
-      candidate.cohort,
-      (row_number() over (partition by candidate.cohort order by candidate.library_id) - 1)
-        / case candidate.cohort when 'va' then va_batch_size else batch_size end as page
-    from candidate
-    where not candidate.is_held
-  ),
-  cut as (
-    insert into identity_sync.batch (run_id, cohort, library_ids)
-    select opened, paged.cohort, array_agg(paged.library_id order by paged.library_id)
-    from paged
-    group by paged.cohort, paged.page
-    order by paged.cohort desc, paged.page
-    returning batch.library_ids
-  )
-  select
-    count(*),
-    coalesce(sum(cardinality(cut.library_ids)), 0),
-    (
-      select coalesce(array_agg(candidate.library_id order by candidate.library_id), '{}')
-      from candidate
-      where candidate.is_held
-    )
-  into batch_count, planned_count, held_by_others
-  from cut;
-
-  update identity_sync.run
-  set planned = planned_count, in_other_runs = held_by_others
-  where run.run_id = opened;
+  batch_count := identity_sync_private.cut_batches(
+    run_id => opened,
+    -- Ids that are all NULL, or none, select nothing; only ids => NULL means no limit.
+    ids => coalesce(named_ids, case when ids is not null then '{}'::integer[] end),
+    batch_size => batch_size,
+    va_batch_size => va_batch_size
+  );
 
   if batch_count = 0 then
     perform identity_sync_private.close_identity_run(opened);
@@ -3284,11 +3361,11 @@ comment on function identity_sync.plan_identity_run(
   text, integer, integer, boolean, integer, integer, integer[], integer, integer, boolean, boolean, integer, text,
   boolean, integer, integer, boolean
 ) is
-  'Takes the knobs of identity_candidates, the libraries a batch of either cohort (1 to 1000), whether nothing is to be written in the end, whether bands are strict, how many calls may be in flight (1 to 32), who opens the run, whether a shed is accepted, its deadline in minutes (1 to 1440) and its budget of calls (NULL: none), and whether the cron plans it; returns the id of the run opened, or of the same run where it is open already, NULL where a hold keeps the cron from planning. Raises LS001 for a value out of range.';
+  'Takes the parameters of identity_candidates, the libraries a batch of either cohort (1 to 1000), whether all writes are rolled back, whether bands are strict, the calls in flight (1 to 32), who opens the run, whether the brake is off, its deadline in minutes (1 to 1440), its budget of calls (NULL: none), and whether the cron plans it; returns the id of the opened or joined run, or NULL where a planning hold stops the cron. Raises LS001 for a value out of range.';
 --! EndIncluded functions/run/plan_identity_run.sql
 --! Included functions/run/take_unreported_runs.sql
--- Hands each run that has ended within a day to the first process that asks, so that the outside is told once however many processes
--- shared the run.
+-- Hands each run that ended within the last day to the first process that asks, so Sentry hears of a run once, however
+-- many processes carried it.
 create or replace function identity_sync.take_unreported_runs()
 returns table (run_id bigint, trace_id text, scheduled boolean, report jsonb)
 language sql volatile security definer
@@ -3303,12 +3380,12 @@ $$;
 revoke all on function identity_sync.take_unreported_runs() from public;
 
 comment on function identity_sync.take_unreported_runs() is
-  'Takes nothing; returns the runs that have ended and were not told of yet, with their trace and report, and marks them told.';
+  'Returns the runs that ended within a day and no process has reported yet, with trace and report, and marks them as reported.';
 --! EndIncluded functions/run/take_unreported_runs.sql
 --! Included functions/run/trip_breaker.sql
--- The breaker: where the last three batches of a run have failed, the run pauses instead of burning through the
--- catalogue, for 30 seconds first and twice as long each time, and after the fourth pause in vain it stops.
--- Parts of one batch count as one.
+-- The breaker: after three failed batches in a row LML is down, and a run must not spend the whole catalogue on it. The
+-- run pauses for 30 seconds, then twice as long each time, and stops after the fourth pause. Parts of one batch count
+-- as one.
 create or replace function identity_sync_private.trip_breaker(run_id bigint, reason text)
 returns void
 language plpgsql volatile
@@ -3323,13 +3400,13 @@ begin
   from (
     select distinct on (coalesce(batch.root_batch_id, batch.batch_id)) batch.state, batch.closed_at
     from identity_sync.batch
-    where batch.run_id = trip_breaker.run_id and batch.state in ('applied', 'failed')
+    where batch.run_id = trip_breaker.run_id and batch.is_done
     order by coalesce(batch.root_batch_id, batch.batch_id), batch.closed_at desc
   ) as latest
   where latest.closed_at >= (
     select coalesce(max(batch.closed_at), '-infinity')
     from identity_sync.batch
-    where batch.run_id = trip_breaker.run_id and batch.state = 'applied'
+    where batch.run_id = trip_breaker.run_id and batch.is_done and batch.state <> 'failed'
   );
 
   if failed_in_a_row < 3 then
@@ -3357,13 +3434,17 @@ $$;
 revoke all on function identity_sync_private.trip_breaker(bigint, text) from public;
 
 comment on function identity_sync_private.trip_breaker(bigint, text) is
-  'Takes a run and why its latest batch failed; pauses or stops it where batch after batch fails.';
+  'Takes a run and why its latest batch failed; pauses or stops the run after three failures in a row.';
 --! EndIncluded functions/run/trip_breaker.sql
 --! Included functions/batch/apply_identity_batch.sql
--- Settles a batch with the answer that came for it: applied in a real run, rehearsed in a dry one, whose answer is kept
--- so that exactly it can be applied later. The settlement is then known to belong to this batch and its run. A row that
--- had lost its artist name when the request was made was not asked, and counts nowhere.
-create or replace function identity_sync_private.apply_identity_batch(batch_id bigint, answer jsonb, body text default null)
+-- Writes LML's answer for a batch and closes the batch. A dry run rolls the writing back and keeps the answer's text,
+-- so that exactly this answer can be applied later. A row that had lost its artist name before the request counts
+-- nowhere.
+create or replace function identity_sync_private.apply_identity_batch(
+  batch_id bigint,
+  answer jsonb,
+  body text default null
+)
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -3381,6 +3462,7 @@ begin
   join identity_sync.run on run.run_id = batch.run_id
   where batch.batch_id = apply_identity_batch.batch_id;
 
+  -- What the request left out: a row that is there, has no artist name, and was not answered either.
   if jsonb_array_length(results) < cardinality(this_batch.library_ids) then
     this_batch.library_ids := array(
       select named.id
@@ -3408,17 +3490,17 @@ begin
   end if;
 
   update identity_sync.settlement
-  set run_id = this_batch.run_id, batch_id = apply_identity_batch.batch_id
+  set run_id = this_batch.run_id, batch_id = apply_identity_batch.batch_id, is_answer = body is not null
   where settlement.settlement_id = currval('identity_sync.settlement_settlement_id_seq');
 
   update identity_sync.batch
   set
-    state = 'applied',
+    state = case when body is null then 'empty' else 'applied' end,
     library_ids = this_batch.library_ids,
     leased_by = null,
     leased_until = null,
     answer = case when this_batch.dry_run then body end,
-    answered_at = came_at,
+    answered_at = case when body is not null then came_at end,
     closed_at = clock_timestamp()
   where batch.batch_id = apply_identity_batch.batch_id;
 end;
@@ -3427,12 +3509,28 @@ $$;
 revoke all on function identity_sync_private.apply_identity_batch(bigint, jsonb, text) from public;
 
 comment on function identity_sync_private.apply_identity_batch(bigint, jsonb, text) is
-  'Takes a batch, LML''s answer for it and the answer''s text (kept for a dry run); applies or rehearses it and closes the batch.';
+  'Takes a batch, LML''s answer and its text (NULL: nothing was left to request, and the answer is []); closes the batch as applied or empty. Raises what apply_identity_verdicts raises.';
 --! EndIncluded functions/batch/apply_identity_batch.sql
+--! Included functions/batch/backoff.sql
+-- How long to wait before the next call: half a second, doubling to 30, with a quarter of jitter either way, so that
+-- batches which failed together do not come back together. Retries and deferrals share it.
+create or replace function identity_sync_private.backoff(tries integer)
+returns interval
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  -- Capped before it doubles: deferrals have no bound, and 2 ^ 1024 is out of range.
+  select least(30, 0.5 * 2 ^ least(tries, 10)) * (0.75 + random() / 2) * interval '1 second';
+$$;
+
+revoke all on function identity_sync_private.backoff(integer) from public;
+
+comment on function identity_sync_private.backoff(integer) is
+  'Takes how often the same batch has been sent back before; returns the pause, 0.375 to 37.5 seconds.';
+--! EndIncluded functions/batch/backoff.sql
 --! Included functions/batch/identity_batch_request.sql
--- The request body of a batch, ready to send, made from the catalogue's rows as they are now.
--- Rows that are gone, or have lost their artist name, are left out; NULL says that none is left to ask.
--- Asking for it changes nothing: claim_identity_batch is what takes a batch.
+-- The request body of a batch, made from the catalogue's rows as they are now, so that a corrected name is the one
+-- sent. Rows that are gone or have lost their artist name are left out: LML would refuse the whole batch.
 create or replace function identity_sync.identity_batch_request(batch_id bigint)
 returns text
 language plpgsql stable
@@ -3465,7 +3563,7 @@ begin
       || '],"include_tracks":true}'
     from wxyc_schema.library
     where library.id = any (requested)
-      -- What begins with a letter or the like is not blank, which is cheaper to see than to ask.
+      -- A first character that is visible ASCII is cheaper to test than is_blank.
       and (ascii(library.artist_name) between 33 and 126 or not identity_sync.is_blank(library.artist_name))
   );
 end;
@@ -3474,11 +3572,11 @@ $$;
 revoke all on function identity_sync.identity_batch_request(bigint) from public;
 
 comment on function identity_sync.identity_batch_request(bigint) is
-  'Takes a batch; returns the JSON text to POST to LML for it, NULL where no row is left to ask. Raises LS002 for an unknown batch.';
+  'Takes a batch; returns the JSON text to POST to LML for it, NULL where no row is left to request. Raises LS002 for an unknown batch.';
 --! EndIncluded functions/batch/identity_batch_request.sql
 --! Included functions/batch/reopen_identity_batch.sql
--- Makes a batch claimable again that its leased_by gave back or died with; in a run that was told to stop it is abandoned
--- instead, and the run may be over with it.
+-- Makes a batch claimable again after its lane returned it or died with it. In a run that was told to stop it is
+-- abandoned instead, which may end the run.
 create or replace function identity_sync_private.reopen_identity_batch(batch_id bigint)
 returns void
 language plpgsql volatile
@@ -3647,9 +3745,52 @@ revoke all on function identity_sync.claim_identity_batch(bigint, text, integer,
 comment on function identity_sync.claim_identity_batch(bigint, text, integer, integer, bigint) is
   'Takes a run, the name of the claiming lane, the calls allowed in flight over the whole database, the length of the lease in milliseconds and the lane''s batch whose answer has come; returns a batch with its request body, its number of inputs and its run''s trace, or a pause in milliseconds, or no row where the lane may end.';
 --! EndIncluded functions/batch/claim_identity_batch.sql
+--! Included functions/batch/decide_call_outcome.sql
+-- The fault policy: what becomes of a batch after a call, read from top to bottom. sql/wire.md prints it as a table and
+-- gives the reasons; a test holds the two together.
+create or replace function identity_sync_private.decide_call_outcome(
+  http_status integer,
+  has_answer boolean,
+  size integer,
+  tries integer,
+  max_tries integer,
+  is_part boolean,
+  has_answered_part boolean,
+  is_stopping boolean
+)
+returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case
+    when has_answer then 'applied'
+    when http_status in (401, 403) then 'key_refused'
+    when is_stopping then 'abandoned'
+    when http_status = 429 then 'deferred'
+    when http_status in (413, 422) and size > 1 then 'split'
+    when http_status = 422 then 'poison_input'
+    when http_status = 413 and has_answered_part then 'poison_input'
+    when http_status >= 500 and size > 1 and is_part then 'split'
+    when tries + 1 < max_tries and (http_status is null or http_status in (200, 408, 425) or http_status >= 500)
+    then 'retried'
+    when http_status >= 500 and size > 1 then 'split'
+    when http_status >= 500 and has_answered_part then 'poison_input'
+    else 'failed'
+  end;
+$$;
+
+revoke all on function identity_sync_private.decide_call_outcome(
+  integer, boolean, integer, integer, integer, boolean, boolean, boolean
+) from public;
+
+comment on function identity_sync_private.decide_call_outcome(
+  integer, boolean, integer, integer, integer, boolean, boolean, boolean
+) is
+  'Takes a call''s HTTP status (NULL: none) and whether its body was an answer; its batch''s size, charged tries before it and allowed tries, whether it is a part of a cut batch, another part of which was answered; and whether its run is stopping. Returns applied, key_refused, abandoned, deferred, split, poison_input, retried or failed.';
+--! EndIncluded functions/batch/decide_call_outcome.sql
 --! Included functions/batch/defer_identity_batch.sql
--- Gives a batch back because LML asked for a pause, which holds for its whole run: the others would be told the same.
--- A deferral charges no try. Without a time given, pauses grow from half a second to 30 seconds.
+-- Opens a batch again because LML asked for a pause, which applies to the whole run: LML would answer the other calls
+-- the same. A deferral charges no try.
 create or replace function identity_sync_private.defer_identity_batch(batch_id bigint, retry_at timestamptz)
 returns void
 language plpgsql volatile
@@ -3665,8 +3806,9 @@ begin
     leased_until = null,
     deferrals = batch.deferrals + 1,
     not_before = coalesce(
+      -- A Retry-After that has passed already must not make a lane spin.
       case when retry_at is not null then greatest(retry_at, clock_timestamp() + interval '0.5 seconds') end,
-      clock_timestamp() + least(30, 0.5 * 2 ^ least(batch.deferrals, 10)) * (0.75 + random() / 2) * interval '1 second'
+      clock_timestamp() + identity_sync_private.backoff(batch.deferrals)
     )
   where batch.batch_id = defer_identity_batch.batch_id
   returning *
@@ -3681,11 +3823,42 @@ $$;
 revoke all on function identity_sync_private.defer_identity_batch(bigint, timestamptz) from public;
 
 comment on function identity_sync_private.defer_identity_batch(bigint, timestamptz) is
-  'Takes a batch and the time that LML named (NULL: none); opens it again for then, and pauses its run until then.';
+  'Takes a batch and the time that LML named (NULL: none); opens the batch again for then, and pauses its run until then.';
 --! EndIncluded functions/batch/defer_identity_batch.sql
+--! Included functions/batch/record_unanswered_batch.sql
+-- The settlement of a batch that got no answer: each of its rows counts once, under the one reason that it shares with
+-- the others, so that a run's report adds up also where LML failed.
+create or replace function identity_sync_private.record_unanswered_batch(batch_id bigint, counted_as text)
+returns bigint
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  insert into identity_sync.settlement (
+    run_id, batch_id, dry_run, is_answer, origin, verified_at, requested, unrequested, report
+  )
+  select
+    batch.run_id, batch.batch_id, run.dry_run, false, 'consumer:lml-bulk', clock_timestamp(), counted.rows, 0,
+    jsonb_set(
+      jsonb_set(identity_sync_private.empty_report(), '{scanned}', to_jsonb(counted.rows)),
+      array['rows_skipped', record_unanswered_batch.counted_as],
+      to_jsonb(counted.rows)
+    )
+  from identity_sync.batch
+  join identity_sync.run on run.run_id = batch.run_id
+  cross join lateral (select cardinality(batch.library_ids) as rows) as counted
+  where batch.batch_id = record_unanswered_batch.batch_id
+  returning settlement.settlement_id;
+$$;
+
+revoke all on function identity_sync_private.record_unanswered_batch(bigint, text) from public;
+
+comment on function identity_sync_private.record_unanswered_batch(bigint, text) is
+  'Takes a batch and the key of rows_skipped that its rows count as; returns the id of the settlement made for it.';
+--! EndIncluded functions/batch/record_unanswered_batch.sql
 --! Included functions/batch/fail_identity_batch.sql
--- Gives a batch up: nothing is written for its rows and no mark is made, so that they are due in the next run.
--- They are counted all the same, as lml_error where LML failed, or as writer_error where the database could not.
+-- Gives a batch up: nothing is written for its rows and they get no attempt, so they are due in the next run. The
+-- report counts them all the same, as lml_error where LML failed, or as writer_error where the database could not
+-- write.
 create or replace function identity_sync.fail_identity_batch(
   batch_id bigint,
   failure text,
@@ -3697,7 +3870,7 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  failed record;
+  failed_run bigint;
 begin
   update identity_sync.batch
   set
@@ -3709,38 +3882,26 @@ begin
   where batch.batch_id = fail_identity_batch.batch_id
     and batch.closed_at is null
     and (fail_identity_batch.leased_by is null or batch.leased_by = fail_identity_batch.leased_by)
-  returning batch.run_id, cardinality(batch.library_ids) as asked
-  into failed;
+  returning batch.run_id
+  into failed_run;
 
   if not found then
     return;
   end if;
 
-  insert into identity_sync.settlement (
-    run_id, batch_id, dry_run, is_answer, origin, verified_at, requested, unrequested, report
-  )
-  select
-    failed.run_id, fail_identity_batch.batch_id, run.dry_run, false, 'consumer:lml-bulk', clock_timestamp(), failed.asked, 0,
-    jsonb_set(
-      jsonb_set(identity_sync_private.empty_report(), '{scanned}', to_jsonb(failed.asked)),
-      array['rows_skipped', fail_identity_batch.counted_as],
-      to_jsonb(failed.asked)
-    )
-  from identity_sync.run
-  where run.run_id = failed.run_id;
-
-  perform identity_sync_private.close_identity_run(failed.run_id);
+  perform identity_sync_private.record_unanswered_batch(batch_id, counted_as);
+  perform identity_sync_private.close_identity_run(failed_run);
 end;
 $$;
 
 revoke all on function identity_sync.fail_identity_batch(bigint, text, text, text) from public;
 
 comment on function identity_sync.fail_identity_batch(bigint, text, text, text) is
-  'Takes a batch, why it failed, and the key of rows_skipped that its rows count as (lml_error or writer_error), and who must hold it (NULL: anybody); closes it as failed. Closed already, or held by somebody else: nothing happens.';
+  'Takes a batch, why it failed, the key of rows_skipped that its rows count as (lml_error or writer_error), and who must have leased it (NULL: anybody); closes it as failed. A batch that is closed already, or leased by another lane, stays as it is.';
 --! EndIncluded functions/batch/fail_identity_batch.sql
 --! Included functions/batch/has_answered_part.sql
--- Whether LML has answered some part of a batch that was cut: then it is an input that is at fault, and not LML.
--- A part that was poisoned counts too: it was singled out because others were answered.
+-- Whether LML has answered a part of a batch that was cut: then an input is at fault, and not LML. A part that was
+-- refused (poisoned) or had nothing to request (empty) is no answer.
 create or replace function identity_sync_private.has_answered_part(root_batch_id bigint)
 returns boolean
 language sql stable
@@ -3755,59 +3916,54 @@ $$;
 revoke all on function identity_sync_private.has_answered_part(bigint) from public;
 
 comment on function identity_sync_private.has_answered_part(bigint) is
-  'Takes a batch as it was planned (NULL: none); returns whether a part of it is settled.';
+  'Takes a batch as it was planned (NULL: none); returns whether LML answered a part of it with 200.';
 --! EndIncluded functions/batch/has_answered_part.sql
 --! Included functions/batch/quarantine_poison_input.sql
--- Names the one input of a batch as what LML refuses or chokes on: it is quarantined with LML's status and words, and not
--- asked again within the retry window, or until it is replayed or released.
+-- Closes a batch of one input as poisoned: LML refuses this input, or fails on it while it answers others. The input
+-- goes to quarantine with LML's status and words, and is not requested again within the retry window or until replayed
+-- or released.
 create or replace function identity_sync_private.quarantine_poison_input(batch_id bigint, reason text, body text)
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
-  came_at constant timestamptz := clock_timestamp();
-  service constant text := 'consumer:lml-bulk';
   poisoned record;
+  recorded bigint;
+  came_at timestamptz;
 begin
   update identity_sync.batch
-  set state = 'applied', leased_by = null, leased_until = null, failure = reason, closed_at = came_at
+  set state = 'poisoned', leased_by = null, leased_until = null, failure = reason, closed_at = clock_timestamp()
   from identity_sync.run
   where batch.batch_id = quarantine_poison_input.batch_id and run.run_id = batch.run_id
-  returning batch.run_id, batch.library_ids[1] as library_id, run.dry_run, run.strict_bands
+  returning batch.library_ids[1] as library_id, run.dry_run, run.strict_bands
   into poisoned;
 
-  insert into identity_sync.settlement (
-    settlement_id, run_id, batch_id, dry_run, is_answer, origin, verified_at, requested, unrequested, report
-  )
-  overriding system value
-  values (
-    this_settlement, poisoned.run_id, quarantine_poison_input.batch_id, poisoned.dry_run, false, service, came_at, 1, 0,
-    jsonb_set(
-      jsonb_set(identity_sync_private.empty_report(), '{scanned}', '1'), '{rows_skipped,poison_input}', '1'
-    )
-  );
-
+  recorded := identity_sync_private.record_unanswered_batch(batch_id, 'poison_input');
   if poisoned.dry_run then
     return;
   end if;
 
+  select settlement.verified_at
+  into strict came_at
+  from identity_sync.settlement
+  where settlement.settlement_id = recorded;
+
   insert into identity_sync.attempt as known (library_id, outcome, attempted_at, settlement_id)
-  values (poisoned.library_id, 'poison_input', came_at, this_settlement)
+  values (poisoned.library_id, 'poison_input', came_at, recorded)
   on conflict (library_id) do update
   set outcome = excluded.outcome, attempted_at = excluded.attempted_at, settlement_id = excluded.settlement_id;
 
   update identity_sync.quarantined_verdict as entry
-  set closed_at = came_at, closed_reason = format('a later refusal, settlement %s', this_settlement)
+  set closed_at = came_at, closed_reason = format('a later refusal, settlement %s', recorded)
   where entry.library_id = poisoned.library_id and entry.closed_at is null;
 
   insert into identity_sync.quarantined_verdict (
     settlement_id, library_id, outcome, reason, verdict_text, origin, verified_at, strict_bands
   )
   values (
-    this_settlement, poisoned.library_id, 'poison_input', quarantine_poison_input.reason, left(body, 10000),
-    service, came_at, poisoned.strict_bands
+    recorded, poisoned.library_id, 'poison_input', quarantine_poison_input.reason, left(body, 10000),
+    'consumer:lml-bulk', came_at, poisoned.strict_bands
   );
 end;
 $$;
@@ -3815,12 +3971,34 @@ $$;
 revoke all on function identity_sync_private.quarantine_poison_input(bigint, text, text) from public;
 
 comment on function identity_sync_private.quarantine_poison_input(bigint, text, text) is
-  'Takes a batch of one library, LML''s status in words and the body that came; settles it as poison_input.';
+  'Takes a batch of one library, LML''s status in words and its body, of which 10,000 characters are kept; closes the batch as poisoned. A dry run quarantines nothing.';
 --! EndIncluded functions/batch/quarantine_poison_input.sql
+--! Included functions/batch/retry_identity_batch.sql
+-- Opens a batch again after a passing fault, and charges it a try. LML's Retry-After rules where it was given.
+create or replace function identity_sync_private.retry_identity_batch(batch_id bigint, retry_at timestamptz)
+returns void
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  update identity_sync.batch
+  set
+    state = 'open',
+    leased_by = null,
+    leased_until = null,
+    tries = batch.tries + 1,
+    not_before = coalesce(retry_at, clock_timestamp() + identity_sync_private.backoff(batch.tries))
+  where batch.batch_id = retry_identity_batch.batch_id;
+$$;
+
+revoke all on function identity_sync_private.retry_identity_batch(bigint, timestamptz) from public;
+
+comment on function identity_sync_private.retry_identity_batch(bigint, timestamptz) is
+  'Takes a batch and the time that LML named (NULL: none); opens the batch again for then, with one try more.';
+--! EndIncluded functions/batch/retry_identity_batch.sql
 --! Included functions/batch/split_identity_batch.sql
--- Cuts a batch in two, since LML refuses or chokes on something in it; the halves are asked after everything else.
--- Cutting on is justified by parts of the same batch that were answered: where as many as patience allows were cut and
--- none was, not an input is at fault but LML, and all parts that are left fail.
+-- Cuts a batch in two, because LML refuses or fails on something in it; the halves come after everything else in the
+-- run. Answered parts of the same batch justify further cuts. Without one, after `patience` cuts, LML is at fault and
+-- not an input, and all remaining parts fail.
 create or replace function identity_sync_private.split_identity_batch(batch_id bigint, reason text, patience integer)
 returns text
 language plpgsql volatile
@@ -3867,13 +4045,44 @@ $$;
 revoke all on function identity_sync_private.split_identity_batch(bigint, text, integer) from public;
 
 comment on function identity_sync_private.split_identity_batch(bigint, text, integer) is
-  'Takes a batch of two libraries or more, why it is cut, and how many parts of the same planned batch may be cut before one of them is answered; returns split, or failed where the parts were given up.';
+  'Takes a batch of two libraries or more, why it is cut, and how many parts of the same planned batch may be cut before LML answers one; returns split, or failed where the remaining parts were given up.';
 --! EndIncluded functions/batch/split_identity_batch.sql
+--! Included functions/batch/stop_for_refused_key.sql
+-- LML refuses the key, so it would refuse every other call too: all open runs stop, and the cron plans nothing until
+-- LML has answered a run by hand or a worker has started with another key. The batch fails, and its rows stay due.
+create or replace function identity_sync_private.stop_for_refused_key(batch_id bigint, http_status integer, reason text)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into identity_sync.planning_hold as hold (name, reason, run_id)
+  select 'key_refused', stop_for_refused_key.reason, batch.run_id
+  from identity_sync.batch
+  where batch.batch_id = stop_for_refused_key.batch_id
+  on conflict (name) do nothing;
+
+  -- Stopped before the batch fails, so that a run of which it was the last names the key as its reason.
+  perform identity_sync.stop_identity_run(
+    open.run_id,
+    format('LML answered %s: the key is refused. Check LML_API_KEY; nothing more is asked.', http_status),
+    cause => 'key'
+  )
+  from identity_sync.run as open
+  where open.finished_at is null;
+
+  perform identity_sync.fail_identity_batch(batch_id, reason);
+end;
+$$;
+
+revoke all on function identity_sync_private.stop_for_refused_key(bigint, integer, text) from public;
+
+comment on function identity_sync_private.stop_for_refused_key(bigint, integer, text) is
+  'Takes a batch, the status 401 or 403 and the reason in words; holds planning, stops every open run and fails the batch.';
+--! EndIncluded functions/batch/stop_for_refused_key.sql
 --! Included functions/batch/finish_identity_call.sql
--- Takes what came of a call and decides what becomes of its batch, by the wire contract's table of faults: an answer is
--- judged and written, a passing fault is tried again after a pause, a batch that LML refuses or chokes on is cut in two
--- until the input at fault is alone, and anything else fails the batch, whose rows stay due. A key that LML refuses stops
--- every run. A caller whose lease was lost meanwhile writes nothing.
+-- Records the result of a call and applies the fault policy (decide_call_outcome, sql/wire.md) to its batch. A caller
+-- whose lease was lost meanwhile writes nothing.
 create or replace function identity_sync.finish_identity_call(
   batch_id bigint,
   leased_by text,
@@ -3890,12 +4099,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   this_batch identity_sync.batch;
-  size integer;
-  is_part boolean;
-  is_stopping boolean;
   answer jsonb;
+  decision text;
   retry_at constant timestamptz := identity_sync_private.parse_retry_after(retry_after);
-  is_transient constant boolean := http_status is null or http_status in (200, 408, 425, 429) or http_status >= 500;
 begin
   select batch.*
   into this_batch
@@ -3910,12 +4116,6 @@ begin
     return next;
     return;
   end if;
-
-  size := cardinality(this_batch.library_ids);
-  is_part := this_batch.root_batch_id is not null;
-  is_stopping := exists (
-    select from identity_sync.run where run.run_id = this_batch.run_id and run.stop_reason is not null
-  );
 
   update identity_sync.lml_call
   set
@@ -3938,85 +4138,53 @@ begin
     else format('LML answered %s: %s', http_status, identity_sync_private.lml_error_message(body))
   end;
 
-  if answer is not null then
-    outcome := 'applied';
-    cache_stats := case when jsonb_typeof(answer -> 'cache_stats') = 'object' then answer -> 'cache_stats' end;
-    perform identity_sync_private.apply_identity_batch(batch_id, answer, body);
-    drift := identity_sync_private.contract_breaches(batch_id);
-    perform identity_sync_private.brake_identity_run(this_batch.run_id, batch_id);
-    update identity_sync.run set pauses = 0 where run.run_id = this_batch.run_id and run.pauses > 0;
-    -- Where a person has asked again and was answered, the key is good.
-    delete from identity_sync.planning_hold
-    using identity_sync.lml_call
-    where planning_hold.name = 'key_refused'
-      and lml_call.batch_id = finish_identity_call.batch_id
-      and lml_call.started_at > planning_hold.since;
-
-  elsif http_status in (401, 403) then
-    outcome := 'failed';
-    insert into identity_sync.planning_hold as hold (name, reason, run_id)
-    values ('key_refused', finish_identity_call.reason, this_batch.run_id)
-    on conflict (name) do nothing;
-    perform identity_sync.stop_identity_run(
-      open.run_id,
-      format('LML answered %s: the key is refused. Check LML_API_KEY; nothing more is asked.', http_status),
-      cause => 'key'
+  decision := identity_sync_private.decide_call_outcome(
+    http_status => http_status,
+    has_answer => answer is not null,
+    size => cardinality(this_batch.library_ids),
+    tries => this_batch.tries,
+    max_tries => max_tries,
+    is_part => this_batch.root_batch_id is not null,
+    has_answered_part => identity_sync_private.has_answered_part(this_batch.root_batch_id),
+    is_stopping => exists (
+      select from identity_sync.run where run.run_id = this_batch.run_id and run.stop_reason is not null
     )
-    from identity_sync.run as open
-    where open.finished_at is null;
-    perform identity_sync.fail_identity_batch(batch_id, reason);
+  );
 
-  elsif is_stopping then
-    outcome := 'abandoned';
-    perform identity_sync_private.reopen_identity_batch(batch_id);
+  case decision
+    when 'applied' then
+      perform identity_sync_private.apply_identity_batch(batch_id, answer, body);
+      cache_stats := case when jsonb_typeof(answer -> 'cache_stats') = 'object' then answer -> 'cache_stats' end;
+      drift := identity_sync_private.contract_breaches(batch_id);
+      perform identity_sync_private.brake_identity_run(this_batch.run_id, batch_id);
+      update identity_sync.run set pauses = 0 where run.run_id = this_batch.run_id and run.pauses > 0;
+      -- An answer to a call that began after the key was refused proves that the key is good again.
+      delete from identity_sync.planning_hold
+      using identity_sync.lml_call
+      where planning_hold.name = 'key_refused'
+        and lml_call.batch_id = finish_identity_call.batch_id
+        and lml_call.started_at > planning_hold.since;
+    when 'key_refused' then
+      perform identity_sync_private.stop_for_refused_key(batch_id, http_status, reason);
+      decision := 'failed';
+    when 'abandoned' then
+      perform identity_sync_private.reopen_identity_batch(batch_id);
+    when 'deferred' then
+      perform identity_sync_private.defer_identity_batch(batch_id, retry_at);
+    when 'retried' then
+      perform identity_sync_private.retry_identity_batch(batch_id, retry_at);
+    when 'split' then
+      -- 30 cuts take 500 rows down to parts of about 16. If LML still answers 413, it is rejecting everything.
+      decision := identity_sync_private.split_identity_batch(
+        batch_id, reason, patience => case http_status when 413 then 30 else 5 end
+      );
+    when 'poison_input' then
+      perform identity_sync_private.quarantine_poison_input(batch_id, reason, body);
+    when 'failed' then
+      perform identity_sync.fail_identity_batch(batch_id, reason);
+  end case;
 
-  elsif http_status = 429 then
-    outcome := 'deferred';
-    perform identity_sync_private.defer_identity_batch(batch_id, retry_at);
-
-  elsif size = 1
-    and (http_status = 422 or (http_status = 413 and identity_sync_private.has_answered_part(this_batch.root_batch_id)))
-  then
-    outcome := 'poison_input';
-    perform identity_sync_private.quarantine_poison_input(batch_id, reason, body);
-
-  elsif http_status in (413, 422) and size > 1 then
-    -- A cap below 16 inputs is none that LML would have: then it refuses whatever comes.
-    outcome := identity_sync_private.split_identity_batch(
-      batch_id, reason, patience => case http_status when 413 then 30 else 5 end
-    );
-
-  -- A part of a cut batch is one of many: only alone is an input tried as often as a whole batch.
-  elsif is_transient
-    and this_batch.tries + 1 < (case when is_part and size > 1 and http_status >= 500 then 1 else max_tries end)
-  then
-    outcome := 'retried';
-    update identity_sync.batch
-    set
-      state = 'open',
-      leased_by = null,
-      leased_until = null,
-      tries = batch.tries + 1,
-      not_before = coalesce(
-        retry_at,
-        clock_timestamp() + least(30, 0.5 * 2 ^ batch.tries) * (0.75 + random() / 2) * interval '1 second'
-      )
-    where batch.batch_id = finish_identity_call.batch_id;
-
-  elsif http_status >= 500 and size > 1 then
-    outcome := identity_sync_private.split_identity_batch(batch_id, reason, patience => 5);
-
-  elsif http_status >= 500
-    and identity_sync_private.has_answered_part(this_batch.root_batch_id)
-  then
-    outcome := 'poison_input';
-    perform identity_sync_private.quarantine_poison_input(batch_id, reason, body);
-
-  else
-    outcome := 'failed';
-    perform identity_sync.fail_identity_batch(batch_id, reason);
-  end if;
-
+  outcome := decision;
   if outcome = 'failed' then
     perform identity_sync_private.trip_breaker(this_batch.run_id, reason);
   end if;
@@ -4030,7 +4198,7 @@ revoke all on function identity_sync.finish_identity_call(
 ) from public;
 
 comment on function identity_sync.finish_identity_call(bigint, text, integer, text, text, integer, text, integer) is
-  'Takes a claimed batch and its leased_by, the HTTP status, body and Retry-After header that came (NULL: none), the failure in words where the call failed, its duration in milliseconds and how often a call is tried; returns the outcome (settled, retried, deferred, split, abandoned, poison_input, failed, or lost where the lease is somebody else''s by now), the reason in words, LML''s cache_stats, and how many results broke the protocol, by key.';
+  'Takes a claimed batch and the name that leased it, the HTTP status, body and Retry-After header received (NULL: none), the failure in words where the call failed, its duration in milliseconds, and how often a call is tried; returns the outcome (applied, retried, deferred, split, abandoned, poison_input, failed, or lost where another lane holds the lease by now), the reason in words, LML''s cache_stats, and how many results broke the protocol, by key.';
 --! EndIncluded functions/batch/finish_identity_call.sql
 --! Included functions/batch/return_identity_batch.sql
 -- Gives a claimed batch back unasked, or with its call cut off, so that somebody else claims it at once instead of after
@@ -4104,9 +4272,15 @@ begin
       hint = 'Allowed: 1 day and more.';
   end if;
 
+  with pruned as (
+    update identity_sync.run
+    set batches_pruned_at = clock_timestamp()
+    where run.finished_at < keep_after and run.batches_pruned_at is null
+    returning run.run_id
+  )
   delete from identity_sync.batch
-  using identity_sync.run
-  where run.run_id = batch.run_id and run.finished_at < keep_after;
+  using pruned
+  where batch.run_id = pruned.run_id;
 
   delete from identity_sync.quarantined_verdict
   where quarantined_verdict.closed_at < keep_after;
@@ -4176,7 +4350,7 @@ declare
   previewed record;
   report jsonb := identity_sync_private.empty_report();
 begin
-  select run.dry_run, run.finished_at, run.strict_bands
+  select run.dry_run, run.finished_at, run.batches_pruned_at
   into previewed
   from identity_sync.run
   where run.run_id = apply_identity_preview.run_id;
@@ -4196,11 +4370,7 @@ begin
       message = format('dry run %s is not over', run_id),
       hint = 'Wait for it, or look at identity_sync.run_progress.';
   end if;
-  if exists (
-    select from identity_sync.batch
-    where batch.run_id = apply_identity_preview.run_id and batch.state = 'applied' and batch.answered_at is null
-  )
-  then
+  if previewed.batches_pruned_at is not null then
     raise exception using
       errcode = 'LS004',
       message = format('the answers of dry run %s are gone', run_id),
@@ -4210,16 +4380,21 @@ begin
   perform identity_sync_private.lock_identities(null);
 
   for previewed in
-    select batch.batch_id, batch.library_ids, batch.answer, batch.answered_at, run.strict_bands
+    select
+      batch.batch_id,
+      batch.library_ids,
+      coalesce(batch.answer, '[]') as answer,
+      coalesce(batch.answered_at, batch.closed_at) as answered_at,
+      run.strict_bands
     from identity_sync.batch
     join identity_sync.run on run.run_id = batch.run_id
-    where batch.run_id = apply_identity_preview.run_id and batch.state = 'applied'
+    where batch.run_id = apply_identity_preview.run_id and batch.state in ('applied', 'empty')
     order by batch.batch_id
   loop
     report := identity_sync_private.add_reports(
       report,
       identity_sync.apply_identity_response(
-        body => coalesce(previewed.answer, '[]'),
+        body => previewed.answer,
         requested => previewed.library_ids,
         origin => 'consumer:lml-bulk',
         verified_at => previewed.answered_at,
@@ -4801,7 +4976,7 @@ comment on view identity_sync.quarantine is
   'Open refusals: the library where known, its run, outcome and reason, the path and value at fault, SQLSTATE and message where the database refused, and the verdict as it came.';
 --! EndIncluded views/quarantine.sql
 --! Included views/run_progress.sql
--- How far each run is, for a person or a dashboard: a row a run, the latest first.
+-- How far each run is, for a person or a dashboard. A finished run shows what its kept report counted.
 create or replace view identity_sync.run_progress as
 select
   run.run_id,
@@ -4822,7 +4997,7 @@ select
 from identity_sync.run
 cross join lateral (
   select
-    sum(cardinality(batch.library_ids)) filter (where batch.state in ('applied', 'failed')) as done,
+    sum(cardinality(batch.library_ids)) filter (where batch.is_done) as done,
     count(*) as batches,
     count(*) filter (where batch.closed_at is not null) as batches_closed,
     count(*) filter (where batch.state in ('in_flight', 'answered')) as batches_in_flight,

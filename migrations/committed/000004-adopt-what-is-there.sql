@@ -1,5 +1,5 @@
---! Previous: sha1:6c82b89867a4027becd3bf1969f358d76ca9b077
---! Hash: sha1:3e0b6bff2f9aae2234aa2558abd5aee49ae81dfc
+--! Previous: sha1:1ec8fc9e9f4ab413aa9a13b42d8d564167ce65b6
+--! Hash: sha1:1f5ebd6c586403491ab9ba8ab8ca43a5fa6da92e
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

@@ -1,4 +1,4 @@
--- How far each run is, for a person or a dashboard: a row a run, the latest first.
+-- How far each run is, for a person or a dashboard. A finished run shows what its kept report counted.
 create or replace view identity_sync.run_progress as
 select
   run.run_id,
@@ -19,7 +19,7 @@ select
 from identity_sync.run
 cross join lateral (
   select
-    sum(cardinality(batch.library_ids)) filter (where batch.state in ('applied', 'failed')) as done,
+    sum(cardinality(batch.library_ids)) filter (where batch.is_done) as done,
     count(*) as batches,
     count(*) filter (where batch.closed_at is not null) as batches_closed,
     count(*) filter (where batch.state in ('in_flight', 'answered')) as batches_in_flight,

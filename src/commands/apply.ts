@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { Command } from 'commander';
-import { inTransaction, type Report } from '../database/transaction.js';
+import { inTransaction, type JudgedReport, judge } from '../database/transaction.js';
 import { describeFailure } from '../observe/log.js';
 import { type SettingsOf, UsageError } from '../settings.js';
 import { addSettings, concludeOperation, idOf, settingsFrom } from './command.js';
@@ -17,16 +17,16 @@ export const applyCommand = addSettings(command, 'apply').action(
     if ((file === undefined) === (options.run === undefined))
       throw new UsageError('apply takes a FILE or --run N');
     const settings = await settingsFrom('apply', options);
-    const report =
+    const judged =
       options.run === undefined
         ? await applyText(settings, await readText(file as string))
         : await applyPreview(settings, idOf('--run', options.run));
-    process.exitCode = concludeOperation(report);
+    process.exitCode = concludeOperation(judged);
   },
 );
 
 /** Applies a text of verdicts. The report of a dry run has a shape of its own. */
-function applyText(settings: SettingsOf<'apply'>, body: string): Promise<Report> {
+function applyText(settings: SettingsOf<'apply'>, body: string): Promise<JudgedReport> {
   const { DATABASE_URL, DRY_RUN: dryRun, STRICT_BANDS: strictBands } = settings;
   return inTransaction(DATABASE_URL, dryRun, async (sql) => {
     const [row] = dryRun
@@ -37,15 +37,15 @@ function applyText(settings: SettingsOf<'apply'>, body: string): Promise<Report>
       : await sql`
           select report from identity_sync.apply_identity_response(
             body => ${body}, requested => null, strict_bands => ${strictBands}) as report`;
-    return row?.report;
+    return await judge(sql, row?.report);
   });
 }
 
-function applyPreview(settings: SettingsOf<'apply'>, runId: string): Promise<Report> {
+function applyPreview(settings: SettingsOf<'apply'>, runId: string): Promise<JudgedReport> {
   return inTransaction(settings.DATABASE_URL, settings.DRY_RUN, async (sql) => {
     const [row] =
       await sql`select report from identity_sync.apply_identity_preview(run_id => ${runId}) as report`;
-    return row?.report;
+    return await judge(sql, row?.report);
   });
 }
 

@@ -1,6 +1,6 @@
 // What the commands share: options made of settings, exit statuses, signals, and how arguments are read and results printed.
 import { type Command, Option } from 'commander';
-import type { Report } from '../database/transaction.js';
+import type { JudgedReport } from '../database/transaction.js';
 import { log } from '../observe/log.js';
 import {
   type CommandName,
@@ -81,14 +81,8 @@ export function stopOnSignals(): { stop: AbortSignal; abortNow: AbortSignal } {
   return { stop: stop.signal, abortNow: abortNow.signal };
 }
 
-/** Prints an operation's report and finds its exit status. It failed where more rows were refused than settled. */
-export function concludeOperation(report: Report): number {
+/** Prints an operation's report and finds its exit status, which the database judges. */
+export function concludeOperation({ report, isSuccess }: JudgedReport): number {
   print(report);
-  return refusedMoreThanSettled(report) ? FAILED : OK;
-}
-
-function refusedMoreThanSettled(report: Report): boolean {
-  const skipped = (report.rows_skipped ?? report.would_skip) as Record<string, number>;
-  const refused = skipped.invalid_verdict! + skipped.writer_error! + skipped.lml_untrusted_library_id!;
-  return refused > (report.scanned as number) - refused;
+  return isSuccess ? OK : FAILED;
 }

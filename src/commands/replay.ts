@@ -1,6 +1,6 @@
 // `replay`: judges and applies again what is in quarantine, of one run or of all.
 import { Command } from 'commander';
-import { inTransaction } from '../database/transaction.js';
+import { inTransaction, judge } from '../database/transaction.js';
 import { addSettings, concludeOperation, idOf, settingsFrom } from './command.js';
 
 const command = new Command('replay')
@@ -10,10 +10,10 @@ const command = new Command('replay')
 export const replayCommand = addSettings(command, 'replay').action(async (options: { run?: string }) => {
   const { DATABASE_URL, DRY_RUN } = await settingsFrom('replay', options);
   const runId = options.run === undefined ? null : idOf('--run', options.run);
-  const report = await inTransaction(DATABASE_URL, DRY_RUN, async (sql) => {
+  const judged = await inTransaction(DATABASE_URL, DRY_RUN, async (sql) => {
     const [row] = await sql`
       select report from identity_sync.replay_quarantined_verdicts(run_id => ${runId}) as report`;
-    return row?.report;
+    return await judge(sql, row?.report);
   });
-  process.exitCode = concludeOperation(report);
+  process.exitCode = concludeOperation(judged);
 });

@@ -3,6 +3,12 @@ import { connectDatabase, type Sql } from './connect.js';
 
 export type Report = Record<string, unknown>;
 
+/** The report of an operation, and whether it went well on the whole. */
+export interface JudgedReport {
+  report: Report;
+  isSuccess: boolean;
+}
+
 class RolledBack extends Error {}
 
 /**
@@ -27,4 +33,11 @@ export async function inTransaction<Result>(
     await sql.end();
   }
   return result;
+}
+
+/** Has the database judge a report by its one rule of success. */
+export async function judge(sql: Sql, report: Report): Promise<JudgedReport> {
+  const [row] = await sql<[{ is_success: boolean }]>`
+    select is_success from identity_sync.report_is_success(report => ${JSON.stringify(report)}::text::jsonb) as is_success`;
+  return { report, isSuccess: row.is_success };
 }

@@ -1,4 +1,4 @@
-// PostgreSQL goes away for a moment: what was begun is finished, and nothing is asked twice.
+// PostgreSQL goes away for a moment: what was begun is finished, and nothing is requested twice.
 import { setTimeout as sleep } from 'node:timers/promises';
 import postgres from 'postgres';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -36,7 +36,7 @@ afterEach(async () => {
   await lml.close();
 });
 
-/** What must be true of a run that has met trouble: it is complete, each row is written, and none was asked in vain. */
+/** What must be true of a run that met trouble: it is complete, every row is written, and each was requested once. */
 async function expectAllIsWell(sql: postgres.Sql, ids: number[]) {
   expect(await runOf(sql)).toMatchObject({ outcome: 'completed' });
   expect(await reportOf(sql)).toMatchObject({ scanned: ids.length, rows_resolved: ids.length, left: 0 });

@@ -1,4 +1,4 @@
-// LML asks for patience: what comes back too early is asked again later, the whole run waits, and it costs no try.
+// LML asks for a pause (429): the whole run waits, the batch is requested again later, and it costs no try.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { loadIdentities, type StandIn, startStandIn } from '../../src/demo/stand-in.js';
 import { candidates } from '../support/catalogue.js';
@@ -74,7 +74,7 @@ describe('a 429 with a Retry-After', () => {
     expect(await candidates(database.sql)).toEqual(ids);
   });
 
-  test('that is over already makes nobody spin', async () => {
+  test('that is over already makes no lane spin', async () => {
     await shelveMany(database.sql, 20);
     lml.respondWith(() => ({ status: 429, headers: { 'retry-after': '0' } }));
     const running = startCli(['run'], settings());

@@ -1,4 +1,4 @@
-// A key that LML refuses: every run stops at once, and nobody is asked again by the clock until a person has acted.
+// A key that LML refuses: every run stops at once, and the cron plans nothing until a person has acted.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { loadIdentities, type StandIn, startStandIn } from '../../src/demo/stand-in.js';
 import { candidates, plan } from '../support/catalogue.js';
@@ -54,7 +54,7 @@ test.each([
   expect(await holds()).toEqual(['key_refused']);
 });
 
-test('what was in flight when the key was refused is written, asked never again, and proves nothing', async () => {
+test('what was in flight when the key was refused is written, never requested again, and proves nothing', async () => {
   const [refused, answered, dead] = ids;
   lml.respondWith(async ({ inputs: [input] }) => {
     if (input!.library_id === refused) {
@@ -80,12 +80,12 @@ describe('after it the cron plans nothing', () => {
     await worker.says('the worker is up');
     await addJob(database.sql, 'plan_identity_run');
     await untilOver('1', 'failed');
-    const asked = lml.calls.length;
+    const calls = lml.calls.length;
 
     await addJob(database.sql, 'plan_identity_run');
     await worker.says('nothing is planned until a person has acted');
     expect(await runOf(database.sql)).toMatchObject({ run_id: '1' });
-    expect(lml.calls).toHaveLength(asked);
+    expect(lml.calls).toHaveLength(calls);
     expect(await candidates(database.sql)).toEqual(ids);
 
     // The worker's key is still the wrong one, so it must not carry this run.
@@ -97,7 +97,7 @@ describe('after it the cron plans nothing', () => {
     expect(planned).toEqual({ run_id: '3' });
   });
 
-  test('until a worker is started anew', async () => {
+  test('until a worker has started again', async () => {
     expect(await cli(['run'], { ...settings(), ...REVOKED })).toMatchObject({ status: 1 });
     expect(await holds()).toEqual(['key_refused']);
 

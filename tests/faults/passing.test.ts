@@ -1,5 +1,5 @@
-// LML's passing faults: whatever came instead of an answer, the same batch is asked again after a growing pause, at most
-// LML_MAX_TRIES times, and costs no other batch anything.
+// LML's passing faults: the same batch is requested again after a growing pause, at most LML_MAX_TRIES times, and no other
+// batch pays for it.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { loadIdentities, type Reply, type StandIn, startStandIn } from '../../src/demo/stand-in.js';
 import { candidates } from '../support/catalogue.js';
@@ -24,7 +24,7 @@ async function close() {
   await database.drop();
 }
 
-/** When each library was asked for. */
+/** When a library was requested. */
 function timesAsked(id: number): number[] {
   return lml.calls.filter((call) => call.ids.includes(id)).map((call) => call.at.getTime());
 }
@@ -165,7 +165,7 @@ describe('a call', () => {
     expect(await identified(database.sql)).toEqual([id]);
   });
 
-  test('that finds nobody there is made again, and finds LML once it is back', async () => {
+  test('that finds no server is made again, and finds LML once it is back', async () => {
     const ids = await shelveMany(database.sql, 2);
     const proxy = await openProxy(lml.url);
     await proxy.shut();

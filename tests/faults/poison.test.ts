@@ -22,7 +22,7 @@ afterEach(async () => {
   await database.drop();
 });
 
-/** Makes LML answer whatever holds one of these with an error. */
+/** Makes LML answer every request that holds one of these with an error. */
 function poison(culprits: number[], status: number, message: string, headers = {}) {
   lml.respondWith(({ inputs }) =>
     inputs.some((input) => culprits.includes(input.library_id))
@@ -82,7 +82,7 @@ describe('one poison input of 500', () => {
   test('is found behind a proxy as well, which adds a Retry-After to each 503', async () => {
     const ids = await shelveMany(database.sql, 8);
     poison(ids.slice(-1), 503, 'Entity store is not available', { 'retry-after': '0' });
-    // Should it be asked for ever, this ends it.
+    // Ends the run, should it go on for ever.
     const ended = await cli(['run', '--call-budget', '40'], settings());
 
     expect(ended.status).toBe(0);

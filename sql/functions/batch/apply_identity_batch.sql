@@ -1,7 +1,11 @@
--- Settles a batch with the answer that came for it: applied in a real run, rehearsed in a dry one, whose answer is kept
--- so that exactly it can be applied later. The settlement is then known to belong to this batch and its run. A row that
--- had lost its artist name when the request was made was not asked, and counts nowhere.
-create or replace function identity_sync_private.apply_identity_batch(batch_id bigint, answer jsonb, body text default null)
+-- Writes LML's answer for a batch and closes the batch. A dry run rolls the writing back and keeps the answer's text,
+-- so that exactly this answer can be applied later. A row that had lost its artist name before the request counts
+-- nowhere.
+create or replace function identity_sync_private.apply_identity_batch(
+  batch_id bigint,
+  answer jsonb,
+  body text default null
+)
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -19,6 +23,7 @@ begin
   join identity_sync.run on run.run_id = batch.run_id
   where batch.batch_id = apply_identity_batch.batch_id;
 
+  -- What the request left out: a row that is there, has no artist name, and was not answered either.
   if jsonb_array_length(results) < cardinality(this_batch.library_ids) then
     this_batch.library_ids := array(
       select named.id
@@ -46,17 +51,17 @@ begin
   end if;
 
   update identity_sync.settlement
-  set run_id = this_batch.run_id, batch_id = apply_identity_batch.batch_id
+  set run_id = this_batch.run_id, batch_id = apply_identity_batch.batch_id, is_answer = body is not null
   where settlement.settlement_id = currval('identity_sync.settlement_settlement_id_seq');
 
   update identity_sync.batch
   set
-    state = 'applied',
+    state = case when body is null then 'empty' else 'applied' end,
     library_ids = this_batch.library_ids,
     leased_by = null,
     leased_until = null,
     answer = case when this_batch.dry_run then body end,
-    answered_at = came_at,
+    answered_at = case when body is not null then came_at end,
     closed_at = clock_timestamp()
   where batch.batch_id = apply_identity_batch.batch_id;
 end;
@@ -65,4 +70,4 @@ $$;
 revoke all on function identity_sync_private.apply_identity_batch(bigint, jsonb, text) from public;
 
 comment on function identity_sync_private.apply_identity_batch(bigint, jsonb, text) is
-  'Takes a batch, LML''s answer for it and the answer''s text (kept for a dry run); applies or rehearses it and closes the batch.';
+  'Takes a batch, LML''s answer and its text (NULL: nothing was left to request, and the answer is []); closes the batch as applied or empty. Raises what apply_identity_verdicts raises.';

@@ -1,5 +1,5 @@
--- Gives a batch back because LML asked for a pause, which holds for its whole run: the others would be told the same.
--- A deferral charges no try. Without a time given, pauses grow from half a second to 30 seconds.
+-- Opens a batch again because LML asked for a pause, which applies to the whole run: LML would answer the other calls
+-- the same. A deferral charges no try.
 create or replace function identity_sync_private.defer_identity_batch(batch_id bigint, retry_at timestamptz)
 returns void
 language plpgsql volatile
@@ -15,8 +15,9 @@ begin
     leased_until = null,
     deferrals = batch.deferrals + 1,
     not_before = coalesce(
+      -- A Retry-After that has passed already must not make a lane spin.
       case when retry_at is not null then greatest(retry_at, clock_timestamp() + interval '0.5 seconds') end,
-      clock_timestamp() + least(30, 0.5 * 2 ^ least(batch.deferrals, 10)) * (0.75 + random() / 2) * interval '1 second'
+      clock_timestamp() + identity_sync_private.backoff(batch.deferrals)
     )
   where batch.batch_id = defer_identity_batch.batch_id
   returning *
@@ -31,4 +32,4 @@ $$;
 revoke all on function identity_sync_private.defer_identity_batch(bigint, timestamptz) from public;
 
 comment on function identity_sync_private.defer_identity_batch(bigint, timestamptz) is
-  'Takes a batch and the time that LML named (NULL: none); opens it again for then, and pauses its run until then.';
+  'Takes a batch and the time that LML named (NULL: none); opens the batch again for then, and pauses its run until then.';

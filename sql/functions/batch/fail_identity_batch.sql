@@ -1,5 +1,6 @@
--- Gives a batch up: nothing is written for its rows and no mark is made, so that they are due in the next run.
--- They are counted all the same, as lml_error where LML failed, or as writer_error where the database could not.
+-- Gives a batch up: nothing is written for its rows and they get no attempt, so they are due in the next run. The
+-- report counts them all the same, as lml_error where LML failed, or as writer_error where the database could not
+-- write.
 create or replace function identity_sync.fail_identity_batch(
   batch_id bigint,
   failure text,
@@ -11,7 +12,7 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  failed record;
+  failed_run bigint;
 begin
   update identity_sync.batch
   set
@@ -23,31 +24,19 @@ begin
   where batch.batch_id = fail_identity_batch.batch_id
     and batch.closed_at is null
     and (fail_identity_batch.leased_by is null or batch.leased_by = fail_identity_batch.leased_by)
-  returning batch.run_id, cardinality(batch.library_ids) as asked
-  into failed;
+  returning batch.run_id
+  into failed_run;
 
   if not found then
     return;
   end if;
 
-  insert into identity_sync.settlement (
-    run_id, batch_id, dry_run, is_answer, origin, verified_at, requested, unrequested, report
-  )
-  select
-    failed.run_id, fail_identity_batch.batch_id, run.dry_run, false, 'consumer:lml-bulk', clock_timestamp(), failed.asked, 0,
-    jsonb_set(
-      jsonb_set(identity_sync_private.empty_report(), '{scanned}', to_jsonb(failed.asked)),
-      array['rows_skipped', fail_identity_batch.counted_as],
-      to_jsonb(failed.asked)
-    )
-  from identity_sync.run
-  where run.run_id = failed.run_id;
-
-  perform identity_sync_private.close_identity_run(failed.run_id);
+  perform identity_sync_private.record_unanswered_batch(batch_id, counted_as);
+  perform identity_sync_private.close_identity_run(failed_run);
 end;
 $$;
 
 revoke all on function identity_sync.fail_identity_batch(bigint, text, text, text) from public;
 
 comment on function identity_sync.fail_identity_batch(bigint, text, text, text) is
-  'Takes a batch, why it failed, and the key of rows_skipped that its rows count as (lml_error or writer_error), and who must hold it (NULL: anybody); closes it as failed. Closed already, or held by somebody else: nothing happens.';
+  'Takes a batch, why it failed, the key of rows_skipped that its rows count as (lml_error or writer_error), and who must have leased it (NULL: anybody); closes it as failed. A batch that is closed already, or leased by another lane, stays as it is.';

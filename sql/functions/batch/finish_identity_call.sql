@@ -1,7 +1,5 @@
--- Takes what came of a call and decides what becomes of its batch, by the wire contract's table of faults: an answer is
--- judged and written, a passing fault is tried again after a pause, a batch that LML refuses or chokes on is cut in two
--- until the input at fault is alone, and anything else fails the batch, whose rows stay due. A key that LML refuses stops
--- every run. A caller whose lease was lost meanwhile writes nothing.
+-- Records the result of a call and applies the fault policy (decide_call_outcome, sql/wire.md) to its batch. A caller
+-- whose lease was lost meanwhile writes nothing.
 create or replace function identity_sync.finish_identity_call(
   batch_id bigint,
   leased_by text,
@@ -18,12 +16,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   this_batch identity_sync.batch;
-  size integer;
-  is_part boolean;
-  is_stopping boolean;
   answer jsonb;
+  decision text;
   retry_at constant timestamptz := identity_sync_private.parse_retry_after(retry_after);
-  is_transient constant boolean := http_status is null or http_status in (200, 408, 425, 429) or http_status >= 500;
 begin
   select batch.*
   into this_batch
@@ -38,12 +33,6 @@ begin
     return next;
     return;
   end if;
-
-  size := cardinality(this_batch.library_ids);
-  is_part := this_batch.root_batch_id is not null;
-  is_stopping := exists (
-    select from identity_sync.run where run.run_id = this_batch.run_id and run.stop_reason is not null
-  );
 
   update identity_sync.lml_call
   set
@@ -66,85 +55,53 @@ begin
     else format('LML answered %s: %s', http_status, identity_sync_private.lml_error_message(body))
   end;
 
-  if answer is not null then
-    outcome := 'applied';
-    cache_stats := case when jsonb_typeof(answer -> 'cache_stats') = 'object' then answer -> 'cache_stats' end;
-    perform identity_sync_private.apply_identity_batch(batch_id, answer, body);
-    drift := identity_sync_private.contract_breaches(batch_id);
-    perform identity_sync_private.brake_identity_run(this_batch.run_id, batch_id);
-    update identity_sync.run set pauses = 0 where run.run_id = this_batch.run_id and run.pauses > 0;
-    -- Where a person has asked again and was answered, the key is good.
-    delete from identity_sync.planning_hold
-    using identity_sync.lml_call
-    where planning_hold.name = 'key_refused'
-      and lml_call.batch_id = finish_identity_call.batch_id
-      and lml_call.started_at > planning_hold.since;
-
-  elsif http_status in (401, 403) then
-    outcome := 'failed';
-    insert into identity_sync.planning_hold as hold (name, reason, run_id)
-    values ('key_refused', finish_identity_call.reason, this_batch.run_id)
-    on conflict (name) do nothing;
-    perform identity_sync.stop_identity_run(
-      open.run_id,
-      format('LML answered %s: the key is refused. Check LML_API_KEY; nothing more is asked.', http_status),
-      cause => 'key'
+  decision := identity_sync_private.decide_call_outcome(
+    http_status => http_status,
+    has_answer => answer is not null,
+    size => cardinality(this_batch.library_ids),
+    tries => this_batch.tries,
+    max_tries => max_tries,
+    is_part => this_batch.root_batch_id is not null,
+    has_answered_part => identity_sync_private.has_answered_part(this_batch.root_batch_id),
+    is_stopping => exists (
+      select from identity_sync.run where run.run_id = this_batch.run_id and run.stop_reason is not null
     )
-    from identity_sync.run as open
-    where open.finished_at is null;
-    perform identity_sync.fail_identity_batch(batch_id, reason);
+  );
 
-  elsif is_stopping then
-    outcome := 'abandoned';
-    perform identity_sync_private.reopen_identity_batch(batch_id);
+  case decision
+    when 'applied' then
+      perform identity_sync_private.apply_identity_batch(batch_id, answer, body);
+      cache_stats := case when jsonb_typeof(answer -> 'cache_stats') = 'object' then answer -> 'cache_stats' end;
+      drift := identity_sync_private.contract_breaches(batch_id);
+      perform identity_sync_private.brake_identity_run(this_batch.run_id, batch_id);
+      update identity_sync.run set pauses = 0 where run.run_id = this_batch.run_id and run.pauses > 0;
+      -- An answer to a call that began after the key was refused proves that the key is good again.
+      delete from identity_sync.planning_hold
+      using identity_sync.lml_call
+      where planning_hold.name = 'key_refused'
+        and lml_call.batch_id = finish_identity_call.batch_id
+        and lml_call.started_at > planning_hold.since;
+    when 'key_refused' then
+      perform identity_sync_private.stop_for_refused_key(batch_id, http_status, reason);
+      decision := 'failed';
+    when 'abandoned' then
+      perform identity_sync_private.reopen_identity_batch(batch_id);
+    when 'deferred' then
+      perform identity_sync_private.defer_identity_batch(batch_id, retry_at);
+    when 'retried' then
+      perform identity_sync_private.retry_identity_batch(batch_id, retry_at);
+    when 'split' then
+      -- 30 cuts take 500 rows down to parts of about 16. If LML still answers 413, it is rejecting everything.
+      decision := identity_sync_private.split_identity_batch(
+        batch_id, reason, patience => case http_status when 413 then 30 else 5 end
+      );
+    when 'poison_input' then
+      perform identity_sync_private.quarantine_poison_input(batch_id, reason, body);
+    when 'failed' then
+      perform identity_sync.fail_identity_batch(batch_id, reason);
+  end case;
 
-  elsif http_status = 429 then
-    outcome := 'deferred';
-    perform identity_sync_private.defer_identity_batch(batch_id, retry_at);
-
-  elsif size = 1
-    and (http_status = 422 or (http_status = 413 and identity_sync_private.has_answered_part(this_batch.root_batch_id)))
-  then
-    outcome := 'poison_input';
-    perform identity_sync_private.quarantine_poison_input(batch_id, reason, body);
-
-  elsif http_status in (413, 422) and size > 1 then
-    -- A cap below 16 inputs is none that LML would have: then it refuses whatever comes.
-    outcome := identity_sync_private.split_identity_batch(
-      batch_id, reason, patience => case http_status when 413 then 30 else 5 end
-    );
-
-  -- A part of a cut batch is one of many: only alone is an input tried as often as a whole batch.
-  elsif is_transient
-    and this_batch.tries + 1 < (case when is_part and size > 1 and http_status >= 500 then 1 else max_tries end)
-  then
-    outcome := 'retried';
-    update identity_sync.batch
-    set
-      state = 'open',
-      leased_by = null,
-      leased_until = null,
-      tries = batch.tries + 1,
-      not_before = coalesce(
-        retry_at,
-        clock_timestamp() + least(30, 0.5 * 2 ^ batch.tries) * (0.75 + random() / 2) * interval '1 second'
-      )
-    where batch.batch_id = finish_identity_call.batch_id;
-
-  elsif http_status >= 500 and size > 1 then
-    outcome := identity_sync_private.split_identity_batch(batch_id, reason, patience => 5);
-
-  elsif http_status >= 500
-    and identity_sync_private.has_answered_part(this_batch.root_batch_id)
-  then
-    outcome := 'poison_input';
-    perform identity_sync_private.quarantine_poison_input(batch_id, reason, body);
-
-  else
-    outcome := 'failed';
-    perform identity_sync.fail_identity_batch(batch_id, reason);
-  end if;
-
+  outcome := decision;
   if outcome = 'failed' then
     perform identity_sync_private.trip_breaker(this_batch.run_id, reason);
   end if;
@@ -158,4 +115,4 @@ revoke all on function identity_sync.finish_identity_call(
 ) from public;
 
 comment on function identity_sync.finish_identity_call(bigint, text, integer, text, text, integer, text, integer) is
-  'Takes a claimed batch and its leased_by, the HTTP status, body and Retry-After header that came (NULL: none), the failure in words where the call failed, its duration in milliseconds and how often a call is tried; returns the outcome (settled, retried, deferred, split, abandoned, poison_input, failed, or lost where the lease is somebody else''s by now), the reason in words, LML''s cache_stats, and how many results broke the protocol, by key.';
+  'Takes a claimed batch and the name that leased it, the HTTP status, body and Retry-After header received (NULL: none), the failure in words where the call failed, its duration in milliseconds, and how often a call is tried; returns the outcome (applied, retried, deferred, split, abandoned, poison_input, failed, or lost where another lane holds the lease by now), the reason in words, LML''s cache_stats, and how many results broke the protocol, by key.';

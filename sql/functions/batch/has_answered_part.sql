@@ -1,5 +1,5 @@
--- Whether LML has answered some part of a batch that was cut: then it is an input that is at fault, and not LML.
--- A part that was poisoned counts too: it was singled out because others were answered.
+-- Whether LML has answered a part of a batch that was cut: then an input is at fault, and not LML. A part that was
+-- refused (poisoned) or had nothing to request (empty) is no answer.
 create or replace function identity_sync_private.has_answered_part(root_batch_id bigint)
 returns boolean
 language sql stable
@@ -14,4 +14,4 @@ $$;
 revoke all on function identity_sync_private.has_answered_part(bigint) from public;
 
 comment on function identity_sync_private.has_answered_part(bigint) is
-  'Takes a batch as it was planned (NULL: none); returns whether a part of it is settled.';
+  'Takes a batch as it was planned (NULL: none); returns whether LML answered a part of it with 200.';

@@ -1,6 +1,5 @@
--- The request body of a batch, ready to send, made from the catalogue's rows as they are now.
--- Rows that are gone, or have lost their artist name, are left out; NULL says that none is left to ask.
--- Asking for it changes nothing: claim_identity_batch is what takes a batch.
+-- The request body of a batch, made from the catalogue's rows as they are now, so that a corrected name is the one
+-- sent. Rows that are gone or have lost their artist name are left out: LML would refuse the whole batch.
 create or replace function identity_sync.identity_batch_request(batch_id bigint)
 returns text
 language plpgsql stable
@@ -33,7 +32,7 @@ begin
       || '],"include_tracks":true}'
     from wxyc_schema.library
     where library.id = any (requested)
-      -- What begins with a letter or the like is not blank, which is cheaper to see than to ask.
+      -- A first character that is visible ASCII is cheaper to test than is_blank.
       and (ascii(library.artist_name) between 33 and 126 or not identity_sync.is_blank(library.artist_name))
   );
 end;
@@ -42,4 +41,4 @@ $$;
 revoke all on function identity_sync.identity_batch_request(bigint) from public;
 
 comment on function identity_sync.identity_batch_request(bigint) is
-  'Takes a batch; returns the JSON text to POST to LML for it, NULL where no row is left to ask. Raises LS002 for an unknown batch.';
+  'Takes a batch; returns the JSON text to POST to LML for it, NULL where no row is left to request. Raises LS002 for an unknown batch.';

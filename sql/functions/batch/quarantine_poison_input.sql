@@ -1,53 +1,48 @@
--- Names the one input of a batch as what LML refuses or chokes on: it is quarantined with LML's status and words, and not
--- asked again within the retry window, or until it is replayed or released.
+-- Closes a batch of one input as poisoned: LML refuses this input, or fails on it while it answers others. The input
+-- goes to quarantine with LML's status and words, and is not requested again within the retry window or until replayed
+-- or released.
 create or replace function identity_sync_private.quarantine_poison_input(batch_id bigint, reason text, body text)
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
-  came_at constant timestamptz := clock_timestamp();
-  service constant text := 'consumer:lml-bulk';
   poisoned record;
+  recorded bigint;
+  came_at timestamptz;
 begin
   update identity_sync.batch
-  set state = 'applied', leased_by = null, leased_until = null, failure = reason, closed_at = came_at
+  set state = 'poisoned', leased_by = null, leased_until = null, failure = reason, closed_at = clock_timestamp()
   from identity_sync.run
   where batch.batch_id = quarantine_poison_input.batch_id and run.run_id = batch.run_id
-  returning batch.run_id, batch.library_ids[1] as library_id, run.dry_run, run.strict_bands
+  returning batch.library_ids[1] as library_id, run.dry_run, run.strict_bands
   into poisoned;
 
-  insert into identity_sync.settlement (
-    settlement_id, run_id, batch_id, dry_run, is_answer, origin, verified_at, requested, unrequested, report
-  )
-  overriding system value
-  values (
-    this_settlement, poisoned.run_id, quarantine_poison_input.batch_id, poisoned.dry_run, false, service, came_at, 1, 0,
-    jsonb_set(
-      jsonb_set(identity_sync_private.empty_report(), '{scanned}', '1'), '{rows_skipped,poison_input}', '1'
-    )
-  );
-
+  recorded := identity_sync_private.record_unanswered_batch(batch_id, 'poison_input');
   if poisoned.dry_run then
     return;
   end if;
 
+  select settlement.verified_at
+  into strict came_at
+  from identity_sync.settlement
+  where settlement.settlement_id = recorded;
+
   insert into identity_sync.attempt as known (library_id, outcome, attempted_at, settlement_id)
-  values (poisoned.library_id, 'poison_input', came_at, this_settlement)
+  values (poisoned.library_id, 'poison_input', came_at, recorded)
   on conflict (library_id) do update
   set outcome = excluded.outcome, attempted_at = excluded.attempted_at, settlement_id = excluded.settlement_id;
 
   update identity_sync.quarantined_verdict as entry
-  set closed_at = came_at, closed_reason = format('a later refusal, settlement %s', this_settlement)
+  set closed_at = came_at, closed_reason = format('a later refusal, settlement %s', recorded)
   where entry.library_id = poisoned.library_id and entry.closed_at is null;
 
   insert into identity_sync.quarantined_verdict (
     settlement_id, library_id, outcome, reason, verdict_text, origin, verified_at, strict_bands
   )
   values (
-    this_settlement, poisoned.library_id, 'poison_input', quarantine_poison_input.reason, left(body, 10000),
-    service, came_at, poisoned.strict_bands
+    recorded, poisoned.library_id, 'poison_input', quarantine_poison_input.reason, left(body, 10000),
+    'consumer:lml-bulk', came_at, poisoned.strict_bands
   );
 end;
 $$;
@@ -55,4 +50,4 @@ $$;
 revoke all on function identity_sync_private.quarantine_poison_input(bigint, text, text) from public;
 
 comment on function identity_sync_private.quarantine_poison_input(bigint, text, text) is
-  'Takes a batch of one library, LML''s status in words and the body that came; settles it as poison_input.';
+  'Takes a batch of one library, LML''s status in words and its body, of which 10,000 characters are kept; closes the batch as poisoned. A dry run quarantines nothing.';

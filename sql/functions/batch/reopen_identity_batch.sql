@@ -1,5 +1,5 @@
--- Makes a batch claimable again that its leased_by gave back or died with; in a run that was told to stop it is abandoned
--- instead, and the run may be over with it.
+-- Makes a batch claimable again after its lane returned it or died with it. In a run that was told to stop it is
+-- abandoned instead, which may end the run.
 create or replace function identity_sync_private.reopen_identity_batch(batch_id bigint)
 returns void
 language plpgsql volatile

@@ -1,6 +1,6 @@
--- Cuts a batch in two, since LML refuses or chokes on something in it; the halves are asked after everything else.
--- Cutting on is justified by parts of the same batch that were answered: where as many as patience allows were cut and
--- none was, not an input is at fault but LML, and all parts that are left fail.
+-- Cuts a batch in two, because LML refuses or fails on something in it; the halves come after everything else in the
+-- run. Answered parts of the same batch justify further cuts. Without one, after `patience` cuts, LML is at fault and
+-- not an input, and all remaining parts fail.
 create or replace function identity_sync_private.split_identity_batch(batch_id bigint, reason text, patience integer)
 returns text
 language plpgsql volatile
@@ -47,4 +47,4 @@ $$;
 revoke all on function identity_sync_private.split_identity_batch(bigint, text, integer) from public;
 
 comment on function identity_sync_private.split_identity_batch(bigint, text, integer) is
-  'Takes a batch of two libraries or more, why it is cut, and how many parts of the same planned batch may be cut before one of them is answered; returns split, or failed where the parts were given up.';
+  'Takes a batch of two libraries or more, why it is cut, and how many parts of the same planned batch may be cut before LML answers one; returns split, or failed where the remaining parts were given up.';

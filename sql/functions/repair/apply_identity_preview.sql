@@ -10,7 +10,7 @@ declare
   previewed record;
   report jsonb := identity_sync_private.empty_report();
 begin
-  select run.dry_run, run.finished_at, run.strict_bands
+  select run.dry_run, run.finished_at, run.batches_pruned_at
   into previewed
   from identity_sync.run
   where run.run_id = apply_identity_preview.run_id;
@@ -30,11 +30,7 @@ begin
       message = format('dry run %s is not over', run_id),
       hint = 'Wait for it, or look at identity_sync.run_progress.';
   end if;
-  if exists (
-    select from identity_sync.batch
-    where batch.run_id = apply_identity_preview.run_id and batch.state = 'applied' and batch.answered_at is null
-  )
-  then
+  if previewed.batches_pruned_at is not null then
     raise exception using
       errcode = 'LS004',
       message = format('the answers of dry run %s are gone', run_id),
@@ -44,16 +40,21 @@ begin
   perform identity_sync_private.lock_identities(null);
 
   for previewed in
-    select batch.batch_id, batch.library_ids, batch.answer, batch.answered_at, run.strict_bands
+    select
+      batch.batch_id,
+      batch.library_ids,
+      coalesce(batch.answer, '[]') as answer,
+      coalesce(batch.answered_at, batch.closed_at) as answered_at,
+      run.strict_bands
     from identity_sync.batch
     join identity_sync.run on run.run_id = batch.run_id
-    where batch.run_id = apply_identity_preview.run_id and batch.state = 'applied'
+    where batch.run_id = apply_identity_preview.run_id and batch.state in ('applied', 'empty')
     order by batch.batch_id
   loop
     report := identity_sync_private.add_reports(
       report,
       identity_sync.apply_identity_response(
-        body => coalesce(previewed.answer, '[]'),
+        body => previewed.answer,
         requested => previewed.library_ids,
         origin => 'consumer:lml-bulk',
         verified_at => previewed.answered_at,

@@ -1,6 +1,5 @@
--- Adds two reports key by key: numbers are summed, objects are added in turn.
--- It is the step of the aggregate sum_reports, so a run's report is the sum over its batches by construction.
--- Adding to nothing gives the other report as it is.
+-- The step of the aggregate sum_reports, which makes a run's report the sum over its settlements by construction.
+-- Numbers are summed key by key, nested objects in turn.
 create or replace function identity_sync_private.add_reports(total jsonb, report jsonb)
 returns jsonb
 language plpgsql immutable parallel safe
@@ -27,4 +26,4 @@ $$;
 revoke all on function identity_sync_private.add_reports(jsonb, jsonb) from public;
 
 comment on function identity_sync_private.add_reports(jsonb, jsonb) is
-  'Takes two reports of one shape, either of them NULL; returns the report whose every number is the sum of the two.';
+  'Takes two reports of one shape; returns their sum, or the other one where one is NULL.';

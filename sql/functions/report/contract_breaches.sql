@@ -1,5 +1,5 @@
--- How far LML's answer for a batch was from its own contract: the results that broke it, by the report's key.
--- NULL where every result kept to it.
+-- Where LML broke its own contract in its answer for a batch: this goes to the log and to Sentry, since only LML can
+-- mend it.
 create or replace function identity_sync_private.contract_breaches(batch_id bigint)
 returns jsonb
 language sql stable
@@ -19,4 +19,4 @@ $$;
 revoke all on function identity_sync_private.contract_breaches(bigint) from public;
 
 comment on function identity_sync_private.contract_breaches(bigint) is
-  'Takes a settled batch; returns {key of rows_skipped: results} for what broke the wire contract, NULL where nothing did.';
+  'Takes an applied batch; returns the number of results that broke the wire contract by key of rows_skipped, NULL where none did.';

@@ -1,6 +1,5 @@
--- The report with every key at zero: the one place where its keys are written down.
--- Whoever counts adds to this, so every key is always there.
--- It takes nothing and refuses nothing.
+-- The one place where the report's keys are written down. Every count is added to this report, so every key is always
+-- there.
 create or replace function identity_sync_private.empty_report()
 returns jsonb
 language sql immutable parallel safe
@@ -39,4 +38,4 @@ $$;
 revoke all on function identity_sync_private.empty_report() from public;
 
 comment on function identity_sync_private.empty_report() is
-  'Takes nothing; returns the report of the contract with every key present and every count 0.';
+  'Returns the report with every key of the contract at 0.';

@@ -1,6 +1,5 @@
--- The report of a dry run in the shape that scripts rely on: what would be resolved, left and skipped.
--- It renames and leaves out, and counts nothing anew.
--- A report that knows of no calls had none.
+-- The locked shape of a dry run's report, which scripts read. It renames keys of a report and leaves some out; a report
+-- of verdicts from a file counts no calls.
 create or replace function identity_sync.identity_dry_run_report(report jsonb)
 returns jsonb
 language sql immutable
@@ -21,4 +20,4 @@ $$;
 revoke all on function identity_sync.identity_dry_run_report(jsonb) from public;
 
 comment on function identity_sync.identity_dry_run_report(jsonb) is
-  'Takes a report; returns it in the locked shape of a dry run.';
+  'Takes a report of a run or of the writer; returns it in the locked shape of a dry run.';

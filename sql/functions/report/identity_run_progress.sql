@@ -1,6 +1,4 @@
--- How far a run is, cheap enough to be asked for several times a second.
--- The whole report is identity_run_report's.
--- An unknown run gives no row.
+-- How far a run is, cheap enough for a progress bar that polls several times a second.
 create or replace function identity_sync.identity_run_progress(run_id bigint)
 returns table (planned integer, done integer, finished_at timestamptz, trace_id text)
 language sql stable
@@ -11,7 +9,7 @@ as $$
     (
       select coalesce(sum(cardinality(batch.library_ids)), 0)::integer
       from identity_sync.batch
-      where batch.run_id = run.run_id and batch.state in ('applied', 'failed')
+      where batch.run_id = run.run_id and batch.is_done
     ),
     run.finished_at,
     run.trace_id
@@ -22,4 +20,4 @@ $$;
 revoke all on function identity_sync.identity_run_progress(bigint) from public;
 
 comment on function identity_sync.identity_run_progress(bigint) is
-  'Takes a run; returns the rows planned, the rows of batches settled or failed so far, when it ended, and its trace.';
+  'Takes a run; returns the rows planned, the rows done so far (answered, quarantined or failed), when it ended, and its trace; no row for an unknown run.';

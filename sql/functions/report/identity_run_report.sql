@@ -1,6 +1,5 @@
--- The report of a run: the sum over its batches, whose counts come from recorded outcomes, with what is left.
--- A dry run sums its rehearsals, a real run what was written. While a run is open the report grows; once it is over, the
--- run keeps it, and only what is still in quarantine is counted anew.
+-- The report of a run: the sum of its batches' settlements, so it counts recorded outcomes and nothing else. It grows
+-- while the run is open. A finished run keeps it; only the entries still in quarantine are counted again.
 create or replace function identity_sync.identity_run_report(run_id bigint default null)
 returns jsonb
 language plpgsql stable
@@ -36,7 +35,9 @@ begin
     || case when run.report is not null then '{}' else (
       select
         jsonb_build_object(
-          'left', coalesce(sum(cardinality(batch.library_ids)) filter (where batch.state not in ('applied', 'failed', 'split')), 0),
+          'left', coalesce(
+            sum(cardinality(batch.library_ids)) filter (where not batch.is_done and batch.state <> 'split'), 0
+          ),
           'batches', count(*),
           'failed_batches', count(*) filter (where batch.state = 'failed')
         )
@@ -82,4 +83,4 @@ $$;
 revoke all on function identity_sync.identity_run_report(bigint) from public;
 
 comment on function identity_sync.identity_run_report(bigint) is
-  'Takes a run (NULL: the latest); returns its report as jsonb, the sum over its batches, NULL where there never was a run. Raises LS002 for an unknown run.';
+  'Takes a run (NULL: the latest); returns its report with its outcome and the rows left; NULL where there never was a run. Raises LS002 for an unknown run.';

@@ -1,6 +1,5 @@
--- What an operator should know of a run though nothing failed: batches of which most track entries, and at least ten,
--- belong to no credit. Then the credits were renamed, or LML holds an older copy, and links go missing in silence.
--- A run without such a batch gives none.
+-- What an operator should know of a run that failed in nothing: batches of which most track entries, and at least ten,
+-- match no credit. Then credits were renamed or LML holds an older copy, and links go missing silently.
 create or replace function identity_sync_private.identity_run_warnings(run_id bigint)
 returns jsonb
 language sql stable
@@ -11,7 +10,8 @@ as $$
       when count(*) = 0 then '[]'::jsonb
       else jsonb_build_array(
         format(
-          'batches whose track entries mostly match no credit of compilation_track_artist: %s (%s of %s entries); artist_name and track_title have drifted apart',
+          'batches whose track entries mostly match no credit of compilation_track_artist: %s (%s of %s entries); '
+            'artist_name and track_title have drifted apart',
           count(*), sum(counted.unmatched), sum(counted.entries)
         )
       )
@@ -36,4 +36,4 @@ $$;
 revoke all on function identity_sync_private.identity_run_warnings(bigint) from public;
 
 comment on function identity_sync_private.identity_run_warnings(bigint) is
-  'Takes a run; returns its warnings as a JSON array of texts, empty where there is nothing to warn of.';
+  'Takes a run; returns its warnings as a JSON array of texts, empty where there are none.';

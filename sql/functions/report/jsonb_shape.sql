@@ -1,5 +1,5 @@
--- The keys of an object of numbers and of objects of numbers, as one sorted list.
--- Two reports can be added where their shapes are equal.
+-- The keys of an object and of the objects in it, as one sorted list: two reports can be added where their shapes are
+-- equal.
 create or replace function identity_sync_private.jsonb_shape(value jsonb)
 returns text[]
 language sql immutable parallel safe
@@ -12,11 +12,12 @@ as $$
       order by entry.key, inner_entry.key
     )
   from jsonb_each(case when jsonb_typeof(value) = 'object' then value else '{}' end) as entry
-  left join lateral jsonb_each(case when jsonb_typeof(entry.value) = 'object' then entry.value else '{}' end) as inner_entry
-    on true;
+  left join lateral jsonb_each(
+    case when jsonb_typeof(entry.value) = 'object' then entry.value else '{}' end
+  ) as inner_entry on true;
 $$;
 
 revoke all on function identity_sync_private.jsonb_shape(jsonb) from public;
 
 comment on function identity_sync_private.jsonb_shape(jsonb) is
-  'Takes an object whose members are scalars or objects of scalars; returns its keys with their types, sorted; NULL for what is no object, or an empty one.';
+  'Takes an object of scalars and of objects of scalars; returns its keys with their types, sorted; NULL for an empty object or any other value.';

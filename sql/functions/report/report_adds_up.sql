@@ -1,6 +1,6 @@
--- The sum rule, as a check constraint uses it: scanned is the ids asked plus the results nobody asked for, and every
--- one of them has exactly one outcome. Identities written are the rows resolved, whichever way they were written.
--- A report that lacks a key does not add up.
+-- The sum rule, for the check constraint of settlement: scanned is the requested ids plus the unrequested results, and
+-- each of them has exactly one outcome. Identities written are the rows resolved. A report that lacks a key does not
+-- add up.
 create or replace function identity_sync_private.report_adds_up(report jsonb, requested integer, unrequested integer)
 returns boolean
 language sql immutable parallel safe
@@ -23,4 +23,4 @@ $$;
 revoke all on function identity_sync_private.report_adds_up(jsonb, integer, integer) from public;
 
 comment on function identity_sync_private.report_adds_up(jsonb, integer, integer) is
-  'Takes a report, the ids asked and the results nobody asked for; returns whether every one of them is counted exactly once.';
+  'Takes a report, the number of requested ids and of unrequested results; returns whether each of them is counted exactly once.';

@@ -1,7 +1,7 @@
--- Notices that LML sheds: overloaded, it answers 200 with everything unresolved, and believing it would freeze the
--- catalogue for a month. Measured over the last ten batches answered, on rows that held an identity or were never asked
--- before (rows long known as unresolved that fall due together are no sign). Then the run stops, the marks of the rows
--- counted are taken back, and the cron plans nothing until a run with accept_unresolved has succeeded.
+-- The brake: an overloaded LML answers 200 with everything unresolved, and believing it would keep the rows from being
+-- due for a month. It measures the last ten answers, on rows that held an identity or had never been requested; rows
+-- long known as unresolved may all fall due on one day. It stops the run, takes the counted rows' attempts back, and
+-- holds planning.
 create or replace function identity_sync_private.brake_identity_run(run_id bigint, batch_id bigint)
 returns void
 language plpgsql volatile
@@ -24,16 +24,22 @@ begin
   end if;
 
   if this_run.braked_at is not null then
-    -- It was in flight when the run was stopped.
+    -- This answer was in flight when the run stopped; its attempts are taken back too.
     suspects := array(
       select settlement.settlement_id from identity_sync.settlement
       where settlement.batch_id = brake_identity_run.batch_id
     );
   else
-    select array_agg(latest.settlement_id), sum(latest.brake_sample), sum(latest.unresolved) / nullif(sum(latest.brake_sample), 0)
+    select
+      array_agg(latest.settlement_id),
+      sum(latest.brake_sample),
+      sum(latest.unresolved) / nullif(sum(latest.brake_sample), 0)
     into suspects, brake_sample, unresolved_share
     from (
-      select settlement.settlement_id, settlement.brake_sample, cardinality(settlement.brake_unresolved_ids)::numeric as unresolved
+      select
+        settlement.settlement_id,
+        settlement.brake_sample,
+        cardinality(settlement.brake_unresolved_ids)::numeric as unresolved
       from identity_sync.settlement
       where settlement.run_id = brake_identity_run.run_id and settlement.is_answer
       order by settlement.settlement_id desc
@@ -87,4 +93,4 @@ $$;
 revoke all on function identity_sync_private.brake_identity_run(bigint, bigint) from public;
 
 comment on function identity_sync_private.brake_identity_run(bigint, bigint) is
-  'Takes a run and its batch just settled; stops the run and takes marks back where LML sheds.';
+  'Takes a run and its batch just applied; where 95 % of 200 rows or more are unresolved, stops the run and takes their attempts back.';

@@ -1,6 +1,6 @@
--- Ends a run when its last batch is closed, and says how it went: failed where a batch failed or more rows were refused
--- than settled, stopped where it was told to, else completed. A budget that is used up is no failure. Those who close the last two batches at once wait for each
--- other at the run's row, so that one of them sees that nothing is left.
+-- Ends a run when its last batch is closed, and records the outcome: failed where a batch failed or more rows were
+-- refused than not, stopped where it was told to stop, else completed. A used-up call budget is no failure. Sessions
+-- that close the last two batches at once wait for each other at the run's row, so one of them sees nothing left.
 create or replace function identity_sync_private.close_identity_run(run_id bigint)
 returns void
 language plpgsql volatile
@@ -11,8 +11,7 @@ declare
   failure text;
   final_report jsonb;
   ended identity_sync.run;
-  refused integer;
-  settled integer;
+  is_success boolean;
 begin
   perform from identity_sync.run where run.run_id = close_identity_run.run_id and run.finished_at is null for update;
   if not found
@@ -29,17 +28,13 @@ begin
   where batch.run_id = close_identity_run.run_id and batch.state = 'failed';
 
   final_report := identity_sync.identity_run_report(run_id);
-  select sum(skipped.value::integer)
-  into refused
-  from jsonb_each_text(final_report -> 'rows_skipped') as skipped
-  where skipped.key not in ('compilation', 'manual_precedence', 'stale_verdict', 'library_gone');
-  settled := (final_report ->> 'scanned')::integer - refused;
+  is_success := identity_sync.report_is_success(final_report);
 
   update identity_sync.run
   set
     finished_at = clock_timestamp(),
     outcome = case
-      when failed_batches > 0 or refused > settled or run.stop_cause in ('key', 'brake', 'breaker') then 'failed'
+      when failed_batches > 0 or not is_success or run.stop_cause in ('key', 'brake', 'breaker') then 'failed'
       when run.stop_cause in ('hand', 'deadline') then 'stopped'
       else 'completed'
     end,
@@ -47,14 +42,19 @@ begin
       run.stop_reason,
       case
         when failed_batches > 0 then format('%s of its batches failed: %s', failed_batches, failure)
-        when refused > settled then format('%s rows were refused, %s settled', refused, settled)
+        when not is_success
+        then format(
+          '%s rows were refused, %s settled',
+          identity_sync_private.refused_rows(final_report),
+          (final_report ->> 'scanned')::integer - identity_sync_private.refused_rows(final_report)
+        )
       end
     )
   where run.run_id = close_identity_run.run_id
   returning *
   into ended;
 
-  -- Kept with the run, since its batches are tidied away one day.
+  -- The run keeps its report: its batches are pruned one day.
   final_report := identity_sync.identity_run_report(run_id);
   update identity_sync.run
   set report = final_report
@@ -69,4 +69,4 @@ $$;
 revoke all on function identity_sync_private.close_identity_run(bigint) from public;
 
 comment on function identity_sync_private.close_identity_run(bigint) is
-  'Takes a run; gives it its end and outcome if every batch of it is closed, else does nothing.';
+  'Takes a run; where every batch of it is closed, sets finished_at, outcome and report; else changes nothing.';

@@ -1,5 +1,5 @@
--- Lets the cron plan again, because a person has acted: a worker started anew has a key that is to be tried, and a run
--- that was told to accept what is unresolved has succeeded.
+-- Lets the cron plan again, because a person has acted: a restarted worker may have another key, and a run that accepts
+-- what is unresolved has completed.
 create or replace function identity_sync.lift_planning_hold(name text)
 returns void
 language sql volatile security definer
@@ -11,4 +11,4 @@ $$;
 revoke all on function identity_sync.lift_planning_hold(text) from public;
 
 comment on function identity_sync.lift_planning_hold(text) is
-  'Takes the name of a hold (key_refused, shed); lifts it where it is in force.';
+  'Takes the name of a planning hold (key_refused, brake) and lifts it; one that is not in force changes nothing.';

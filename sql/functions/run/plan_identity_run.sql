@@ -1,7 +1,6 @@
--- Opens a run: cuts its candidates into batches of one cohort each and enqueues the lanes that carry them, all in one
--- transaction. While the same run (scope, partition, ids, dry_run) is open, that one's id is returned instead; a library
--- that another open run holds is left to it, except that a dry run neither joins nor blocks a real one. A run with nothing
--- to ask is closed at once; a scheduled one is not opened, and NULL returned, where a person has to act first.
+-- Opens a run: its batches, and the lanes that carry them, are made in one transaction or not at all. While the same
+-- run (scope, partition, ids, dry_run) is open, it is joined; a dry run neither joins nor blocks a real one. A run of
+-- which nothing is due is closed at once.
 create or replace function identity_sync.plan_identity_run(
   scope text default 'due',
   stale_days integer default 7,
@@ -31,8 +30,6 @@ declare
   );
   opened bigint;
   batch_count integer;
-  planned_count integer;
-  held_by_others integer[];
 begin
   perform identity_sync_private.validate_selection(
     scope, stale_days, unresolved_retry_days, partition_index, partition_count, ids
@@ -73,7 +70,7 @@ begin
     return null;
   end if;
 
-  -- One planner at a time, so that no two runs cut the same library into batches of theirs.
+  -- One planner at a time, so that no two runs cut the same library into their batches.
   perform pg_advisory_xact_lock(hashtext('identity_sync.plan_identity_run'));
 
   select run.run_id
@@ -93,67 +90,26 @@ begin
 
   insert into identity_sync.run (
     scope, dry_run, stale_days, unresolved_retry_days, include_null_canonical,
-    partition_index, partition_count, ids, strict_bands, accept_unresolved, call_budget, deadline_at, scheduled, opened_by
+    partition_index, partition_count, ids, strict_bands, accept_unresolved, call_budget, deadline_at, scheduled,
+    opened_by
   )
   values (
     plan_identity_run.scope, plan_identity_run.dry_run, plan_identity_run.stale_days,
     plan_identity_run.unresolved_retry_days, plan_identity_run.include_null_canonical,
     plan_identity_run.partition_index, plan_identity_run.partition_count, named_ids,
     plan_identity_run.strict_bands, plan_identity_run.accept_unresolved, plan_identity_run.call_budget,
-    clock_timestamp() + make_interval(mins => deadline_minutes), plan_identity_run.scheduled, plan_identity_run.opened_by
+    clock_timestamp() + make_interval(mins => deadline_minutes), plan_identity_run.scheduled,
+    plan_identity_run.opened_by
   )
   returning run_id into opened;
 
-  with held as (
-    select unnest(batch.library_ids) as library_id
-    from identity_sync.batch
-    join identity_sync.run on run.run_id = batch.run_id
-    where batch.closed_at is null and not run.dry_run and not plan_identity_run.dry_run
-  ),
-  candidate as (
-    select due.library_id, due.cohort, held.library_id is not null as is_held
-    from identity_sync.identity_candidates(
-      scope => plan_identity_run.scope,
-      stale_days => plan_identity_run.stale_days,
-      unresolved_retry_days => plan_identity_run.unresolved_retry_days,
-      include_null_canonical => plan_identity_run.include_null_canonical,
-      partition_index => plan_identity_run.partition_index,
-      partition_count => plan_identity_run.partition_count,
-      ids => coalesce(named_ids, case when ids is not null then '{}'::integer[] end)
-    ) as due
-    left join held on held.library_id = due.library_id
-  ),
-  paged as (
-    select
-      candidate.library_id,
-      candidate.cohort,
-      (row_number() over (partition by candidate.cohort order by candidate.library_id) - 1)
-        / case candidate.cohort when 'va' then va_batch_size else batch_size end as page
-    from candidate
-    where not candidate.is_held
-  ),
-  cut as (
-    insert into identity_sync.batch (run_id, cohort, library_ids)
-    select opened, paged.cohort, array_agg(paged.library_id order by paged.library_id)
-    from paged
-    group by paged.cohort, paged.page
-    order by paged.cohort desc, paged.page
-    returning batch.library_ids
-  )
-  select
-    count(*),
-    coalesce(sum(cardinality(cut.library_ids)), 0),
-    (
-      select coalesce(array_agg(candidate.library_id order by candidate.library_id), '{}')
-      from candidate
-      where candidate.is_held
-    )
-  into batch_count, planned_count, held_by_others
-  from cut;
-
-  update identity_sync.run
-  set planned = planned_count, in_other_runs = held_by_others
-  where run.run_id = opened;
+  batch_count := identity_sync_private.cut_batches(
+    run_id => opened,
+    -- Ids that are all NULL, or none, select nothing; only ids => NULL means no limit.
+    ids => coalesce(named_ids, case when ids is not null then '{}'::integer[] end),
+    batch_size => batch_size,
+    va_batch_size => va_batch_size
+  );
 
   if batch_count = 0 then
     perform identity_sync_private.close_identity_run(opened);
@@ -174,4 +130,4 @@ comment on function identity_sync.plan_identity_run(
   text, integer, integer, boolean, integer, integer, integer[], integer, integer, boolean, boolean, integer, text,
   boolean, integer, integer, boolean
 ) is
-  'Takes the knobs of identity_candidates, the libraries a batch of either cohort (1 to 1000), whether nothing is to be written in the end, whether bands are strict, how many calls may be in flight (1 to 32), who opens the run, whether a shed is accepted, its deadline in minutes (1 to 1440) and its budget of calls (NULL: none), and whether the cron plans it; returns the id of the run opened, or of the same run where it is open already, NULL where a hold keeps the cron from planning. Raises LS001 for a value out of range.';
+  'Takes the parameters of identity_candidates, the libraries a batch of either cohort (1 to 1000), whether all writes are rolled back, whether bands are strict, the calls in flight (1 to 32), who opens the run, whether the brake is off, its deadline in minutes (1 to 1440), its budget of calls (NULL: none), and whether the cron plans it; returns the id of the opened or joined run, or NULL where a planning hold stops the cron. Raises LS001 for a value out of range.';

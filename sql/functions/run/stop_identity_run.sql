@@ -1,5 +1,5 @@
--- Stops a run: what nobody has claimed yet is abandoned and stays due, calls in flight are left to their holders.
--- With opened_by given, a run that somebody else opened goes on as it was.
+-- Stops a run: batches that no lane has claimed are abandoned and stay due, and calls in flight finish. With opened_by,
+-- a process stops only a run that it opened itself; one that it merely joined goes on.
 create or replace function identity_sync.stop_identity_run(
   run_id bigint,
   reason text,
@@ -33,4 +33,4 @@ $$;
 revoke all on function identity_sync.stop_identity_run(bigint, text, text, text) from public;
 
 comment on function identity_sync.stop_identity_run(bigint, text, text, text) is
-  'Takes a run, why it stops, who must have opened it (NULL: anybody) and the cause (hand, deadline, budget, key, shed, breaker); abandons what is not claimed ends the run once nothing is in flight, and returns whether it was there to be stopped.';
+  'Takes a run, the reason, who must have opened the run (NULL: anybody), and the cause (hand, deadline, budget, key, brake, breaker); abandons every unclaimed batch, and ends the run once no call is in flight. Returns false where no such run is open.';

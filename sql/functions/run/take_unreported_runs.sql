@@ -1,5 +1,5 @@
--- Hands each run that has ended within a day to the first process that asks, so that the outside is told once however many processes
--- shared the run.
+-- Hands each run that ended within the last day to the first process that asks, so Sentry hears of a run once, however
+-- many processes carried it.
 create or replace function identity_sync.take_unreported_runs()
 returns table (run_id bigint, trace_id text, scheduled boolean, report jsonb)
 language sql volatile security definer
@@ -14,4 +14,4 @@ $$;
 revoke all on function identity_sync.take_unreported_runs() from public;
 
 comment on function identity_sync.take_unreported_runs() is
-  'Takes nothing; returns the runs that have ended and were not told of yet, with their trace and report, and marks them told.';
+  'Returns the runs that ended within a day and no process has reported yet, with trace and report, and marks them as reported.';

@@ -16,9 +16,15 @@ begin
       hint = 'Allowed: 1 day and more.';
   end if;
 
+  with pruned as (
+    update identity_sync.run
+    set batches_pruned_at = clock_timestamp()
+    where run.finished_at < keep_after and run.batches_pruned_at is null
+    returning run.run_id
+  )
   delete from identity_sync.batch
-  using identity_sync.run
-  where run.run_id = batch.run_id and run.finished_at < keep_after;
+  using pruned
+  where batch.run_id = pruned.run_id;
 
   delete from identity_sync.quarantined_verdict
   where quarantined_verdict.closed_at < keep_after;

@@ -1,5 +1,5 @@
--- Applies verdicts for real inside a subtransaction, and takes all of it back: what the database would refuse is refused,
--- deferred constraints are checked, and only the report remains. Sequences have moved and rows have died in the attempt.
+-- Applies verdicts for real inside a subtransaction and rolls it back, so a dry run meets the refusals of the database
+-- too, deferred constraints included. Only the report remains; sequences have moved and dead rows stay until vacuum.
 create or replace function identity_sync_private.rehearse_identity_verdicts(
   response jsonb,
   requested integer[] default null,
@@ -15,14 +15,17 @@ declare
   report jsonb;
 begin
   report := identity_sync.apply_identity_verdicts(response, requested, origin, verified_at, strict_bands);
-  raise exception using errcode = 'LS000', message = 'the rehearsal is over';
+  -- A code of its own: PL/pgSQL takes one that ends in 000 for its whole class, and would swallow the writer's errors.
+  raise exception using errcode = 'LS007', message = 'the dry run is over, its report is returned';
 exception
-  when sqlstate 'LS000' then
+  when sqlstate 'LS007' then
     return report;
 end;
 $$;
 
-revoke all on function identity_sync_private.rehearse_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) from public;
+revoke all on function identity_sync_private.rehearse_identity_verdicts(
+  jsonb, integer[], text, timestamptz, boolean
+) from public;
 
 comment on function identity_sync_private.rehearse_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) is
-  'Takes what apply_identity_verdicts does; returns the report it would give, and writes nothing.';
+  'Takes the arguments of apply_identity_verdicts; returns the report that it would return. Raises what it raises.';

@@ -35,7 +35,7 @@ test('speaks of the rows as they are now, not as they were planned', async () =>
   expect(inputsOf(await request(batchId))).toMatchObject([{ library_id: id, artist_name: 'Stereolab' }]);
 });
 
-describe('rows that cannot be asked for any more', () => {
+describe('rows that cannot be requested any more', () => {
   const gone = (id: number) => database.sql`delete from wxyc_schema.library where id = ${id}`;
   const renamed = (name: string | null) => (id: number) =>
     database.sql`update wxyc_schema.library set artist_name = ${name} where id = ${id}`;
@@ -95,7 +95,7 @@ test('carries any other character that PostgreSQL keeps', async () => {
   ]);
 });
 
-test('can be asked for again and again, of a batch that is closed too, and changes nothing', async () => {
+test('can be made again and again, of a closed batch too, and changes nothing', async () => {
   const batchId = await batchOf([await shelve(database.sql, 'Chuquimamani-Condori')]);
   const state = () => database.sql`select * from identity_sync.batch where batch_id = ${batchId}`;
   const [before, first] = [await state(), await request(batchId)];

@@ -82,7 +82,7 @@ describe('the report of a run', () => {
     });
   });
 
-  test('is the sum over its batches, and nobody else is counted in it', async () => {
+  test('is the sum over its batches, and no other run is counted in it', async () => {
     const runId = await plan(database.sql, { batch_size: 2 });
     const soundtrack = await claim(database.sql, runId);
     await settle(database.sql, soundtrack.batch_id, {
@@ -133,7 +133,7 @@ describe('the report of a run', () => {
     });
   });
 
-  test('counts a call that was asked again as two', async () => {
+  test('counts a call that was made again as two', async () => {
     const runId = await plan(database.sql, { scope: 'ids', ids: [ids[0]] });
     await claim(database.sql, runId, { leased_by: 'dead', lease_ms: 0 });
     const { batch_id, request } = await claim(database.sql, runId);

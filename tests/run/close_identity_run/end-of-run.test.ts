@@ -1,20 +1,19 @@
-// close_identity_run and stop_identity_run: when a run is over, and how it is said to have gone.
+// When a run is over, and which outcome it has.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
   answerOf,
   call,
-  candidates,
   claim,
   plan,
   resolveAll,
   settle,
   shelveAll,
-  tryToClaim,
   untilDoneOrWaiting,
   untilWaiting,
   verdict,
 } from '../../support/catalogue.js';
 import { cloneDatabase, connect, type TestDatabase } from '../../support/database.js';
+import { reportOf, runOf } from '../../support/ledger.js';
 
 let database: TestDatabase;
 let ids: [number, number, number, number];
@@ -29,12 +28,12 @@ describe('a run is over', () => {
   test('when its last batch is closed, and not before', async () => {
     const runId = await plan(database.sql, { batch_size: 2 });
     for (const over of [false, true]) {
-      expect(await runOf(runId)).toMatchObject({ outcome: null, finished_at: null });
+      expect(await runOf(database.sql, runId)).toMatchObject({ outcome: null, finished_at: null });
       const { batch_id, request } = await claim(database.sql, runId);
       await settle(database.sql, batch_id, { body: resolveAll(request) });
-      expect((await runOf(runId)).finished_at !== null).toBe(over);
+      expect((await runOf(database.sql, runId)).finished_at !== null).toBe(over);
     }
-    expect(await runOf(runId)).toMatchObject({ outcome: 'completed', outcome_reason: null });
+    expect(await runOf(database.sql, runId)).toMatchObject({ outcome: 'completed', outcome_reason: null });
   });
 
   test('also where the last two batches are settled at once, each by a session that sees the other open', async () => {
@@ -49,7 +48,7 @@ describe('a run is over', () => {
     await first`commit`;
 
     expect(await settled).toBe('applied');
-    expect(await runOf(runId)).toMatchObject({ outcome: 'completed' });
+    expect(await runOf(database.sql, runId)).toMatchObject({ outcome: 'completed' });
   });
 
   test('also where it is told to stop while its last call is settled', async () => {
@@ -64,7 +63,7 @@ describe('a run is over', () => {
     await first`commit`;
 
     expect(await settled).toBe('applied');
-    expect(await runOf(runId)).toMatchObject({ outcome: 'stopped' });
+    expect(await runOf(database.sql, runId)).toMatchObject({ outcome: 'stopped' });
   });
 });
 
@@ -83,7 +82,7 @@ test.each<[Kind[], outcome: string, reason: string | null]>([
   const results = kinds.map((kind, index) => verdict[kind](ids[index]!));
   await settle(database.sql, batch_id, { body: answerOf(results) });
 
-  expect(await runOf(runId)).toMatchObject({ outcome, outcome_reason: reason });
+  expect(await runOf(database.sql, runId)).toMatchObject({ outcome, outcome_reason: reason });
 });
 
 test('rows that others rule over are not refused: a run of nothing else has completed', async () => {
@@ -93,9 +92,27 @@ test('rows that others rule over are not refused: a run of nothing else has comp
   const { batch_id } = await claim(database.sql, runId);
   await settle(database.sql, batch_id, { body: answerOf(ids.map((id) => verdict.resolved(id, 55))) });
 
-  expect(await reportOf(runId)).toMatchObject({
+  expect(await reportOf(database.sql, runId)).toMatchObject({
     rows_skipped: { manual_precedence: 4 },
     outcome: 'completed',
+  });
+});
+
+test('rows of which a newer identity is there are not refused: a run of nothing else has completed', async () => {
+  const runId = await plan(database.sql);
+  const { batch_id } = await claim(database.sql, runId);
+  await call(database.sql, 'apply_identity_response', {
+    body: answerOf(ids.map((id) => verdict.resolved(id))),
+    requested: ids,
+    origin: 'consumer:lml-bulk',
+  });
+  await database.sql`update wxyc_schema.library_identity set last_verified_at = now() + interval '1 hour'`;
+  await settle(database.sql, batch_id, { body: answerOf(ids.map((id) => verdict.resolved(id, 55))) });
+
+  expect(await reportOf(database.sql, runId)).toMatchObject({
+    rows_skipped: { stale_verdict: 4 },
+    outcome: 'completed',
+    outcome_reason: null,
   });
 });
 
@@ -106,84 +123,8 @@ test('a batch that failed fails the run, and the first reason is told', async ()
   const fine = await claim(database.sql, runId);
   await settle(database.sql, fine.batch_id, { body: resolveAll(fine.request) });
 
-  expect(await runOf(runId)).toMatchObject({
+  expect(await runOf(database.sql, runId)).toMatchObject({
     outcome: 'failed',
     outcome_reason: '1 of its batches failed: LML answered 404: no words',
   });
 });
-
-describe('a run told to stop', () => {
-  test('abandons what nobody has claimed, which stays due, and is over with its last call in flight', async () => {
-    const runId = await plan(database.sql, { batch_size: 1 });
-    const { batch_id, request } = await claim(database.sql, runId);
-    await stop(runId);
-
-    expect(await runOf(runId)).toMatchObject({ outcome: null, stop_reason: 'stopped by hand' });
-    expect((await tryToClaim(database.sql, runId))?.batch_id).toBeNull();
-
-    await settle(database.sql, batch_id, { body: resolveAll(request) });
-    expect(await reportOf(runId)).toMatchObject({
-      outcome: 'stopped',
-      outcome_reason: 'stopped by hand',
-      scanned: 1,
-      left: 3,
-    });
-    expect(await candidates(database.sql)).toEqual(ids.slice(1));
-  });
-
-  test('with nothing in flight, is over at once', async () => {
-    const runId = await plan(database.sql);
-    await stop(runId);
-    expect(await runOf(runId)).toMatchObject({ outcome: 'stopped' });
-    expect(await plan(database.sql)).not.toBe(runId);
-  });
-
-  test('by somebody who did not open it, goes on', async () => {
-    const runId = await plan(database.sql, { opened_by: 'host:1' });
-    await stop(runId, 'host:2');
-    expect(await runOf(runId)).toMatchObject({ stop_reason: null, finished_at: null });
-    await stop(runId, 'host:1');
-    expect(await runOf(runId)).toMatchObject({ outcome: 'stopped' });
-  });
-
-  test('once it is over, stays as it ended', async () => {
-    const runId = await plan(database.sql);
-    const { batch_id, request } = await claim(database.sql, runId);
-    await settle(database.sql, batch_id, { body: resolveAll(request) });
-    await stop(runId);
-    expect(await runOf(runId)).toMatchObject({ outcome: 'completed', stop_reason: null });
-  });
-
-  test('is over when its last call is cut off and the batch given back', async () => {
-    const runId = await plan(database.sql);
-    const { batch_id } = await claim(database.sql, runId);
-    await stop(runId);
-    await call(database.sql, 'return_identity_batch', { batch_id, leased_by: 'lane' });
-
-    expect(await runOf(runId)).toMatchObject({ outcome: 'stopped' });
-    expect(await candidates(database.sql)).toEqual(ids);
-  });
-
-  test('asks nothing more where a process died on it: its batch is abandoned when the lease runs out', async () => {
-    const runId = await plan(database.sql);
-    await claim(database.sql, runId, { leased_by: 'dead', lease_ms: 0 });
-    await stop(runId);
-
-    expect(await tryToClaim(database.sql, runId)).toBeUndefined();
-    expect(await runOf(runId)).toMatchObject({ outcome: 'stopped' });
-    expect(await candidates(database.sql)).toEqual(ids);
-  });
-});
-
-const stop = (runId: string, openedBy: string | null = null) =>
-  call(database.sql, 'stop_identity_run', { run_id: runId, reason: 'stopped by hand', opened_by: openedBy });
-
-async function runOf(runId: string) {
-  const [run] = await database.sql`select * from identity_sync.run where run_id = ${runId}`;
-  return run!;
-}
-
-async function reportOf(runId: string) {
-  const [row] = await database.sql`select identity_sync.identity_run_report(${runId}) as report`;
-  return row!.report;
-}

@@ -55,10 +55,10 @@ describe('the batches of a run', () => {
     ]);
   });
 
-  test('hold what the knobs choose, and the run remembers them', async () => {
+  test('hold what the parameters choose, and the run remembers them', async () => {
     const [autechre, stereolab] = await shelveAll(database.sql, 'Autechre', 'Stereolab', 'Juana Molina');
     const local = await shelve(database.sql, { artist: 'Accidental Heroes', canonical: false });
-    const knobs = {
+    const parameters = {
       scope: 'due',
       stale_days: 3,
       unresolved_retry_days: 4,
@@ -67,14 +67,18 @@ describe('the batches of a run', () => {
       partition_count: 2,
       ids: [stereolab, autechre, local, autechre],
     };
-    const runId = await plan(database.sql, { ...knobs, strict_bands: true, opened_by: 'the music director' });
+    const runId = await plan(database.sql, {
+      ...parameters,
+      strict_bands: true,
+      opened_by: 'the music director',
+    });
 
     const batches = await batchesOf(runId);
     expect(batches.flatMap((batch) => batch.library_ids)).toEqual(
       [autechre, stereolab, local].filter((id) => id % 2 === local % 2),
     );
     expect(await runOf(runId)).toMatchObject({
-      ...knobs,
+      ...parameters,
       ids: [autechre, stereolab, local],
       strict_bands: true,
       dry_run: false,
@@ -104,15 +108,15 @@ describe('a run with nothing to ask', () => {
     ['no id is named', { scope: 'ids', ids: [] }],
     ['the ids are unknown', { scope: 'ids', ids: [987654321] }],
     ['a dry run', { scope: 'recheck', dry_run: true }],
-  ])('is closed at once: %s', async (_, knobs) => {
+  ])('is closed at once: %s', async (_, parameters) => {
     await shelve(database.sql, 'Autechre');
-    const runId = await plan(database.sql, knobs);
+    const runId = await plan(database.sql, parameters);
 
     expect(await runOf(runId)).toMatchObject({ planned: 0, outcome: 'completed', outcome_reason: null });
     expect((await runOf(runId)).finished_at).toBeInstanceOf(Date);
     expect(await batchesOf(runId)).toEqual([]);
     expect(await lanes()).toEqual([]);
-    expect(await plan(database.sql, knobs)).not.toBe(runId);
+    expect(await plan(database.sql, parameters)).not.toBe(runId);
   });
 });
 

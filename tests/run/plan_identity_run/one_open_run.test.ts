@@ -15,7 +15,7 @@ afterEach(() => database.drop());
 
 describe('the same run', () => {
   test.each<[string, Record<string, unknown>, Record<string, unknown>]>([
-    ['the same knobs', {}, {}],
+    ['the same parameters', {}, {}],
     ['other days and sizes', {}, { stale_days: 1, unresolved_retry_days: 1, batch_size: 1, lanes: 1 }],
     ['a partition', { partition_index: 0, partition_count: 2 }, { partition_index: 0, partition_count: 2 }],
     ['dry', { dry_run: true }, { dry_run: true }],
@@ -46,12 +46,12 @@ describe('another run', () => {
     ['of another partition', { partition_index: 0, partition_count: 2 }],
     ['of ids within the scope', { ids: [-1] }],
     ['a dry one', { dry_run: true }],
-  ])('is opened beside it: %s', async (_, knobs) => {
+  ])('is opened beside it: %s', async (_, parameters) => {
     const runId = await plan(database.sql);
-    expect(await plan(database.sql, knobs)).not.toBe(runId);
+    expect(await plan(database.sql, parameters)).not.toBe(runId);
   });
 
-  test('leaves the libraries that a real run holds to it, until that one has closed their batch', async () => {
+  test('leaves the libraries in a batch of a real run to it, until that one has closed their batch', async () => {
     const first = await plan(database.sql, { scope: 'ids', ids: [autechre, stereolab] });
     const second = await plan(database.sql, { scope: 'refresh' });
     expect(await heldBy(second)).toEqual([sessa]);

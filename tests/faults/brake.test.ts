@@ -1,5 +1,5 @@
-// LML sheds: overloaded, it answers 200 with everything unresolved. The run stops before the catalogue is frozen as "no
-// match", what it had believed is taken back, and only a person can say that the answers are right.
+// The brake: an overloaded LML answers 200 with everything unresolved. The run stops before the catalogue is marked as "no
+// match", the attempts counted are taken back, and only a person can say that the answers are right.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { loadIdentities, type StandIn, startStandIn } from '../../src/demo/stand-in.js';
 import { answerOf, call, candidates, claim, plan, settle, verdict } from '../support/catalogue.js';
@@ -24,7 +24,7 @@ afterEach(async () => {
   await database.drop();
 });
 
-/** What the service was told of these libraries, forty days ago. */
+/** What LML answered for these libraries forty days ago. */
 async function wereAsked(ids: number[], what: 'resolved' | 'unresolved') {
   await call(database.sql, 'apply_identity_response', {
     body: answerOf(ids.map((id) => verdict[what](id))),
@@ -79,11 +79,11 @@ describe('a first run of which everything comes back unresolved', () => {
     await cli(['run'], settings());
     const worker = startCli(['worker'], { ...settings(), PLAN_CRON: NEVER });
     await worker.says('the worker is up');
-    const asked = lml.calls.length;
+    const calls = lml.calls.length;
     await addJob(database.sql, 'plan_identity_run');
     await worker.says('nothing is planned until a person has acted');
     expect(await runOf(database.sql)).toMatchObject({ run_id: '1' });
-    expect(lml.calls).toHaveLength(asked);
+    expect(lml.calls).toHaveLength(calls);
 
     const accepted = await cli(['run', '--accept-unresolved'], settings());
     expect(accepted.status).toBe(0);
@@ -104,7 +104,7 @@ describe('a first run of which everything comes back unresolved', () => {
   });
 });
 
-describe('no shed is', () => {
+describe('the brake lets go on', () => {
   afterEach(async () => expect(await holds()).toEqual([]));
 
   test('a day on which hundreds of rows long known as unresolved fall due', async () => {
@@ -155,7 +155,7 @@ describe('no shed is', () => {
   });
 });
 
-test('two hundred new rows of which one in twenty is resolved are a shed', async () => {
+test('two hundred new rows of which one in twenty is resolved stop the run', async () => {
   const unresolved: number[] = [];
   for (let batch = 0; batch < 5; batch++) {
     await shelveMany(database.sql, 2);
@@ -166,7 +166,7 @@ test('two hundred new rows of which one in twenty is resolved are a shed', async
   expect(await candidates(database.sql)).toEqual(unresolved);
 });
 
-test('a shed that begins in the middle of a run is seen in its last ten batches', async () => {
+test('what begins in the middle of a run is seen in its last ten batches', async () => {
   const resolved = await shelveMany(database.sql, 300);
   const ids = await shelveMany(database.sql, 600, UNHEARD_OF);
   expect(await cli(['run'], { ...settings(), LML_CONCURRENCY: '1' })).toMatchObject({ status: 1 });
@@ -175,7 +175,7 @@ test('a shed that begins in the middle of a run is seen in its last ten batches'
   expect(await candidates(database.sql)).toEqual(ids);
 });
 
-test('twenty points above the usual share of earlier runs is a shed', async () => {
+test('twenty points above the usual share of earlier runs stop it', async () => {
   await wasUsual(80);
   const ids = await shelveMany(database.sql, 250, UNHEARD_OF);
   expect(await cli(['run'], settings())).toMatchObject({ status: 1 });

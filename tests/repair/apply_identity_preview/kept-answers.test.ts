@@ -1,0 +1,65 @@
+// A dry run can be applied as long as its answers are kept, and exactly what was answered is written.
+import { beforeEach, expect, test } from 'vitest';
+import {
+  answerOf,
+  call,
+  claim,
+  plan,
+  resolveAll,
+  settle,
+  shelveAll,
+  tryToClaim,
+  verdict,
+} from '../../support/catalogue.js';
+import { useDatabase } from '../../support/database.js';
+import { identified } from '../../support/faults.js';
+import { runOf } from '../../support/ledger.js';
+
+const database = useDatabase();
+let ids: [number, number, number];
+
+beforeEach(async () => {
+  await database.sql`truncate wxyc_schema.library, identity_sync.run, identity_sync.settlement cascade`;
+  ids = await shelveAll(database.sql, 'Autechre', 'Stereolab', 'Sessa');
+});
+
+async function apply(runId: string) {
+  const [row] = await call<{ apply_identity_preview: object }>(database.sql, 'apply_identity_preview', {
+    run_id: runId,
+  });
+  return row!.apply_identity_preview;
+}
+
+test('answers that were pruned are named as gone, and nothing is written', async () => {
+  const runId = await plan(database.sql, { dry_run: true });
+  const { batch_id, request } = await claim(database.sql, runId);
+  await settle(database.sql, batch_id, { body: resolveAll(request) });
+  await database.sql`update identity_sync.run set finished_at = finished_at - interval '31 days'`;
+  await call(database.sql, 'prune_identity_sync', { keep_days: 30 });
+
+  expect((await runOf(database.sql, runId)).batches_pruned_at).toBeInstanceOf(Date);
+  await expect(apply(runId)).rejects.toMatchObject({
+    code: 'LS004',
+    message: `the answers of dry run ${runId} are gone`,
+  });
+  expect(await identified(database.sql)).toEqual([]);
+});
+
+test('a dry run that named a poison input or failed in part is applied as far as it was answered', async () => {
+  const runId = await plan(database.sql, { dry_run: true, batch_size: 1 });
+  const [poisoned, failed] = [await claim(database.sql, runId), await claim(database.sql, runId)];
+  await settle(database.sql, poisoned.batch_id, { status: 422 });
+  await settle(database.sql, failed.batch_id, { status: 404 });
+  const answered = await claim(database.sql, runId);
+  await settle(database.sql, answered.batch_id, { body: answerOf([verdict.resolved(ids[2])]) });
+
+  expect(await apply(runId)).toMatchObject({ scanned: 1, rows_resolved: 1 });
+  expect(await identified(database.sql)).toEqual([ids[2]]);
+});
+
+test('what was gone when it was to be requested is gone when it is applied', async () => {
+  const runId = await plan(database.sql, { dry_run: true, scope: 'ids', ids: ids.slice(0, 1) });
+  await database.sql`delete from wxyc_schema.library where id = ${ids[0]}`;
+  expect(await tryToClaim(database.sql, runId)).toBeUndefined();
+  expect(await apply(runId)).toMatchObject({ scanned: 1, rows_skipped: { library_gone: 1 } });
+});

@@ -1,0 +1,31 @@
+import { expect, test } from 'vitest';
+import { plan, shelve } from '../../support/catalogue.js';
+import { useDatabase } from '../../support/database.js';
+
+const database = useDatabase();
+
+/** The warnings of a run with a settlement a pair: so many track entries without a credit, so many with one. */
+async function warningsOf(...settlements: [unmatched: number, matched: number][]): Promise<string[]> {
+  await shelve(database.sql, 'Autechre');
+  const runId = await plan(database.sql);
+  for (const [unmatched, matched] of settlements) {
+    await database.sql`
+      insert into identity_sync.settlement (run_id, origin, verified_at, requested, unrequested, report)
+      select ${runId}, 'consumer:lml-bulk', now(), 0, 0,
+        jsonb_set(
+          jsonb_set(identity_sync_private.empty_report(), '{compilation_track,no_cta_match}', to_jsonb(${unmatched}::integer)),
+          '{compilation_track,written}', to_jsonb(${matched}::integer))`;
+  }
+  const [row] = await database.sql`select identity_sync_private.identity_run_warnings(${runId}) as warnings`;
+  await database.sql`truncate identity_sync.run cascade`;
+  return row!.warnings;
+}
+
+test('a run is warned of where most entries of a batch, and at least ten, match no credit', async () => {
+  expect(await warningsOf()).toEqual([]);
+  expect(await warningsOf([10, 10], [9, 0], [0, 100])).toEqual([]);
+  expect(await warningsOf([10, 9], [30, 1], [0, 100])).toEqual([
+    'batches whose track entries mostly match no credit of compilation_track_artist: 2 (40 of 50 entries); ' +
+      'artist_name and track_title have drifted apart',
+  ]);
+});
