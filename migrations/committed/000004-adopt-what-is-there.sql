@@ -1,5 +1,5 @@
---! Previous: sha1:00295b52cbaaa024e095d525615ee5f166d8d00b
---! Hash: sha1:3a23c3153b83dba62139f538f5d1cc2e985c6820
+--! Previous: sha1:cbf0f9ad17ddceb87f952c706fb3779899a8cac6
+--! Hash: sha1:65d1e2bddd360f03665a516d29bb2a2dff78ad1d
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

@@ -33,8 +33,7 @@ begin
       || '],"include_tracks":true}'
     from wxyc_schema.library
     where library.id = any (requested)
-      -- What begins with a letter or the like is not blank, which is cheaper to see than to ask.
-      and (ascii(library.artist_name) between 33 and 126 or not identity_sync.is_blank(library.artist_name))
+      and identity_sync_private.has_name(library.artist_name)
   );
 end;
 $$;
