@@ -1,5 +1,5 @@
---! Previous: sha1:cbf0f9ad17ddceb87f952c706fb3779899a8cac6
---! Hash: sha1:65d1e2bddd360f03665a516d29bb2a2dff78ad1d
+--! Previous: sha1:362b8eaa166512bbd870f5748dd04b0366334be9
+--! Hash: sha1:0922c4d2238baf5d22f1c9eb8c66a6798e4ffcf3
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

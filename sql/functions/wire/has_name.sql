@@ -3,7 +3,7 @@
 create or replace function identity_sync_private.has_name(name text)
 returns boolean
 language sql immutable parallel safe
-return ascii(name) between 33 and 126 or not identity_sync.is_blank(name);
+return coalesce(ascii(name) between 33 and 126, false) or not identity_sync.is_blank(name);
 
 revoke all on function identity_sync_private.has_name(text) from public;
 

@@ -20,7 +20,7 @@ test.each<[expression: string, value: unknown]>([
     },
   ],
   [
-    `salvage_identity_answer('{"results": [{"library_id": 7, "a": "\\\\\\\\u0000 \\ud83c\\udfb7"}], "tracks_contract_version": 1}')`,
+    `salvage_identity_answer('{"results": [{"library_id": 7, "a": "\\\\u0000 \\ud83c\\udfb7"}], "tracks_contract_version": 1}')`,
     {
       results: [{ library_id: 7, a: '\\u0000 🎷' }],
       set_aside: {},
