@@ -1,5 +1,5 @@
 --! Previous: sha1:d3097f1ec68da20200fc22f9ae5ef9d97ad1af07
---! Hash: sha1:1ec8fc9e9f4ab413aa9a13b42d8d564167ce65b6
+--! Hash: sha1:fb84e42ea9bbea5899be611b585fba0f595a0847
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -7,8 +7,8 @@
 set local check_function_bodies = off;
 
 --! Included functions/wire/is_blank.sql
--- Whether a name says nothing: NULL, empty, or nothing but white space, the Unicode kinds of it included.
--- LML refuses a whole batch for one such name. Its cost makes the planner look at it last.
+-- A blank name is NULL, empty or white space only, Unicode's kinds included. LML refuses a whole batch for one of them.
+-- The stated cost of 50 makes the planner ask it last.
 create or replace function identity_sync.is_blank(name text)
 returns boolean
 language sql immutable parallel safe cost 50
@@ -22,29 +22,53 @@ revoke all on function identity_sync.is_blank(text) from public;
 comment on function identity_sync.is_blank(text) is
   'Takes a name or NULL; returns whether it is NULL, empty or white space only.';
 --! EndIncluded functions/wire/is_blank.sql
---! Included functions/wire/is_identifier_or_null.sql
--- Whether a JSON value is an identifier: a string of 1 to 512 characters; null and missing pass too.
--- No catalogue has longer ones, and an empty one identifies nobody.
-create or replace function identity_sync_private.is_identifier_or_null(value jsonb)
+--! Included functions/wire/has_name.sql
+-- LML can be asked only for an artist whose name is not blank.
+-- The first character settles nearly every name, at a fraction of the cost of is_blank.
+create or replace function identity_sync_private.has_name(name text)
 returns boolean
 language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-  select case coalesce(jsonb_typeof(is_identifier_or_null.value), 'null')
-    when 'null' then true
-    when 'string' then char_length(is_identifier_or_null.value #>> '{}') between 1 and 512
-    else false
-  end;
-$$;
+return coalesce(ascii(name) between 33 and 126, false) or not identity_sync.is_blank(name);
 
-revoke all on function identity_sync_private.is_identifier_or_null(jsonb) from public;
+revoke all on function identity_sync_private.has_name(text) from public;
 
-comment on function identity_sync_private.is_identifier_or_null(jsonb) is
-  'Takes a JSON value or NULL; returns whether it is null or a string of 1 to 512 characters.';
+comment on function identity_sync_private.has_name(text) is
+  'Takes an artist''s name or NULL; returns whether it is not blank.';
+--! EndIncluded functions/wire/has_name.sql
+--! Included functions/wire/has_text.sql
+-- A text of a track counts only where it holds more than white space.
+-- The first character settles nearly every case at less cost.
+create or replace function identity_sync_private.has_text(value text)
+returns boolean
+language sql immutable parallel safe
+return ascii(value) > 32 or btrim(value, E' \t\n\v\f\r') <> '';
+
+revoke all on function identity_sync_private.has_text(text) from public;
+
+comment on function identity_sync_private.has_text(text) is
+  'Takes a text or NULL; returns whether it holds anything but ASCII white space, NULL for NULL.';
+--! EndIncluded functions/wire/has_text.sql
+--! Included functions/wire/is_identifier_or_null.sql
+-- The wire contract's rule for an artist's id in a catalogue: a string of 1 to 512 characters, or nothing.
+-- Bytes are compared first, because counting characters is slow and a string has at least as many bytes.
+create or replace function identity_sync_private.is_identifier_or_null(value jsonb, characters text)
+returns boolean
+language sql immutable parallel safe
+return characters is null
+  or (
+    jsonb_typeof(value) = 'string'
+    and octet_length(characters) > 0
+    and (octet_length(characters) <= 512 or char_length(characters) <= 512)
+  );
+
+revoke all on function identity_sync_private.is_identifier_or_null(jsonb, text) from public;
+
+comment on function identity_sync_private.is_identifier_or_null(jsonb, text) is
+  'Takes a JSON value or NULL, and the same value as text (value #>> ''{}''); returns whether it is null or a string of 1 to 512 characters.';
 --! EndIncluded functions/wire/is_identifier_or_null.sql
 --! Included functions/wire/is_identity_answer.sql
--- Whether a document has the shape of an answer: an array of results, an object with such an array, or one result.
--- Its megabytes are looked at in place, where an operator would copy them.
+-- An answer of LML is an array of results, an object with such an array, or one result.
+-- The jsonpath reads its megabytes in place; the operator -> would copy them.
 create or replace function identity_sync_private.is_identity_answer(response jsonb)
 returns boolean
 language sql immutable
@@ -67,30 +91,75 @@ revoke all on function identity_sync_private.is_identity_answer(jsonb) from publ
 comment on function identity_sync_private.is_identity_answer(jsonb) is
   'Takes a JSON document or NULL; returns whether it is LML''s whole answer, an array of results, or one result.';
 --! EndIncluded functions/wire/is_identity_answer.sql
+--! Included functions/wire/is_in_band.sql
+-- The band of confidence that the wire contract locks each method to: the only place that states it.
+-- LML's confidences are float4, so each bound is widened by 0.00001.
+create or replace function identity_sync_private.is_in_band(method text, confidence numeric)
+returns boolean
+language sql immutable parallel safe
+-- The method that is most frequent comes first.
+return case method
+  when 'exact_match' then confidence >= 1.00 - 0.00001
+  when 'cross_source_agreement' then confidence >= 0.00
+  when 'name_variation' then confidence between 0.90 - 0.00001 and 0.99 + 0.00001
+  when 'alias_match' then confidence between 0.75 - 0.00001 and 0.84 + 0.00001
+  when 'trigram' then confidence >= 0.70 - 0.00001
+  when 'member_group' then confidence between 0.80 - 0.00001 and 0.89 + 0.00001
+  when 'llm' then confidence between 0.60 - 0.00001 and 0.79 + 0.00001
+  when 'manual' then confidence >= 1.00 - 0.00001
+end;
+
+revoke all on function identity_sync_private.is_in_band(text, numeric) from public;
+
+comment on function identity_sync_private.is_in_band(text, numeric) is
+  'Takes a method and a confidence from 0 to 1; returns whether it is within the method''s band, NULL where the method is unknown or there is no confidence.';
+--! EndIncluded functions/wire/is_in_band.sql
 --! Included functions/wire/is_integer.sql
--- Whether a JSON value is an integer that fits PostgreSQL's: 7 and 7.0 are, 7.5, "7" and 1e400 are not.
--- A value that is missing is none. The guard is immutable, so that a plan made for one value cannot meet the cast first.
+-- The wire contract's rule for an integer: 7 and 7.0 are integers, 7.5, "7" and 1e400 are not.
+-- The guard is immutable, so that a plan for one known value never reaches the cast of a value that is no number.
 create or replace function identity_sync_private.is_integer(value jsonb, minimum integer)
 returns boolean
 language sql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-  select case jsonb_typeof(is_integer.value)
-    when 'number'
-    then is_integer.value::numeric between is_integer.minimum and 2147483647
-      and trunc(is_integer.value::numeric) = is_integer.value::numeric
-    else false
-  end;
-$$;
+return case jsonb_typeof(value)
+  when 'number' then value::numeric between minimum and 2147483647 and trunc(value::numeric) = value::numeric
+  else false
+end;
 
 revoke all on function identity_sync_private.is_integer(jsonb, integer) from public;
 
 comment on function identity_sync_private.is_integer(jsonb, integer) is
-  'Takes a JSON value and the least integer allowed; returns whether it is an integer from there to 2147483647.';
+  'Takes a JSON value or NULL, and the least integer allowed; returns whether it is an integer from there to 2147483647.';
 --! EndIncluded functions/wire/is_integer.sql
+--! Included functions/wire/methods.sql
+-- Every method of the wire contract, in the order in which a refusal lists them.
+-- is_in_band.sql holds the band of each; a test holds the two together.
+create or replace function identity_sync_private.methods()
+returns text[]
+language sql immutable parallel safe
+return '{
+  manual, cross_source_agreement, exact_match, name_variation, member_group, alias_match, trigram, llm
+}'::text[];
+
+revoke all on function identity_sync_private.methods() from public;
+
+comment on function identity_sync_private.methods() is
+  'Returns the methods that a verdict or a source may name.';
+--! EndIncluded functions/wire/methods.sql
+--! Included functions/wire/is_method.sql
+-- Whether the wire contract knows a method, so that the judge and the explainer ask one list.
+create or replace function identity_sync_private.is_method(method text)
+returns boolean
+language sql immutable parallel safe
+return method = any (identity_sync_private.methods());
+
+revoke all on function identity_sync_private.is_method(text) from public;
+
+comment on function identity_sync_private.is_method(text) is
+  'Takes a method or NULL; returns whether it is one of methods(), NULL for NULL.';
+--! EndIncluded functions/wire/is_method.sql
 --! Included functions/wire/jsonb_or_null.sql
--- Casts a text to jsonb, or gives NULL where that fails, whatever the reason.
--- It is the one place where a failing cast is no error.
+-- Casts a text to jsonb, and returns NULL where that fails for any reason.
+-- This is the only place where a failing cast is no error.
 create or replace function identity_sync_private.jsonb_or_null(value text)
 returns jsonb
 language plpgsql immutable
@@ -107,11 +176,11 @@ $$;
 revoke all on function identity_sync_private.jsonb_or_null(text) from public;
 
 comment on function identity_sync_private.jsonb_or_null(text) is
-  'Takes a text; returns it as jsonb, NULL where jsonb does not take it.';
+  'Takes a text; returns it as jsonb, NULL where jsonb refuses it.';
 --! EndIncluded functions/wire/jsonb_or_null.sql
 --! Included functions/wire/lml_error_message.sql
--- What LML says in the body of an error: its message, an older build's detail, or the beginning of whatever came.
--- It is for people, in a log or in quarantine.
+-- Reads the message of an error body, for a person who looks at a log or at quarantine.
+-- Newer builds of LML send message, older ones detail, and a proxy sends HTML, of which the beginning is kept.
 create or replace function identity_sync_private.lml_error_message(body text)
 returns text
 language plpgsql stable
@@ -137,8 +206,8 @@ comment on function identity_sync_private.lml_error_message(text) is
   'Takes the body of an error; returns its message in at most 300 characters.';
 --! EndIncluded functions/wire/lml_error_message.sql
 --! Included functions/wire/parse_retry_after.sql
--- Reads a Retry-After header: seconds, or a date as HTTP writes it.
--- What is neither says nothing, and gives NULL.
+-- Reads a Retry-After header: a number of seconds, or a date as HTTP writes it.
+-- Anything else is ignored, because only a proxy in front of LML sends the header.
 create or replace function identity_sync_private.parse_retry_after(retry_after text)
 returns timestamptz
 language plpgsql stable
@@ -162,9 +231,25 @@ revoke all on function identity_sync_private.parse_retry_after(text) from public
 comment on function identity_sync_private.parse_retry_after(text) is
   'Takes a Retry-After header; returns the time it names, NULL where there is none or it is neither seconds nor an HTTP date.';
 --! EndIncluded functions/wire/parse_retry_after.sql
+--! Included functions/wire/read_confidence.sql
+-- Reads a confidence of the wire contract: a number from 0 to 1.
+-- A number next to nothing is rounded to 12 places, because real cannot hold it.
+create or replace function identity_sync_private.read_confidence(value jsonb)
+returns numeric
+language sql immutable parallel safe
+return case
+  when value between '0.000001' and '1' then value::numeric
+  when value between '0' and '1' then round(value::numeric, 12)
+end;
+
+revoke all on function identity_sync_private.read_confidence(jsonb) from public;
+
+comment on function identity_sync_private.read_confidence(jsonb) is
+  'Takes a JSON value or NULL; returns it as a number, NULL where it is no number from 0 to 1.';
+--! EndIncluded functions/wire/read_confidence.sql
 --! Included functions/wire/set_aside_result.sql
--- Wraps a result that jsonb does not take, so that it can be judged, refused and kept beside its neighbours: the text as
--- it came, with its escapes unmasked, under the library_id that it names, and the path of the first string at fault.
+-- Wraps a result that jsonb refuses, so that it can be judged, refused and kept like its neighbours.
+-- It holds the library_id that the result names, the text as it came, and the path of the first string at fault.
 create or replace function identity_sync_private.set_aside_result(masked text, mark text)
 returns jsonb
 language plpgsql stable
@@ -214,23 +299,23 @@ comment on function identity_sync_private.set_aside_result(text, text) is
   'Takes a result''s text with its unreadable escapes masked, and the mark; returns {"library_id", "unreadable", "path", "fault"}.';
 --! EndIncluded functions/wire/set_aside_result.sql
 --! Included functions/wire/salvage_identity_answer.sql
--- Saves what can be saved of an answer that jsonb refuses as a whole: the type json takes the escapes that jsonb does
--- not, once they are masked, and gives its elements verbatim. A result that holds a masked escape, or that jsonb refuses
--- by itself, is set aside: only its library_id is left in its place, and the rest stands in set_aside under its number.
+-- Saves the readable results of an answer that jsonb refuses as a whole. Once the refused escapes are masked, the
+-- type json takes the text and gives its elements verbatim. A result that holds a masked escape, or that jsonb refuses,
+-- leaves only its library_id in place; its text goes to set_aside under its number.
 create or replace function identity_sync_private.salvage_identity_answer(body text)
 returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  -- A text does not contain its own hash, so the marks below stand for nothing else in it.
+  -- A text does not contain its own hash, so nothing else in it looks like the mark.
   mark constant text := md5(body);
   masked text;
   document json;
   results json;
 begin
-  -- First the escaped backslashes, or the text \\u0000 would be taken for an escape; then proper surrogate pairs, so that
-  -- the surrogates left over are the lone ones.
+  -- Escaped backslashes first, or the text \\u0000 would pass for an escape. Then whole surrogate pairs: the surrogates
+  -- that are left are lone ones.
   masked := replace(body, '\\', mark || 'b');
   masked := replace(masked, '\u0000', mark || 'n0000');
   masked := regexp_replace(
@@ -262,8 +347,15 @@ begin
   return (
     select
       jsonb_build_object(
-        'results', coalesce(jsonb_agg(coalesce(read.verdict, aside.result - 'unreadable' - 'path' - 'fault') order by read.ordinal), '[]'),
-        'set_aside', coalesce(jsonb_object_agg(read.ordinal::text, aside.result) filter (where read.verdict is null), '{}'),
+        'results',
+        coalesce(
+          jsonb_agg(
+            coalesce(read.verdict, aside.result - 'unreadable' - 'path' - 'fault') order by read.ordinal
+          ),
+          '[]'
+        ),
+        'set_aside',
+        coalesce(jsonb_object_agg(read.ordinal::text, aside.result) filter (where read.verdict is null), '{}'),
         'tracks_contract_version',
         case
           when json_typeof(document) = 'object'
@@ -292,9 +384,9 @@ comment on function identity_sync_private.salvage_identity_answer(text) is
   'Takes the text of an answer that jsonb refuses; returns an answer whose unreadable results stand as text in set_aside, under their number, NULL where the text is no JSON or no answer.';
 --! EndIncluded functions/wire/salvage_identity_answer.sql
 --! Included functions/wire/read_identity_answer.sql
--- Reads an answer as it came off the wire. Where jsonb refuses the text (an escaped NUL, a lone surrogate, a number
--- beyond all bounds), the results it accepts are read and the others are set aside as text, under their number.
--- NULL says that the text is no JSON, or no answer of this shape.
+-- Reads an answer as it came off the wire, so that one value that jsonb refuses costs one verdict, not 500.
+-- What jsonb refuses is an escaped NUL, a lone surrogate or a number out of bounds. A result that holds one is set aside
+-- as text, under its number; the others are read.
 create or replace function identity_sync.read_identity_answer(body text)
 returns jsonb
 language plpgsql stable
@@ -315,7 +407,7 @@ begin
   if not identity_sync_private.is_identity_answer(answer) then
     return null;
   end if;
-  -- What is set aside is ours to say, never LML's.
+  -- Only this function says what is set aside; a key of that name in LML's answer means nothing.
   if jsonb_typeof(answer) = 'object' and answer ? 'set_aside' then
     answer := answer - 'set_aside';
   end if;
@@ -329,8 +421,7 @@ comment on function identity_sync.read_identity_answer(text) is
   'Takes the text of an answer; returns it as jsonb, with unreadable results as text in set_aside, NULL where it is no answer.';
 --! EndIncluded functions/wire/read_identity_answer.sql
 --! Included functions/wire/results_of.sql
--- The results in an answer: its own array "results", or the answer itself where it is an array or a single result.
--- NULL says that it is no answer of this shape.
+-- Finds the results in an answer: its array "results", the answer itself where it is an array, or its only result.
 create or replace function identity_sync_private.results_of(response jsonb)
 returns jsonb
 language sql immutable
@@ -349,6 +440,32 @@ revoke all on function identity_sync_private.results_of(jsonb) from public;
 comment on function identity_sync_private.results_of(jsonb) is
   'Takes LML''s whole answer, an array of results, or one result; returns the array of results, NULL where it is none of these.';
 --! EndIncluded functions/wire/results_of.sql
+--! Included functions/wire/sources.sql
+-- Every source of the wire contract, in the order in which a refusal lists them. A new source is added here alone,
+-- at the end, since its place gives source_bit; at most 31 have room.
+create or replace function identity_sync_private.sources()
+returns text[]
+language sql immutable parallel safe
+return '{discogs, musicbrainz, wikidata, spotify, apple_music, bandcamp}'::text[];
+
+revoke all on function identity_sync_private.sources() from public;
+
+comment on function identity_sync_private.sources() is
+  'Returns the sources that a provenance entry may name.';
+--! EndIncluded functions/wire/sources.sql
+--! Included functions/wire/source_bit.sql
+-- A bit for each source, so that a group finds in one pass whether it names a source twice: then the sum of the bits
+-- differs from their union.
+create or replace function identity_sync_private.source_bit(source text)
+returns integer
+language sql immutable parallel safe
+return 1 << (array_position(identity_sync_private.sources(), source) - 1);
+
+revoke all on function identity_sync_private.source_bit(text) from public;
+
+comment on function identity_sync_private.source_bit(text) is
+  'Takes a source or NULL; returns its bit, NULL where it is none of sources().';
+--! EndIncluded functions/wire/source_bit.sql
 --! Included functions/report/add_reports.sql
 -- The step of the aggregate sum_reports, which makes a run's report the sum over its settlements by construction.
 -- Numbers are summed key by key, nested objects in turn.
@@ -726,8 +843,8 @@ comment on function identity_sync.report_is_success(jsonb) is
   'Takes the report of a run, a writer or a dry run; returns false where more rows were refused than not.';
 --! EndIncluded functions/report/report_is_success.sql
 --! Included functions/judge/best_judged_sources.sql
--- Of several provenance entries that name one source, keeps the one of highest confidence, and of equals the first.
--- Only a verdict that names a source twice comes here, so that the others need no sorting.
+-- Keeps the provenance entry of highest confidence of each source, the first among equals.
+-- The judge calls it only for a verdict that names a source twice, so that the others need no sorting.
 create or replace function identity_sync_private.best_judged_sources(named identity_sync_private.judged_source[])
 returns identity_sync_private.judged_source[]
 language sql immutable
@@ -752,9 +869,9 @@ comment on function identity_sync_private.best_judged_sources(identity_sync_priv
   'Takes the judged sources of one verdict; returns one a source, that of highest confidence.';
 --! EndIncluded functions/judge/best_judged_sources.sql
 --! Included functions/judge/best_judged_tracks.sql
--- Of several entries of one key keeps the one of highest confidence, and of equals the first; a position stays where all
--- of them offer the same. Those outdone are in no counter: a key counts once.
--- Only a release that names a key twice comes here, so that the others need no sorting.
+-- Keeps the entry of highest confidence of each key, the first among equals, and a position that all entries agree on.
+-- Discarded duplicates are not counted; each key counts once.
+-- The judge calls it only for a release that names a key twice, so that the others need no sorting.
 create or replace function identity_sync_private.best_judged_tracks(judged identity_sync_private.judged_track[])
 returns identity_sync_private.judged_track[]
 language sql immutable
@@ -804,9 +921,28 @@ revoke all on function identity_sync_private.best_judged_tracks(identity_sync_pr
 comment on function identity_sync_private.best_judged_tracks(identity_sync_private.judged_track[]) is
   'Takes the judged tracks of one compilation; returns one a key, that of highest confidence, and each unusable one.';
 --! EndIncluded functions/judge/best_judged_tracks.sql
+--! Included functions/judge/describe_band.sql
+-- Reads a method's band off is_in_band, in hundredths as the wire contract gives them, so that a refusal's words follow
+-- the rule.
+create or replace function identity_sync_private.describe_band(method text)
+returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select format('%s to %s', min(step), max(step))
+  from generate_series(0.00, 1.00, 0.01) as step
+  where identity_sync_private.is_in_band(describe_band.method, step)
+  having count(*) > 0;
+$$;
+
+revoke all on function identity_sync_private.describe_band(text) from public;
+
+comment on function identity_sync_private.describe_band(text) is
+  'Takes a method; returns its band in words, such as 0.60 to 0.79, NULL for an unknown method.';
+--! EndIncluded functions/judge/describe_band.sql
 --! Included functions/judge/describe_refusal.sql
--- Words a refusal: which field, what it holds (shortened), what is allowed.
--- A field that is missing is said to be missing.
+-- Words a refusal for a person: which field, what it holds or that it is missing, and what is allowed.
+-- A value is cut to 200 characters, because one string may have megabytes.
 create or replace function identity_sync_private.describe_refusal(path text, value jsonb, allowed text)
 returns identity_sync_private.refusal
 language sql immutable
@@ -837,21 +973,21 @@ comment on function identity_sync_private.describe_refusal(text, jsonb, text) is
   'Takes a field''s path, its value (NULL: missing) and what is allowed; returns the refusal in words, the value cut to 200 characters.';
 --! EndIncluded functions/judge/describe_refusal.sql
 --! Included functions/judge/explain_refusal.sql
--- Finds the words for a verdict that judge_identity_verdicts refused: the path of the first offending field, its value,
--- and what is allowed there. It asks the same questions as the judge, one by one and in reading order, which is slow and
--- is done for refused verdicts only. A verdict that has no fault gives NULL.
+-- Finds the reason why judge_identity_verdicts refused a verdict: the path of the first offending field, its value and
+-- what is allowed there. It asks the predicates that the judge asks, one by one and in reading order, for refused
+-- verdicts only, because that is slow.
 create or replace function identity_sync_private.explain_refusal(verdict jsonb, strict_bands boolean)
 returns identity_sync_private.refusal
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  methods constant text[] := array[
-    'manual', 'cross_source_agreement', 'exact_match', 'name_variation',
-    'member_group', 'alias_match', 'trigram', 'llm'
-  ];
-  method_list constant text := array_to_string(methods, ', ');
+  method_list constant text := array_to_string(identity_sync_private.methods(), ', ');
+  source_list constant text := array_to_string(identity_sync_private.sources(), ', ');
   kind constant text := verdict ->> 'kind';
+  -- A field that is null or missing: the wire takes both for one state.
+  has_method constant boolean := coalesce(verdict -> 'method', 'null') <> 'null';
+  has_confidence constant boolean := coalesce(verdict -> 'confidence', 'null') <> 'null';
   fault record;
 begin
   if coalesce(jsonb_typeof(verdict), 'null') <> 'object' then
@@ -861,157 +997,121 @@ begin
   select checked.*
   into fault
   from (
-    values
-      (
-        'library_id', verdict -> 'library_id', 'an integer',
-        identity_sync_private.is_integer(verdict -> 'library_id', -2147483648)
-      ),
-      (
-        'kind', verdict -> 'kind', 'single_artist, compilation, unresolved',
-        coalesce(kind in ('single_artist', 'compilation', 'unresolved'), false)
-      ),
-      (
-        'main', verdict -> 'main', case kind when 'single_artist' then 'an object' else 'null, with kind ' || kind end,
-        case kind
-          when 'single_artist' then coalesce(jsonb_typeof(verdict -> 'main') = 'object', false)
-          else coalesce(verdict -> 'main', 'null') = 'null'
-        end
-      ),
-      (
-        'main.discogs_artist_id', verdict #> '{main,discogs_artist_id}', 'a positive integer or null',
-        coalesce(verdict #> '{main,discogs_artist_id}', 'null') = 'null'
-          or identity_sync_private.is_integer(verdict #> '{main,discogs_artist_id}', 1)
-      ),
-      (
-        'main.musicbrainz_artist_id', verdict #> '{main,musicbrainz_artist_id}', 'a string of 1 to 512 characters or null',
-        identity_sync_private.is_identifier_or_null(verdict #> '{main,musicbrainz_artist_id}')
-      ),
-      (
-        'main.wikidata_qid', verdict #> '{main,wikidata_qid}', 'a string of 1 to 512 characters or null',
-        identity_sync_private.is_identifier_or_null(verdict #> '{main,wikidata_qid}')
-      ),
-      (
-        'main.spotify_artist_id', verdict #> '{main,spotify_artist_id}', 'a string of 1 to 512 characters or null',
-        identity_sync_private.is_identifier_or_null(verdict #> '{main,spotify_artist_id}')
-      ),
-      (
-        'main.apple_music_artist_id', verdict #> '{main,apple_music_artist_id}', 'a string of 1 to 512 characters or null',
-        identity_sync_private.is_identifier_or_null(verdict #> '{main,apple_music_artist_id}')
-      ),
-      (
-        'main.bandcamp_id', verdict #> '{main,bandcamp_id}', 'a string of 1 to 512 characters or null',
-        identity_sync_private.is_identifier_or_null(verdict #> '{main,bandcamp_id}')
-      ),
-      (
-        'method', verdict -> 'method',
-        case kind when 'unresolved' then 'null, with kind unresolved' else method_list end,
-        case
-          when coalesce(verdict -> 'method', 'null') = 'null' then kind is distinct from 'single_artist'
-          when kind = 'unresolved' then false
-          else coalesce(verdict ->> 'method' = any (methods), false)
-        end
-      ),
-      (
-        'confidence', verdict -> 'confidence',
-        case kind when 'single_artist' then 'a number from 0 to 1' else 'a number from 0 to 1 or null' end,
-        case
-          when coalesce(verdict -> 'confidence', 'null') = 'null' then kind is distinct from 'single_artist'
-          else verdict -> 'confidence' between '0' and '1'
-        end
-      ),
-      (
-        'provenance', verdict -> 'provenance', 'an array',
-        coalesce(jsonb_typeof(verdict -> 'provenance') = 'array', false)
-      ),
-      (
-        'tracks_attempted', verdict -> 'tracks_attempted', 'true, false or null',
-        coalesce(jsonb_typeof(verdict -> 'tracks_attempted'), 'null') in ('boolean', 'null')
-      ),
-      (
-        'tracks', verdict -> 'tracks', 'an array or null',
-        coalesce(jsonb_typeof(verdict -> 'tracks'), 'null') in ('array', 'null')
-      )
-  ) as checked (path, value, allowed, fine)
-  where not checked.fine
+    select
+      field.rank,
+      field.path,
+      verdict #> string_to_array(field.path, '.') as value,
+      field.allowed,
+      field.is_valid
+    from (
+      values
+        (1, 'library_id', 'an integer', identity_sync_private.is_integer(verdict -> 'library_id', -2147483648)),
+        (
+          2, 'kind', 'single_artist, compilation, unresolved',
+          coalesce(kind in ('single_artist', 'compilation', 'unresolved'), false)
+        ),
+        (
+          3, 'main', case kind when 'single_artist' then 'an object' else 'null, with kind ' || kind end,
+          case kind
+            when 'single_artist' then coalesce(jsonb_typeof(verdict -> 'main') = 'object', false)
+            else coalesce(verdict -> 'main', 'null') = 'null'
+          end
+        ),
+        (
+          4, 'main.discogs_artist_id', 'a positive integer or null',
+          coalesce(verdict #> '{main,discogs_artist_id}', 'null') = 'null'
+            or identity_sync_private.is_integer(verdict #> '{main,discogs_artist_id}', 1)
+        ),
+        (
+          9, 'method', case kind when 'unresolved' then 'null, with kind unresolved' else method_list end,
+          case kind
+            when 'unresolved' then not has_method
+            when 'single_artist' then coalesce(identity_sync_private.is_method(verdict ->> 'method'), false)
+            else coalesce(identity_sync_private.is_method(verdict ->> 'method'), not has_method)
+          end
+        ),
+        (
+          10, 'confidence', 'a number from 0 to 1' || case kind when 'single_artist' then '' else ' or null' end,
+          identity_sync_private.read_confidence(verdict -> 'confidence') is not null
+            or (kind <> 'single_artist' and not has_confidence)
+        ),
+        (11, 'provenance', 'an array', coalesce(jsonb_typeof(verdict -> 'provenance') = 'array', false)),
+        (
+          12, 'tracks_attempted', 'true, false or null',
+          coalesce(jsonb_typeof(verdict -> 'tracks_attempted'), 'null') in ('boolean', 'null')
+        ),
+        (13, 'tracks', 'an array or null', coalesce(jsonb_typeof(verdict -> 'tracks'), 'null') in ('array', 'null'))
+    ) as field (rank, path, allowed, is_valid)
+    union all
+    select
+      4 + id.rank,
+      'main.' || id.name,
+      verdict #> array['main', id.name],
+      'a string of 1 to 512 characters or null',
+      identity_sync_private.is_identifier_or_null(verdict #> array['main', id.name], verdict #>> array['main', id.name])
+    from unnest(
+      '{musicbrainz_artist_id, wikidata_qid, spotify_artist_id, apple_music_artist_id, bandcamp_id}'::text[]
+    ) with ordinality as id (name, rank)
+  ) as checked
+  where not checked.is_valid
+  order by checked.rank
   limit 1;
 
   if found then
     return identity_sync_private.describe_refusal(fault.path, fault.value, fault.allowed);
   end if;
 
-  select format('provenance[%s]%s', listed.position - 1, checked.path) as path, checked.value, checked.allowed
+  select format('provenance[%s]%s', leg.position - 1, checked.path) as path, checked.value, checked.allowed
   into fault
-  from jsonb_array_elements(verdict -> 'provenance') with ordinality as listed (entry, position)
+  from (
+    select
+      listed.*,
+      identity_sync_private.source_bit(listed.entry ->> 'source') as source_bit,
+      identity_sync_private.read_confidence(listed.entry -> 'confidence') as confidence,
+      coalesce(listed.entry -> 'confidence', 'null') = 'null' as has_no_confidence,
+      coalesce(listed.entry -> 'external_id', 'null') = 'null' as has_no_external_id,
+      strict_bands and kind = 'single_artist'
+        and not identity_sync_private.is_in_band(
+          listed.entry ->> 'method', identity_sync_private.read_confidence(listed.entry -> 'confidence')
+        ) as is_refused_by_band
+    from jsonb_array_elements(verdict -> 'provenance') with ordinality as listed (entry, position)
+  ) as leg
   cross join lateral (
     values
-      (1, '', listed.entry, 'an object', jsonb_typeof(listed.entry) = 'object'),
+      (1, '', leg.entry, 'an object', jsonb_typeof(leg.entry) = 'object'),
+      (2, '.source', leg.entry -> 'source', source_list, leg.source_bit is not null),
       (
-        2, '.source', listed.entry -> 'source', 'discogs, musicbrainz, wikidata, spotify, apple_music, bandcamp',
-        coalesce(
-          listed.entry ->> 'source' in ('discogs', 'musicbrainz', 'wikidata', 'spotify', 'apple_music', 'bandcamp'),
-          false
-        )
+        3, '.method', leg.entry -> 'method', method_list,
+        coalesce(identity_sync_private.is_method(leg.entry ->> 'method'), leg.has_no_confidence)
       ),
       (
-        3, '.method', listed.entry -> 'method', method_list,
-        coalesce(
-          listed.entry ->> 'method' = any (methods),
-          coalesce(listed.entry -> 'confidence', 'null') = 'null'
-        )
+        4, '.confidence', leg.entry -> 'confidence', 'a number from 0 to 1, or null where external_id is null',
+        leg.confidence is not null or (leg.has_no_confidence and leg.has_no_external_id)
       ),
       (
-        4, '.confidence', listed.entry -> 'confidence', 'a number from 0 to 1, or null where external_id is null',
-        case
-          when coalesce(listed.entry -> 'confidence', 'null') = 'null'
-          then coalesce(listed.entry -> 'external_id', 'null') = 'null'
-          else listed.entry -> 'confidence' between '0' and '1'
-        end
-      ),
-      (
-        5, '.external_id', listed.entry -> 'external_id',
+        5, '.external_id', leg.entry -> 'external_id',
         'a string of 1 to 512 characters, or null where confidence is null',
         case
-          when coalesce(listed.entry -> 'external_id', 'null') = 'null'
-          then coalesce(listed.entry -> 'confidence', 'null') = 'null'
-          else identity_sync_private.is_identifier_or_null(listed.entry -> 'external_id')
+          when leg.has_no_external_id then leg.has_no_confidence
+          else identity_sync_private.is_identifier_or_null(leg.entry -> 'external_id', leg.entry ->> 'external_id')
         end
+      ),
+      (
+        6, '.confidence', leg.entry -> 'confidence',
+        case
+          when leg.is_refused_by_band
+          then identity_sync_private.describe_band(leg.entry ->> 'method')
+            || format(' for method %s (strict bands)', leg.entry ->> 'method')
+        end,
+        leg.is_refused_by_band is not true
       )
-  ) as checked (rank, path, value, allowed, fine)
-  where not checked.fine
-  order by listed.position, checked.rank
+  ) as checked (rank, path, value, allowed, is_valid)
+  where not checked.is_valid
+  -- A band is looked at last: a breach of the contract comes first, in whichever entry it stands.
+  order by checked.rank = 6, leg.position, checked.rank
   limit 1;
 
-  if found then
-    return identity_sync_private.describe_refusal(fault.path, fault.value, fault.allowed);
-  end if;
-
-  if strict_bands and kind = 'single_artist' then
-    select
-      format('provenance[%s].confidence', listed.position - 1) as path,
-      listed.entry -> 'confidence' as value,
-      format('%s to %s for method %s (strict bands)', band.low, band.high, band.method) as allowed
-    into fault
-    from jsonb_array_elements(verdict -> 'provenance') with ordinality as listed (entry, position)
-    join (
-      values
-        ('manual', 1.00, 1.00),
-        ('exact_match', 1.00, 1.00),
-        ('name_variation', 0.90, 0.99),
-        ('member_group', 0.80, 0.89),
-        ('alias_match', 0.75, 0.84),
-        ('trigram', 0.70, 1.00),
-        ('llm', 0.60, 0.79)
-    ) as band (method, low, high) on band.method = listed.entry ->> 'method'
-    where listed.entry -> 'confidence' between '0' and '1'
-      and (listed.entry -> 'confidence')::numeric not between band.low - 0.00001 and band.high + 0.00001
-    order by listed.position
-    limit 1;
-    if found then
-      return identity_sync_private.describe_refusal(fault.path, fault.value, fault.allowed);
-    end if;
-  end if;
-
-  return null;
+  return case when found then identity_sync_private.describe_refusal(fault.path, fault.value, fault.allowed) end;
 end;
 $$;
 
@@ -1021,8 +1121,8 @@ comment on function identity_sync_private.explain_refusal(jsonb, boolean) is
   'Takes a verdict as LML sent it, and whether bands are strict; returns the path, the value and the reason of its first breach of the wire contract, NULL where there is none.';
 --! EndIncluded functions/judge/explain_refusal.sql
 --! Included functions/judge/mark_repeated.sql
--- Of several verdicts on one library, believes the first: the others are lml_untrusted_library_id.
--- Only an answer that repeats an id comes here.
+-- Trusts the first of several verdicts on one library: the others become lml_untrusted_library_id.
+-- The judge calls it only for an answer that repeats an id.
 create or replace function identity_sync_private.mark_repeated(judged identity_sync_private.judged_verdict[])
 returns identity_sync_private.judged_verdict[]
 language sql immutable
@@ -1052,12 +1152,12 @@ $$;
 revoke all on function identity_sync_private.mark_repeated(identity_sync_private.judged_verdict[]) from public;
 
 comment on function identity_sync_private.mark_repeated(identity_sync_private.judged_verdict[]) is
-  'Takes the judged verdicts of one answer; returns them with every second naming of an id distrusted.';
+  'Takes the judged verdicts of one answer; returns them with every repetition of an id distrusted.';
 --! EndIncluded functions/judge/mark_repeated.sql
 --! Included functions/judge/judge_identity_verdicts.sql
--- Judges every result of an answer on its own, by the wire contract alone, and writes nothing.
--- What is fine comes back typed and ready to be settled; what is not carries its outcome only, and explain_refusal finds
--- the words, so that the many good verdicts pay for one cheap expression and only the few bad ones for a reason.
+-- Judges each result of an answer on its own, by the wire contract (sql/wire.md) alone, and writes nothing.
+-- A valid verdict comes back typed and ready to be written; any other carries its outcome only.
+-- The many valid verdicts pay for one cheap expression, and explain_refusal finds the reason for the few others.
 create or replace function identity_sync_private.judge_identity_verdicts(
   results jsonb,
   requested integer[],
@@ -1068,12 +1168,11 @@ returns identity_sync_private.judged_verdict[]
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+-- No plan depends on a value here, and a plan made again for each batch took 2 of 19 µs a verdict.
+set plan_cache_mode = force_generic_plan
 as $$
 declare
-  methods constant text[] := array[
-    'exact_match', 'cross_source_agreement', 'name_variation', 'alias_match', 'trigram', 'member_group', 'llm', 'manual'
-  ];
-  -- Nearly always all that were asked are still there, which is cheaper to see at once than one by one.
+  -- Nearly always every requested id is still there, and one count is cheaper than 500 lookups.
   are_all_there constant boolean := cardinality(requested) = (
     select count(*) from wxyc_schema.library where library.id = any (requested)
   );
@@ -1089,24 +1188,24 @@ begin
         verdict.id,
         case
           when verdict.id is null then 'invalid_verdict'
-          when not verdict.is_asked then 'lml_untrusted_library_id'
+          when not verdict.is_requested then 'lml_untrusted_library_id'
           when library.id is null and are_all_there is not true then 'library_gone'
-          when not verdict.fine then 'invalid_verdict'
+          when not verdict.is_valid then 'invalid_verdict'
           when verdict.kind = 'single_artist' then 'resolved'
           when verdict.kind = 'compilation' and verdict.is_visited then 'resolved_compilation'
           else verdict.kind
         end,
-        case when verdict.fine then verdict.discogs_artist_id::integer end,
-        verdict.musicbrainz_artist_id,
-        verdict.wikidata_qid,
-        verdict.spotify_id,
-        verdict.apple_music_id,
-        verdict.bandcamp_id,
+        case when verdict.is_valid then verdict.discogs_artist_id::integer end,
+        verdict.musicbrainz_text,
+        verdict.wikidata_text,
+        verdict.spotify_text,
+        verdict.apple_music_text,
+        verdict.bandcamp_text,
         verdict.method,
-        verdict.composed,
+        verdict.confidence,
         verdict.sources,
         verdict.null_confidence,
-        case when verdict.has_duplicate then verdict.named - cardinality(verdict.sources) else 0 end,
+        case when verdict.has_duplicate then cardinality(verdict.named) - cardinality(verdict.sources) else 0 end,
         case
           when verdict.has_duplicate
           then (select count(*) from unnest(verdict.sources) as source where source.out_of_band)
@@ -1115,93 +1214,57 @@ begin
       )::identity_sync_private.judged_verdict
     ),
     count(verdict.id) > count(distinct verdict.id),
-    count(*) filter (where verdict.is_asked)
+    count(*) filter (where verdict.is_requested)
   into judged, has_repeated, answered_count
   from (
     select
-      field.ordinal,
-      field.id,
-      field.kind,
-      field.is_visited,
-      field.method,
-      field.composed,
-      main.discogs_artist_id,
-      main.musicbrainz_artist_id,
-      main.wikidata_qid,
-      main.spotify_id,
-      main.apple_music_id,
-      main.bandcamp_id,
-      provenance.null_confidence,
-      provenance.out_of_band,
-      provenance.has_duplicate,
-      cardinality(provenance.named) as named,
+      field.*,
+      main.*,
+      provenance.*,
       case
-        when provenance.fine and provenance.has_duplicate
+        when provenance.has_valid_legs and provenance.has_duplicate
         then identity_sync_private.best_judged_sources(provenance.named)
         else provenance.named
       end as sources,
-      -- The order is promised, so most are found where they were asked.
-      case
-        when requested is null or requested[field.ordinal] = field.id then true
-        else field.id = any (requested)
-      end as is_asked,
+      -- The order is promised, so most ids are found at their own place.
+      requested is null or requested[field.ordinal] = field.id or field.id = any (requested) as is_requested,
       coalesce(
         field.legs is not null
-          and coalesce(provenance.fine, true)
-          and field.tracks_fine
-          and (field.confidence is null or field.composed is not null)
+          and coalesce(provenance.has_valid_legs, true)
+          and field.has_valid_tracks
+          and (field.stated_confidence is null or field.confidence is not null)
           and case field.kind
             when 'single_artist'
-            then field.composed is not null
-              and field.method = any (methods)
+            then field.confidence is not null
+              and identity_sync_private.is_method(field.method)
               and jsonb_typeof(field.main) = 'object'
-              and main.types_fine
-              and coalesce(
-                least(
-                  octet_length(main.musicbrainz_artist_id), octet_length(main.wikidata_qid), octet_length(main.spotify_id),
-                  octet_length(main.apple_music_id), octet_length(main.bandcamp_id)
-                ) > 0,
-                true
-              )
-              and coalesce(
-                greatest(
-                  octet_length(main.musicbrainz_artist_id), octet_length(main.wikidata_qid), octet_length(main.spotify_id),
-                  octet_length(main.apple_music_id), octet_length(main.bandcamp_id)
-                ) <= 512
-                or greatest(
-                  char_length(main.musicbrainz_artist_id), char_length(main.wikidata_qid), char_length(main.spotify_id),
-                  char_length(main.apple_music_id), char_length(main.bandcamp_id)
-                ) <= 512,
-                true
-              )
+              and (main.discogs_artist_id is null or identity_sync_private.is_integer(main.discogs_artist_id, 1))
+              and identity_sync_private.is_identifier_or_null(main.musicbrainz_artist_id, main.musicbrainz_text)
+              and identity_sync_private.is_identifier_or_null(main.wikidata_qid, main.wikidata_text)
+              and identity_sync_private.is_identifier_or_null(main.spotify_artist_id, main.spotify_text)
+              and identity_sync_private.is_identifier_or_null(main.apple_music_artist_id, main.apple_music_text)
+              and identity_sync_private.is_identifier_or_null(main.bandcamp_id, main.bandcamp_text)
               and not (strict_bands and provenance.out_of_band > 0)
-            when 'compilation' then field.main is null and coalesce(field.method = any (methods), true)
+            when 'compilation'
+            then field.main is null and coalesce(identity_sync_private.is_method(field.method), true)
             when 'unresolved' then field.main is null and field.method is null
             else false
           end,
         false
-      ) as fine
+      ) as is_valid
     from (
       select
         raw.ordinal,
-        -- 7.0 is the integer seven, 7.5 is none, and 1e400 must not reach the cast.
-        case
-          when raw.library_id between '-2147483648' and '2147483647'
-            and trunc(raw.library_id::numeric) = raw.library_id::numeric
-          then raw.library_id::integer
-        end as id,
+        case when identity_sync_private.is_integer(raw.library_id, -2147483648) then raw.library_id::integer end as id,
         raw.kind,
         raw.main,
         raw.method,
-        raw.confidence,
-        case
-        when raw.confidence between '0.000001' and '1' then raw.confidence::numeric::real
-        when raw.confidence between '0' and '1' then round(raw.confidence::numeric, 12)::real
-      end as composed,
+        raw.confidence as stated_confidence,
+        identity_sync_private.read_confidence(raw.confidence)::real as confidence,
         case when jsonb_typeof(raw.provenance) = 'array' then raw.provenance end as legs,
         coalesce(jsonb_typeof(raw.tracks_attempted) = 'boolean', true)
-          and coalesce(jsonb_typeof(raw.tracks) = 'array', true) as tracks_fine,
-        -- Whether the track matcher has visited the row can be said under version 1 alone; entries speak for a visit.
+          and coalesce(jsonb_typeof(raw.tracks) = 'array', true) as has_valid_tracks,
+        -- Only version 1 says whether the track matcher has visited the row; entries prove a visit.
         tracks_contract_version = '1' and (raw.tracks_attempted = 'true' or raw.tracks <> '[]') as is_visited
       from (
         select listed.ordinal, field.*
@@ -1224,23 +1287,12 @@ begin
     ) as field
     cross join lateral (
       select
-        raw.discogs_artist_id,
-        raw.musicbrainz_artist_id #>> '{}' as musicbrainz_artist_id,
-        raw.wikidata_qid #>> '{}' as wikidata_qid,
-        raw.spotify_artist_id #>> '{}' as spotify_id,
-        raw.apple_music_artist_id #>> '{}' as apple_music_id,
-        raw.bandcamp_id #>> '{}' as bandcamp_id,
-        case
-          when raw.discogs_artist_id is null then true
-          when raw.discogs_artist_id between '1' and '2147483647'
-          then trunc(raw.discogs_artist_id::numeric) = raw.discogs_artist_id::numeric
-          else false
-        end
-          and coalesce(jsonb_typeof(raw.musicbrainz_artist_id) = 'string', true)
-          and coalesce(jsonb_typeof(raw.wikidata_qid) = 'string', true)
-          and coalesce(jsonb_typeof(raw.spotify_artist_id) = 'string', true)
-          and coalesce(jsonb_typeof(raw.apple_music_artist_id) = 'string', true)
-          and coalesce(jsonb_typeof(raw.bandcamp_id) = 'string', true) as types_fine
+        raw.*,
+        raw.musicbrainz_artist_id #>> '{}' as musicbrainz_text,
+        raw.wikidata_qid #>> '{}' as wikidata_text,
+        raw.spotify_artist_id #>> '{}' as spotify_text,
+        raw.apple_music_artist_id #>> '{}' as apple_music_text,
+        raw.bandcamp_id #>> '{}' as bandcamp_text
       from jsonb_to_record(case when jsonb_typeof(field.main) = 'object' then field.main else '{}' end) as raw (
         discogs_artist_id jsonb,
         musicbrainz_artist_id jsonb,
@@ -1254,63 +1306,38 @@ begin
     cross join lateral (
       select
         bool_and(coalesce(
-          banded.source_bit is not null
+          leg.source_bit is not null
             and case
-              when banded.in_band is not null
-              then banded.external_type = 'string'
-              and banded.external_id <> ''
-              -- What is short in bytes is short in characters, which take longer to count.
-              and (octet_length(banded.external_id) <= 512 or char_length(banded.external_id) <= 512)
-              when banded.confidence_type = 'null'
-              then banded.external_type = 'null' and coalesce(banded.method = any (methods), true)
+              when leg.in_band is not null
+              then leg.external_id is not null
+                and identity_sync_private.is_identifier_or_null(leg.raw_external_id, leg.external_id)
+              when leg.has_no_confidence
+              then leg.external_id is null and coalesce(identity_sync_private.is_method(leg.method), true)
             end,
           false
-        )) as fine,
+        )) as has_valid_legs,
         array_agg(
           row(
-            banded.source, banded.external_id, banded.method, banded.share::real, not banded.in_band
+            leg.source, leg.external_id, leg.method, leg.confidence::real, not leg.in_band
           )::identity_sync_private.judged_source
-        ) filter (where banded.share is not null) as named,
-        sum(banded.source_bit) filter (where banded.share is not null)
-          <> bit_or(banded.source_bit) filter (where banded.share is not null) as has_duplicate,
-        count(*) filter (where banded.confidence_type = 'null') as null_confidence,
-        count(*) filter (where not banded.in_band) as out_of_band
+        ) filter (where leg.confidence is not null) as named,
+        sum(leg.source_bit) filter (where leg.confidence is not null)
+          <> bit_or(leg.source_bit) filter (where leg.confidence is not null) as has_duplicate,
+        count(*) filter (where leg.has_no_confidence) as null_confidence,
+        count(*) filter (where not leg.in_band) as out_of_band
       from (
         select
-          leg.*,
-          -- The wire's bands, with a tolerance of 0.00001, since confidences are float4 on the other side.
-          -- An unknown method, or no proper confidence, is in no band and out of none.
-          case leg.method
-            when 'exact_match' then leg.share >= 0.99999
-            when 'cross_source_agreement' then leg.share >= 0
-            when 'name_variation' then leg.share between 0.89999 and 0.99001
-            when 'alias_match' then leg.share between 0.74999 and 0.84001
-            when 'trigram' then leg.share >= 0.69999
-            when 'member_group' then leg.share between 0.79999 and 0.89001
-            when 'llm' then leg.share between 0.59999 and 0.79001
-            when 'manual' then leg.share >= 0.99999
-          end as in_band
+          read.*,
+          identity_sync_private.is_in_band(read.method, read.confidence) as in_band
         from (
           select
             raw.source,
             raw.method,
-            -- A bit a source: their sum differs from their union exactly where one source is named twice.
-            case raw.source
-              when 'discogs' then 1
-              when 'musicbrainz' then 2
-              when 'wikidata' then 4
-              when 'spotify' then 8
-              when 'apple_music' then 16
-              when 'bandcamp' then 32
-            end as source_bit,
+            identity_sync_private.source_bit(raw.source) as source_bit,
+            raw.external_id as raw_external_id,
             raw.external_id #>> '{}' as external_id,
-            coalesce(jsonb_typeof(raw.external_id), 'null') as external_type,
-            coalesce(jsonb_typeof(raw.confidence), 'null') as confidence_type,
-            -- What is next to nothing is rounded, or it would be out of range for real.
-          case
-            when raw.confidence between '0.000001' and '1' then raw.confidence::numeric
-            when raw.confidence between '0' and '1' then round(raw.confidence::numeric, 12)
-          end as share
+            coalesce(jsonb_typeof(raw.confidence), 'null') = 'null' as has_no_confidence,
+            identity_sync_private.read_confidence(raw.confidence) as confidence
           from (
             select
               listed.entry ->> 'source' as source,
@@ -1321,9 +1348,9 @@ begin
             offset 0
           ) as raw
           offset 0
-        ) as leg
+        ) as read
         offset 0
-      ) as banded
+      ) as leg
     ) as provenance
     offset 0
   ) as verdict
@@ -1356,20 +1383,18 @@ $$;
 revoke all on function identity_sync_private.judge_identity_verdicts(jsonb, integer[], boolean, jsonb) from public;
 
 comment on function identity_sync_private.judge_identity_verdicts(jsonb, integer[], boolean, jsonb) is
-  'Takes LML''s results as a JSON array, the distinct ids that were asked (NULL: trust every id), whether a confidence outside its method''s band refuses its verdict, and the tracks_contract_version of the answer; returns one judged verdict a result and one an id without a result, NULL where there is neither. The rules are the wire contract''s.';
+  'Takes LML''s results as a JSON array, the distinct ids that were requested (NULL: trust every id), whether a confidence outside its method''s band refuses its verdict, and the tracks_contract_version of the answer; returns one judged verdict a result and one an id without a result, NULL where there is neither.';
 --! EndIncluded functions/judge/judge_identity_verdicts.sql
 --! Included functions/judge/judge_tracks.sql
--- Judges the track entries of a compilation, each on its own, and keeps what a credit can be linked by: one entry a key.
--- An unusable entry (no object, a field of the wrong type, a blank credit, a name or title longer than its column) comes
--- back without an artist_name, so that it is counted and costs none of its neighbours.
+-- Judges each track entry of a compilation on its own, and keeps one entry a key: what a credit can be linked by.
+-- An unusable entry comes back without an artist_name, so that it is counted and costs none of its neighbours.
+-- It is no object, has a field of the wrong type or a blank credit, or a name or title longer than its column.
 create or replace function identity_sync_private.judge_tracks(tracks jsonb)
 returns identity_sync_private.judged_track[]
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  -- What begins with anything else is not blank, which is cheaper to see.
-  blanks constant text := E' \t\n\v\f\r';
   judged identity_sync_private.judged_track[];
   keys integer;
   usable integer;
@@ -1381,15 +1406,10 @@ begin
         then row(
           entry.artist_name,
           entry.track_title,
-          case
-            when ascii(entry.resolved_artist_name) > 32 or btrim(entry.resolved_artist_name, blanks) <> ''
-            then entry.resolved_artist_name
-          end,
+          case when identity_sync_private.has_text(entry.resolved_artist_name) then entry.resolved_artist_name end,
           entry.confidence,
           entry.confidence is null and entry.stated_confidence <> 'null',
-          case
-            when ascii(entry.track_position) > 32 or btrim(entry.track_position, blanks) <> '' then entry.track_position
-          end,
+          case when identity_sync_private.has_text(entry.track_position) then entry.track_position end,
           false
         )::identity_sync_private.judged_track
         else row(null, null, null, null, null, null, null)::identity_sync_private.judged_track
@@ -1397,20 +1417,18 @@ begin
       order by entry.ordinal
     ),
     count(*) filter (where entry.is_usable),
-    -- Two keys may look like one here, never one like two: the exact and slower look is for the rare doubles alone.
+    -- A hash may take two keys for one, never one for two: the exact and slower look is for those rare cases.
     count(distinct hashtextextended(coalesce(entry.track_title, ''), hashtextextended(entry.artist_name, 0)))
       filter (where entry.is_usable)
   into judged, usable, keys
   from (
     select
       field.*,
-      case
-        when field.stated_confidence between '0' and '1' then round(field.stated_confidence::numeric, 12)::real
-      end as confidence,
+      identity_sync_private.read_confidence(field.stated_confidence)::real as confidence,
       coalesce(
         jsonb_typeof(field.entry -> 'artist_name') = 'string'
         and char_length(field.artist_name) <= 255
-        and (ascii(field.artist_name) > 32 or btrim(field.artist_name, blanks) <> '')
+        and identity_sync_private.has_text(field.artist_name)
         and (
           field.track_title is null
           or (jsonb_typeof(field.entry -> 'track_title') = 'string' and char_length(field.track_title) <= 255)
@@ -1450,10 +1468,78 @@ revoke all on function identity_sync_private.judge_tracks(jsonb) from public;
 comment on function identity_sync_private.judge_tracks(jsonb) is
   'Takes the track entries of a compilation, a JSON array or null; returns one judged track a key, and one without an artist_name for each entry that is unusable.';
 --! EndIncluded functions/judge/judge_tracks.sql
+--! Included functions/candidates/check_argument.sql
+-- Refuses an argument in the words that every public function shares: which one, its value and what is allowed.
+create or replace function identity_sync_private.check_argument(
+  argument text,
+  value text,
+  is_allowed boolean,
+  allowed text
+)
+returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if is_allowed is not true then
+    raise exception using
+      errcode = 'LS001',
+      message = format('%s is %s', argument, coalesce(value, 'NULL')),
+      hint = format('Allowed: %s.', allowed);
+  end if;
+end;
+$$;
+
+revoke all on function identity_sync_private.check_argument(text, text, boolean, text) from public;
+
+comment on function identity_sync_private.check_argument(text, text, boolean, text) is
+  'Takes an argument''s name, its value as text, whether it is allowed and what is; raises LS001 unless it is allowed.';
+--! EndIncluded functions/candidates/check_argument.sql
+--! Included functions/candidates/check_range.sql
+-- Refuses an integer outside its range. The words are made of the bounds, so that they cannot differ from the check.
+create or replace function identity_sync_private.check_range(
+  argument text,
+  value integer,
+  low integer,
+  high integer,
+  unit text
+)
+returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform identity_sync_private.check_argument(
+    argument,
+    value::text,
+    value >= low and value <= coalesce(high, value),
+    format('%s %s', concat_ws(' to ', low, high), unit)
+  );
+end;
+$$;
+
+revoke all on function identity_sync_private.check_range(text, integer, integer, integer, text) from public;
+
+comment on function identity_sync_private.check_range(text, integer, integer, integer, text) is
+  'Takes an argument''s name and value, its bounds (high NULL: none) and what it counts; raises LS001 where the value is NULL or out of bounds.';
+--! EndIncluded functions/candidates/check_range.sql
+--! Included functions/candidates/cohort_of.sql
+-- A library row is compilation-shaped where its shelf letters begin with Z or compilation_track_artist credits it.
+-- LML answers such rows at length, so their batches are smaller.
+create or replace function identity_sync_private.cohort_of(code_volume_letters text, has_credits boolean)
+returns text
+language sql immutable parallel safe
+return case when coalesce(code_volume_letters, '') like 'Z%' or has_credits then 'va' else 'non_va' end;
+
+revoke all on function identity_sync_private.cohort_of(text, boolean) from public;
+
+comment on function identity_sync_private.cohort_of(text, boolean) is
+  'Takes a library row''s code_volume_letters and whether it has credits; returns va for compilation-shaped, else non_va.';
+--! EndIncluded functions/candidates/cohort_of.sql
 --! Included functions/candidates/due_libraries.sql
--- The libraries that are due by their identity and their mark alone, whatever their name: those never asked, those whose
--- mark holds no longer, and those whose identity is stale. Each kind is looked for where it is rare, so that a large
--- catalogue with little to ask is planned in the time of reading two indexes.
+-- Finds the libraries that are due: never asked, with an attempt that has run out, or with a stale identity.
+-- Each kind is looked for where it is rare, so that planning a large catalogue with little due reads two indexes.
+-- It does not look at names; identity_candidates does.
 create or replace function identity_sync_private.due_libraries(
   stale_before timestamptz,
   retry_before timestamptz,
@@ -1496,11 +1582,11 @@ $$;
 revoke all on function identity_sync_private.due_libraries(timestamptz, timestamptz, boolean) from public;
 
 comment on function identity_sync_private.due_libraries(timestamptz, timestamptz, boolean) is
-  'Takes the times before which an identity is stale and an answer in vain is asked again, and whether rows without a canonical entity count; returns the ids of the libraries that are due.';
+  'Takes the times before which an identity is stale and an attempt has run out, and whether rows without a canonical entity count; returns the ids of the libraries that are due.';
 --! EndIncluded functions/candidates/due_libraries.sql
 --! Included functions/candidates/validate_selection.sql
--- Refuses knobs of a selection that are out of range, naming the one, its value and what is allowed.
--- Selecting and planning ask the same of them.
+-- Refuses the parameters of a selection that are out of range. Selecting and planning share it, so that a run opens
+-- only for what identity_candidates takes.
 create or replace function identity_sync_private.validate_selection(
   scope text,
   stale_days integer,
@@ -1514,52 +1600,36 @@ language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if scope is null or scope not in ('due', 'refresh', 'recheck', 'ids') then
-    raise exception using
-      errcode = 'LS001',
-      message = format('scope is %s', coalesce(quote_literal(scope), 'NULL')),
-      hint = 'Allowed: due, refresh, recheck, ids.';
-  end if;
+  perform identity_sync_private.check_argument(
+    'scope', quote_literal(scope), scope in ('due', 'refresh', 'recheck', 'ids'), 'due, refresh, recheck, ids'
+  );
   if scope = 'ids' and ids is null then
     raise exception using
       errcode = 'LS001',
       message = 'scope is ids, and ids is NULL',
       hint = 'Name the library ids: ids => array[1, 2, 3].';
   end if;
-  if stale_days is null or stale_days < 0 then
-    raise exception using
-      errcode = 'LS001',
-      message = format('stale_days is %s', coalesce(stale_days::text, 'NULL')),
-      hint = 'Allowed: 0 days and more.';
-  end if;
-  if unresolved_retry_days is null or unresolved_retry_days < 0 then
-    raise exception using
-      errcode = 'LS001',
-      message = format('unresolved_retry_days is %s', coalesce(unresolved_retry_days::text, 'NULL')),
-      hint = 'Allowed: 0 days and more.';
-  end if;
-  if partition_count is null or partition_count not between 1 and 1024
-    or partition_index is null or partition_index not between 0 and partition_count - 1
-  then
-    raise exception using
-      errcode = 'LS001',
-      message = format(
-        'partition is %s/%s', coalesce(partition_index::text, 'NULL'), coalesce(partition_count::text, 'NULL')
-      ),
-      hint = 'Allowed: 0 <= partition_index < partition_count <= 1024.';
-  end if;
+  perform identity_sync_private.check_range('stale_days', stale_days, 0, null, 'days and more');
+  perform identity_sync_private.check_range('unresolved_retry_days', unresolved_retry_days, 0, null, 'days and more');
+  perform identity_sync_private.check_argument(
+    'partition',
+    format('%s/%s', coalesce(partition_index::text, 'NULL'), coalesce(partition_count::text, 'NULL')),
+    partition_count between 1 and 1024 and partition_index between 0 and partition_count - 1,
+    '0 <= partition_index < partition_count <= 1024'
+  );
 end;
 $$;
 
-revoke all on function identity_sync_private.validate_selection(text, integer, integer, integer, integer, integer[]) from public;
+revoke all on function identity_sync_private.validate_selection(text, integer, integer, integer, integer, integer[])
+from public;
 
 comment on function identity_sync_private.validate_selection(text, integer, integer, integer, integer, integer[]) is
-  'Takes the knobs of identity_candidates; raises LS001 for the first that is out of range.';
+  'Takes the parameters of identity_candidates; raises LS001 for the first that is out of range.';
 --! EndIncluded functions/candidates/validate_selection.sql
 --! Included functions/candidates/identity_candidates.sql
--- The rows that a run would ask LML for, with the cohort that decides the size of their batch.
--- A row whose artist name is NULL or blank is never one, since LML would refuse its whole batch; a released row always is.
--- It writes nothing, and after a run the rows which that run settled are no candidates of the scope due.
+-- Lists the rows that a run would ask LML for, with the cohort that decides the size of their batch.
+-- A row with a blank artist name is left out, because LML would refuse its whole batch; a released row is always due.
+-- A row that a run has settled is not due again before its time.
 create or replace function identity_sync.identity_candidates(
   scope text default 'due',
   stale_days integer default 7,
@@ -1606,22 +1676,17 @@ begin
     select
       library.id,
       library.artist_name,
-      case
-        when coalesce(library.code_volume_letters, '') like 'Z%'
-          or exists (
-            select from wxyc_schema.compilation_track_artist as credit where credit.library_id = library.id
-          )
-        then 'va'
-        else 'non_va'
-      end as cohort
+      identity_sync_private.cohort_of(
+        library.code_volume_letters,
+        exists (select from wxyc_schema.compilation_track_artist as credit where credit.library_id = library.id)
+      ) as cohort
     from reached
     join wxyc_schema.library on library.id = reached.library_id
     where library.id % partition_count = partition_index
       and (identity_candidates.ids is null or library.id = any (identity_candidates.ids))
   ) as candidate
   where (scope <> 'recheck' or candidate.cohort = 'va')
-    -- What begins with a letter or the like is not blank, which is cheaper to see than to ask.
-    and (ascii(candidate.artist_name) between 33 and 126 or not identity_sync.is_blank(candidate.artist_name));
+    and identity_sync_private.has_name(candidate.artist_name);
 end;
 $$;
 
@@ -1629,7 +1694,7 @@ revoke all on function identity_sync.identity_candidates(text, integer, integer,
 from public;
 
 comment on function identity_sync.identity_candidates(text, integer, integer, boolean, integer, integer, integer[]) is
-  'Takes a scope (due, refresh, recheck, ids), the days after which an identity is stale and an answer in vain is asked again, whether rows without a canonical entity count, a partition (id % count = index) and ids to narrow it to; returns the rows a run would ask for and their cohort (va: compilation-shaped, non_va). Raises LS001 for a value out of range.';
+  'Takes a scope (due, refresh, recheck, ids), the days after which an identity is stale and an attempt is repeated, whether rows without a canonical entity count, a partition (id % count = index) and ids to narrow it to; returns the rows a run would ask for and their cohort (va: compilation-shaped, non_va). Raises LS001 for a value out of range.';
 --! EndIncluded functions/candidates/identity_candidates.sql
 --! Included functions/write/add_write_results.sql
 -- What became of two shares of a batch, as one: lists are joined, counts are summed.
@@ -3265,37 +3330,13 @@ begin
   perform identity_sync_private.validate_selection(
     scope, stale_days, unresolved_retry_days, partition_index, partition_count, ids
   );
-  if batch_size is null or batch_size not between 1 and 1000 then
-    raise exception using
-      errcode = 'LS001',
-      message = format('batch_size is %s', coalesce(batch_size::text, 'NULL')),
-      hint = 'Allowed: 1 to 1000 libraries, the cap of LML.';
-  end if;
-  if va_batch_size is null or va_batch_size not between 1 and 1000 then
-    raise exception using
-      errcode = 'LS001',
-      message = format('va_batch_size is %s', coalesce(va_batch_size::text, 'NULL')),
-      hint = 'Allowed: 1 to 1000 libraries, the cap of LML.';
-  end if;
-  if lanes is null or lanes not between 1 and 32 then
-    raise exception using
-      errcode = 'LS001',
-      message = format('lanes is %s', coalesce(lanes::text, 'NULL')),
-      hint = 'Allowed: 1 to 32 calls in flight.';
-  end if;
-
-  if deadline_minutes is null or deadline_minutes not between 1 and 1440 then
-    raise exception using
-      errcode = 'LS001',
-      message = format('deadline_minutes is %s', coalesce(deadline_minutes::text, 'NULL')),
-      hint = 'Allowed: 1 to 1440 minutes.';
-  end if;
-  if call_budget < 1 then
-    raise exception using
-      errcode = 'LS001',
-      message = format('call_budget is %s', call_budget),
-      hint = 'Allowed: 1 call and more, or NULL for no budget.';
-  end if;
+  perform identity_sync_private.check_range('batch_size', batch_size, 1, 1000, 'libraries, the cap of LML');
+  perform identity_sync_private.check_range('va_batch_size', va_batch_size, 1, 1000, 'libraries, the cap of LML');
+  perform identity_sync_private.check_range('lanes', lanes, 1, 32, 'calls in flight');
+  perform identity_sync_private.check_range('deadline_minutes', deadline_minutes, 1, 1440, 'minutes');
+  perform identity_sync_private.check_range(
+    'call_budget', coalesce(call_budget, 1), 1, null, 'call and more, or NULL for no budget'
+  );
 
   if scheduled and exists (select from identity_sync.planning_hold) then
     return null;
@@ -3469,7 +3510,7 @@ begin
       from unnest(this_batch.library_ids) as named (id)
       left join wxyc_schema.library on library.id = named.id
       where library.id is null
-        or not identity_sync.is_blank(library.artist_name)
+        or identity_sync_private.has_name(library.artist_name)
         or results @> jsonb_build_array(jsonb_build_object('library_id', named.id))
     );
   end if;
@@ -3563,8 +3604,7 @@ begin
       || '],"include_tracks":true}'
     from wxyc_schema.library
     where library.id = any (requested)
-      -- A first character that is visible ASCII is cheaper to test than is_blank.
-      and (ascii(library.artist_name) between 33 and 126 or not identity_sync.is_blank(library.artist_name))
+      and identity_sync_private.has_name(library.artist_name)
   );
 end;
 $$;
@@ -4265,12 +4305,7 @@ as $$
 declare
   keep_after constant timestamptz := clock_timestamp() - make_interval(days => keep_days);
 begin
-  if keep_days is null or keep_days < 1 then
-    raise exception using
-      errcode = 'LS001',
-      message = format('keep_days is %s', coalesce(keep_days::text, 'NULL')),
-      hint = 'Allowed: 1 day and more.';
-  end if;
+  perform identity_sync_private.check_range('keep_days', keep_days, 1, null, 'day and more');
 
   with pruned as (
     update identity_sync.run
@@ -4707,14 +4742,12 @@ declare
   age interval;
   silence interval;
 begin
-  if max_age is null or max_age <= interval '0' or max_silence is null or max_silence <= interval '0' then
-    raise exception using
-      errcode = 'LS001',
-      message = format(
-        'max_age is %s and max_silence %s', coalesce(max_age::text, 'NULL'), coalesce(max_silence::text, 'NULL')
-      ),
-      hint = 'Allowed: intervals longer than 0.';
-  end if;
+  perform identity_sync_private.check_argument(
+    'max_age', max_age::text, max_age > interval '0', 'intervals longer than 0'
+  );
+  perform identity_sync_private.check_argument(
+    'max_silence', max_silence::text, max_silence > interval '0', 'intervals longer than 0'
+  );
 
   select min(run.started_at) as first_at, max(run.finished_at) filter (where run.outcome = 'completed') as succeeded_at
   into tried
@@ -4887,8 +4920,8 @@ comment on function identity_sync.missing_migrations(text[]) is
   'Takes the hashes of the migrations that a program brings; returns how many of them this database has not seen.';
 --! EndIncluded functions/observe/missing_migrations.sql
 --! Included views/coverage.sql
--- How much of the catalogue is identified, and how well: library rows by cohort, source, method and band of confidence.
--- The source "composed" is the main row, the others are its source rows.
+-- Shows how much of the catalogue is identified, and how well: library rows by source, method, confidence and cohort.
+-- The source "composed" stands for the main row.
 create or replace view identity_sync.coverage as
 select
   stored.source,
@@ -4901,14 +4934,10 @@ select
     when stored.confidence >= 0.70::real then '0.70 - 0.79'
     else 'below 0.70'
   end as confidence_band,
-  case
-    when coalesce(library.code_volume_letters, '') like 'Z%'
-      or exists (
-        select from wxyc_schema.compilation_track_artist as credit where credit.library_id = library.id
-      )
-    then 'va'
-    else 'non_va'
-  end as cohort,
+  identity_sync_private.cohort_of(
+    library.code_volume_letters,
+    exists (select from wxyc_schema.compilation_track_artist as credit where credit.library_id = library.id)
+  ) as cohort,
   count(*) as libraries
 from (
   select known.library_id, 'composed' as source, known.method, known.confidence
@@ -4925,9 +4954,9 @@ comment on view identity_sync.coverage is
   'Library rows with an identity (source composed) and with each source, by method, band of confidence and cohort.';
 --! EndIncluded views/coverage.sql
 --! Included views/gate.sql
--- Whether the backfill is complete, as the station counts it: fewer than 1,000 library rows truly unresolved, that is of
--- confidence below 0.70 or without an identity, where no other row of the same artist has 0.70 or more by a method other
--- than inherited. One row, always.
+-- Says whether the backfill is complete, as the station counts it: fewer than 1,000 library rows are truly unresolved.
+-- Such a row has no identity or a confidence below 0.70, and no row of its artist has 0.70 or more by another method than
+-- inherited. The view always has one row.
 create or replace view identity_sync.gate as
 select
   count(*) filter (where not counted.is_resolved and not counted.artist_is_resolved) as truly_unresolved,

@@ -1,5 +1,5 @@
---! Previous: sha1:1ec8fc9e9f4ab413aa9a13b42d8d564167ce65b6
---! Hash: sha1:1f5ebd6c586403491ab9ba8ab8ca43a5fa6da92e
+--! Previous: sha1:fb84e42ea9bbea5899be611b585fba0f595a0847
+--! Hash: sha1:1c16460a959f3231284e93fb6502a97bd74aa13b
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

@@ -1,5 +1,5 @@
--- How much of the catalogue is identified, and how well: library rows by cohort, source, method and band of confidence.
--- The source "composed" is the main row, the others are its source rows.
+-- Shows how much of the catalogue is identified, and how well: library rows by source, method, confidence and cohort.
+-- The source "composed" stands for the main row.
 create or replace view identity_sync.coverage as
 select
   stored.source,
@@ -12,14 +12,10 @@ select
     when stored.confidence >= 0.70::real then '0.70 - 0.79'
     else 'below 0.70'
   end as confidence_band,
-  case
-    when coalesce(library.code_volume_letters, '') like 'Z%'
-      or exists (
-        select from wxyc_schema.compilation_track_artist as credit where credit.library_id = library.id
-      )
-    then 'va'
-    else 'non_va'
-  end as cohort,
+  identity_sync_private.cohort_of(
+    library.code_volume_letters,
+    exists (select from wxyc_schema.compilation_track_artist as credit where credit.library_id = library.id)
+  ) as cohort,
   count(*) as libraries
 from (
   select known.library_id, 'composed' as source, known.method, known.confidence

@@ -77,12 +77,14 @@ async function dropFunctionsAndViews(sql: postgres.Sql): Promise<void> {
     declare
       statement text;
     begin
-      for statement in
+      -- Named before the first is dropped, since a cascade takes others along.
+      foreach statement in array array(
         select format('drop view if exists %s cascade', oid::regclass)
           from pg_class where relnamespace = 'identity_sync'::regnamespace and relkind = 'v'
         union all
         select format('drop function if exists %s cascade', oid::regprocedure)
           from pg_proc where pronamespace in ('identity_sync'::regnamespace, 'identity_sync_private'::regnamespace) and prokind = 'f'
+      )
       loop
         execute statement;
       end loop;

@@ -30,7 +30,7 @@ begin
       from unnest(this_batch.library_ids) as named (id)
       left join wxyc_schema.library on library.id = named.id
       where library.id is null
-        or not identity_sync.is_blank(library.artist_name)
+        or identity_sync_private.has_name(library.artist_name)
         or results @> jsonb_build_array(jsonb_build_object('library_id', named.id))
     );
   end if;

@@ -32,8 +32,7 @@ begin
       || '],"include_tracks":true}'
     from wxyc_schema.library
     where library.id = any (requested)
-      -- A first character that is visible ASCII is cheaper to test than is_blank.
-      and (ascii(library.artist_name) between 33 and 126 or not identity_sync.is_blank(library.artist_name))
+      and identity_sync_private.has_name(library.artist_name)
   );
 end;
 $$;

@@ -1,6 +1,6 @@
--- The libraries that are due by their identity and their mark alone, whatever their name: those never asked, those whose
--- mark holds no longer, and those whose identity is stale. Each kind is looked for where it is rare, so that a large
--- catalogue with little to ask is planned in the time of reading two indexes.
+-- Finds the libraries that are due: never asked, with an attempt that has run out, or with a stale identity.
+-- Each kind is looked for where it is rare, so that planning a large catalogue with little due reads two indexes.
+-- It does not look at names; identity_candidates does.
 create or replace function identity_sync_private.due_libraries(
   stale_before timestamptz,
   retry_before timestamptz,
@@ -43,4 +43,4 @@ $$;
 revoke all on function identity_sync_private.due_libraries(timestamptz, timestamptz, boolean) from public;
 
 comment on function identity_sync_private.due_libraries(timestamptz, timestamptz, boolean) is
-  'Takes the times before which an identity is stale and an answer in vain is asked again, and whether rows without a canonical entity count; returns the ids of the libraries that are due.';
+  'Takes the times before which an identity is stale and an attempt has run out, and whether rows without a canonical entity count; returns the ids of the libraries that are due.';

@@ -1,6 +1,6 @@
--- The rows that a run would ask LML for, with the cohort that decides the size of their batch.
--- A row whose artist name is NULL or blank is never one, since LML would refuse its whole batch; a released row always is.
--- It writes nothing, and after a run the rows which that run settled are no candidates of the scope due.
+-- Lists the rows that a run would ask LML for, with the cohort that decides the size of their batch.
+-- A row with a blank artist name is left out, because LML would refuse its whole batch; a released row is always due.
+-- A row that a run has settled is not due again before its time.
 create or replace function identity_sync.identity_candidates(
   scope text default 'due',
   stale_days integer default 7,
@@ -47,22 +47,17 @@ begin
     select
       library.id,
       library.artist_name,
-      case
-        when coalesce(library.code_volume_letters, '') like 'Z%'
-          or exists (
-            select from wxyc_schema.compilation_track_artist as credit where credit.library_id = library.id
-          )
-        then 'va'
-        else 'non_va'
-      end as cohort
+      identity_sync_private.cohort_of(
+        library.code_volume_letters,
+        exists (select from wxyc_schema.compilation_track_artist as credit where credit.library_id = library.id)
+      ) as cohort
     from reached
     join wxyc_schema.library on library.id = reached.library_id
     where library.id % partition_count = partition_index
       and (identity_candidates.ids is null or library.id = any (identity_candidates.ids))
   ) as candidate
   where (scope <> 'recheck' or candidate.cohort = 'va')
-    -- What begins with a letter or the like is not blank, which is cheaper to see than to ask.
-    and (ascii(candidate.artist_name) between 33 and 126 or not identity_sync.is_blank(candidate.artist_name));
+    and identity_sync_private.has_name(candidate.artist_name);
 end;
 $$;
 
@@ -70,4 +65,4 @@ revoke all on function identity_sync.identity_candidates(text, integer, integer,
 from public;
 
 comment on function identity_sync.identity_candidates(text, integer, integer, boolean, integer, integer, integer[]) is
-  'Takes a scope (due, refresh, recheck, ids), the days after which an identity is stale and an answer in vain is asked again, whether rows without a canonical entity count, a partition (id % count = index) and ids to narrow it to; returns the rows a run would ask for and their cohort (va: compilation-shaped, non_va). Raises LS001 for a value out of range.';
+  'Takes a scope (due, refresh, recheck, ids), the days after which an identity is stale and an attempt is repeated, whether rows without a canonical entity count, a partition (id % count = index) and ids to narrow it to; returns the rows a run would ask for and their cohort (va: compilation-shaped, non_va). Raises LS001 for a value out of range.';

@@ -1,5 +1,5 @@
--- Of several provenance entries that name one source, keeps the one of highest confidence, and of equals the first.
--- Only a verdict that names a source twice comes here, so that the others need no sorting.
+-- Keeps the provenance entry of highest confidence of each source, the first among equals.
+-- The judge calls it only for a verdict that names a source twice, so that the others need no sorting.
 create or replace function identity_sync_private.best_judged_sources(named identity_sync_private.judged_source[])
 returns identity_sync_private.judged_source[]
 language sql immutable

@@ -1,6 +1,6 @@
--- Of several entries of one key keeps the one of highest confidence, and of equals the first; a position stays where all
--- of them offer the same. Those outdone are in no counter: a key counts once.
--- Only a release that names a key twice comes here, so that the others need no sorting.
+-- Keeps the entry of highest confidence of each key, the first among equals, and a position that all entries agree on.
+-- Discarded duplicates are not counted; each key counts once.
+-- The judge calls it only for a release that names a key twice, so that the others need no sorting.
 create or replace function identity_sync_private.best_judged_tracks(judged identity_sync_private.judged_track[])
 returns identity_sync_private.judged_track[]
 language sql immutable

@@ -1,5 +1,5 @@
--- Words a refusal: which field, what it holds (shortened), what is allowed.
--- A field that is missing is said to be missing.
+-- Words a refusal for a person: which field, what it holds or that it is missing, and what is allowed.
+-- A value is cut to 200 characters, because one string may have megabytes.
 create or replace function identity_sync_private.describe_refusal(path text, value jsonb, allowed text)
 returns identity_sync_private.refusal
 language sql immutable

@@ -1,18 +1,18 @@
--- Finds the words for a verdict that judge_identity_verdicts refused: the path of the first offending field, its value,
--- and what is allowed there. It asks the same questions as the judge, one by one and in reading order, which is slow and
--- is done for refused verdicts only. A verdict that has no fault gives NULL.
+-- Finds the reason why judge_identity_verdicts refused a verdict: the path of the first offending field, its value and
+-- what is allowed there. It asks the predicates that the judge asks, one by one and in reading order, for refused
+-- verdicts only, because that is slow.
 create or replace function identity_sync_private.explain_refusal(verdict jsonb, strict_bands boolean)
 returns identity_sync_private.refusal
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  methods constant text[] := array[
-    'manual', 'cross_source_agreement', 'exact_match', 'name_variation',
-    'member_group', 'alias_match', 'trigram', 'llm'
-  ];
-  method_list constant text := array_to_string(methods, ', ');
+  method_list constant text := array_to_string(identity_sync_private.methods(), ', ');
+  source_list constant text := array_to_string(identity_sync_private.sources(), ', ');
   kind constant text := verdict ->> 'kind';
+  -- A field that is null or missing: the wire takes both for one state.
+  has_method constant boolean := coalesce(verdict -> 'method', 'null') <> 'null';
+  has_confidence constant boolean := coalesce(verdict -> 'confidence', 'null') <> 'null';
   fault record;
 begin
   if coalesce(jsonb_typeof(verdict), 'null') <> 'object' then
@@ -22,157 +22,121 @@ begin
   select checked.*
   into fault
   from (
-    values
-      (
-        'library_id', verdict -> 'library_id', 'an integer',
-        identity_sync_private.is_integer(verdict -> 'library_id', -2147483648)
-      ),
-      (
-        'kind', verdict -> 'kind', 'single_artist, compilation, unresolved',
-        coalesce(kind in ('single_artist', 'compilation', 'unresolved'), false)
-      ),
-      (
-        'main', verdict -> 'main', case kind when 'single_artist' then 'an object' else 'null, with kind ' || kind end,
-        case kind
-          when 'single_artist' then coalesce(jsonb_typeof(verdict -> 'main') = 'object', false)
-          else coalesce(verdict -> 'main', 'null') = 'null'
-        end
-      ),
-      (
-        'main.discogs_artist_id', verdict #> '{main,discogs_artist_id}', 'a positive integer or null',
-        coalesce(verdict #> '{main,discogs_artist_id}', 'null') = 'null'
-          or identity_sync_private.is_integer(verdict #> '{main,discogs_artist_id}', 1)
-      ),
-      (
-        'main.musicbrainz_artist_id', verdict #> '{main,musicbrainz_artist_id}', 'a string of 1 to 512 characters or null',
-        identity_sync_private.is_identifier_or_null(verdict #> '{main,musicbrainz_artist_id}')
-      ),
-      (
-        'main.wikidata_qid', verdict #> '{main,wikidata_qid}', 'a string of 1 to 512 characters or null',
-        identity_sync_private.is_identifier_or_null(verdict #> '{main,wikidata_qid}')
-      ),
-      (
-        'main.spotify_artist_id', verdict #> '{main,spotify_artist_id}', 'a string of 1 to 512 characters or null',
-        identity_sync_private.is_identifier_or_null(verdict #> '{main,spotify_artist_id}')
-      ),
-      (
-        'main.apple_music_artist_id', verdict #> '{main,apple_music_artist_id}', 'a string of 1 to 512 characters or null',
-        identity_sync_private.is_identifier_or_null(verdict #> '{main,apple_music_artist_id}')
-      ),
-      (
-        'main.bandcamp_id', verdict #> '{main,bandcamp_id}', 'a string of 1 to 512 characters or null',
-        identity_sync_private.is_identifier_or_null(verdict #> '{main,bandcamp_id}')
-      ),
-      (
-        'method', verdict -> 'method',
-        case kind when 'unresolved' then 'null, with kind unresolved' else method_list end,
-        case
-          when coalesce(verdict -> 'method', 'null') = 'null' then kind is distinct from 'single_artist'
-          when kind = 'unresolved' then false
-          else coalesce(verdict ->> 'method' = any (methods), false)
-        end
-      ),
-      (
-        'confidence', verdict -> 'confidence',
-        case kind when 'single_artist' then 'a number from 0 to 1' else 'a number from 0 to 1 or null' end,
-        case
-          when coalesce(verdict -> 'confidence', 'null') = 'null' then kind is distinct from 'single_artist'
-          else verdict -> 'confidence' between '0' and '1'
-        end
-      ),
-      (
-        'provenance', verdict -> 'provenance', 'an array',
-        coalesce(jsonb_typeof(verdict -> 'provenance') = 'array', false)
-      ),
-      (
-        'tracks_attempted', verdict -> 'tracks_attempted', 'true, false or null',
-        coalesce(jsonb_typeof(verdict -> 'tracks_attempted'), 'null') in ('boolean', 'null')
-      ),
-      (
-        'tracks', verdict -> 'tracks', 'an array or null',
-        coalesce(jsonb_typeof(verdict -> 'tracks'), 'null') in ('array', 'null')
-      )
-  ) as checked (path, value, allowed, fine)
-  where not checked.fine
+    select
+      field.rank,
+      field.path,
+      verdict #> string_to_array(field.path, '.') as value,
+      field.allowed,
+      field.is_valid
+    from (
+      values
+        (1, 'library_id', 'an integer', identity_sync_private.is_integer(verdict -> 'library_id', -2147483648)),
+        (
+          2, 'kind', 'single_artist, compilation, unresolved',
+          coalesce(kind in ('single_artist', 'compilation', 'unresolved'), false)
+        ),
+        (
+          3, 'main', case kind when 'single_artist' then 'an object' else 'null, with kind ' || kind end,
+          case kind
+            when 'single_artist' then coalesce(jsonb_typeof(verdict -> 'main') = 'object', false)
+            else coalesce(verdict -> 'main', 'null') = 'null'
+          end
+        ),
+        (
+          4, 'main.discogs_artist_id', 'a positive integer or null',
+          coalesce(verdict #> '{main,discogs_artist_id}', 'null') = 'null'
+            or identity_sync_private.is_integer(verdict #> '{main,discogs_artist_id}', 1)
+        ),
+        (
+          9, 'method', case kind when 'unresolved' then 'null, with kind unresolved' else method_list end,
+          case kind
+            when 'unresolved' then not has_method
+            when 'single_artist' then coalesce(identity_sync_private.is_method(verdict ->> 'method'), false)
+            else coalesce(identity_sync_private.is_method(verdict ->> 'method'), not has_method)
+          end
+        ),
+        (
+          10, 'confidence', 'a number from 0 to 1' || case kind when 'single_artist' then '' else ' or null' end,
+          identity_sync_private.read_confidence(verdict -> 'confidence') is not null
+            or (kind <> 'single_artist' and not has_confidence)
+        ),
+        (11, 'provenance', 'an array', coalesce(jsonb_typeof(verdict -> 'provenance') = 'array', false)),
+        (
+          12, 'tracks_attempted', 'true, false or null',
+          coalesce(jsonb_typeof(verdict -> 'tracks_attempted'), 'null') in ('boolean', 'null')
+        ),
+        (13, 'tracks', 'an array or null', coalesce(jsonb_typeof(verdict -> 'tracks'), 'null') in ('array', 'null'))
+    ) as field (rank, path, allowed, is_valid)
+    union all
+    select
+      4 + id.rank,
+      'main.' || id.name,
+      verdict #> array['main', id.name],
+      'a string of 1 to 512 characters or null',
+      identity_sync_private.is_identifier_or_null(verdict #> array['main', id.name], verdict #>> array['main', id.name])
+    from unnest(
+      '{musicbrainz_artist_id, wikidata_qid, spotify_artist_id, apple_music_artist_id, bandcamp_id}'::text[]
+    ) with ordinality as id (name, rank)
+  ) as checked
+  where not checked.is_valid
+  order by checked.rank
   limit 1;
 
   if found then
     return identity_sync_private.describe_refusal(fault.path, fault.value, fault.allowed);
   end if;
 
-  select format('provenance[%s]%s', listed.position - 1, checked.path) as path, checked.value, checked.allowed
+  select format('provenance[%s]%s', leg.position - 1, checked.path) as path, checked.value, checked.allowed
   into fault
-  from jsonb_array_elements(verdict -> 'provenance') with ordinality as listed (entry, position)
+  from (
+    select
+      listed.*,
+      identity_sync_private.source_bit(listed.entry ->> 'source') as source_bit,
+      identity_sync_private.read_confidence(listed.entry -> 'confidence') as confidence,
+      coalesce(listed.entry -> 'confidence', 'null') = 'null' as has_no_confidence,
+      coalesce(listed.entry -> 'external_id', 'null') = 'null' as has_no_external_id,
+      strict_bands and kind = 'single_artist'
+        and not identity_sync_private.is_in_band(
+          listed.entry ->> 'method', identity_sync_private.read_confidence(listed.entry -> 'confidence')
+        ) as is_refused_by_band
+    from jsonb_array_elements(verdict -> 'provenance') with ordinality as listed (entry, position)
+  ) as leg
   cross join lateral (
     values
-      (1, '', listed.entry, 'an object', jsonb_typeof(listed.entry) = 'object'),
+      (1, '', leg.entry, 'an object', jsonb_typeof(leg.entry) = 'object'),
+      (2, '.source', leg.entry -> 'source', source_list, leg.source_bit is not null),
       (
-        2, '.source', listed.entry -> 'source', 'discogs, musicbrainz, wikidata, spotify, apple_music, bandcamp',
-        coalesce(
-          listed.entry ->> 'source' in ('discogs', 'musicbrainz', 'wikidata', 'spotify', 'apple_music', 'bandcamp'),
-          false
-        )
+        3, '.method', leg.entry -> 'method', method_list,
+        coalesce(identity_sync_private.is_method(leg.entry ->> 'method'), leg.has_no_confidence)
       ),
       (
-        3, '.method', listed.entry -> 'method', method_list,
-        coalesce(
-          listed.entry ->> 'method' = any (methods),
-          coalesce(listed.entry -> 'confidence', 'null') = 'null'
-        )
+        4, '.confidence', leg.entry -> 'confidence', 'a number from 0 to 1, or null where external_id is null',
+        leg.confidence is not null or (leg.has_no_confidence and leg.has_no_external_id)
       ),
       (
-        4, '.confidence', listed.entry -> 'confidence', 'a number from 0 to 1, or null where external_id is null',
-        case
-          when coalesce(listed.entry -> 'confidence', 'null') = 'null'
-          then coalesce(listed.entry -> 'external_id', 'null') = 'null'
-          else listed.entry -> 'confidence' between '0' and '1'
-        end
-      ),
-      (
-        5, '.external_id', listed.entry -> 'external_id',
+        5, '.external_id', leg.entry -> 'external_id',
         'a string of 1 to 512 characters, or null where confidence is null',
         case
-          when coalesce(listed.entry -> 'external_id', 'null') = 'null'
-          then coalesce(listed.entry -> 'confidence', 'null') = 'null'
-          else identity_sync_private.is_identifier_or_null(listed.entry -> 'external_id')
+          when leg.has_no_external_id then leg.has_no_confidence
+          else identity_sync_private.is_identifier_or_null(leg.entry -> 'external_id', leg.entry ->> 'external_id')
         end
+      ),
+      (
+        6, '.confidence', leg.entry -> 'confidence',
+        case
+          when leg.is_refused_by_band
+          then identity_sync_private.describe_band(leg.entry ->> 'method')
+            || format(' for method %s (strict bands)', leg.entry ->> 'method')
+        end,
+        leg.is_refused_by_band is not true
       )
-  ) as checked (rank, path, value, allowed, fine)
-  where not checked.fine
-  order by listed.position, checked.rank
+  ) as checked (rank, path, value, allowed, is_valid)
+  where not checked.is_valid
+  -- A band is looked at last: a breach of the contract comes first, in whichever entry it stands.
+  order by checked.rank = 6, leg.position, checked.rank
   limit 1;
 
-  if found then
-    return identity_sync_private.describe_refusal(fault.path, fault.value, fault.allowed);
-  end if;
-
-  if strict_bands and kind = 'single_artist' then
-    select
-      format('provenance[%s].confidence', listed.position - 1) as path,
-      listed.entry -> 'confidence' as value,
-      format('%s to %s for method %s (strict bands)', band.low, band.high, band.method) as allowed
-    into fault
-    from jsonb_array_elements(verdict -> 'provenance') with ordinality as listed (entry, position)
-    join (
-      values
-        ('manual', 1.00, 1.00),
-        ('exact_match', 1.00, 1.00),
-        ('name_variation', 0.90, 0.99),
-        ('member_group', 0.80, 0.89),
-        ('alias_match', 0.75, 0.84),
-        ('trigram', 0.70, 1.00),
-        ('llm', 0.60, 0.79)
-    ) as band (method, low, high) on band.method = listed.entry ->> 'method'
-    where listed.entry -> 'confidence' between '0' and '1'
-      and (listed.entry -> 'confidence')::numeric not between band.low - 0.00001 and band.high + 0.00001
-    order by listed.position
-    limit 1;
-    if found then
-      return identity_sync_private.describe_refusal(fault.path, fault.value, fault.allowed);
-    end if;
-  end if;
-
-  return null;
+  return case when found then identity_sync_private.describe_refusal(fault.path, fault.value, fault.allowed) end;
 end;
 $$;
 

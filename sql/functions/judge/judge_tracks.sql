@@ -1,14 +1,12 @@
--- Judges the track entries of a compilation, each on its own, and keeps what a credit can be linked by: one entry a key.
--- An unusable entry (no object, a field of the wrong type, a blank credit, a name or title longer than its column) comes
--- back without an artist_name, so that it is counted and costs none of its neighbours.
+-- Judges each track entry of a compilation on its own, and keeps one entry a key: what a credit can be linked by.
+-- An unusable entry comes back without an artist_name, so that it is counted and costs none of its neighbours.
+-- It is no object, has a field of the wrong type or a blank credit, or a name or title longer than its column.
 create or replace function identity_sync_private.judge_tracks(tracks jsonb)
 returns identity_sync_private.judged_track[]
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  -- What begins with anything else is not blank, which is cheaper to see.
-  blanks constant text := E' \t\n\v\f\r';
   judged identity_sync_private.judged_track[];
   keys integer;
   usable integer;
@@ -20,15 +18,10 @@ begin
         then row(
           entry.artist_name,
           entry.track_title,
-          case
-            when ascii(entry.resolved_artist_name) > 32 or btrim(entry.resolved_artist_name, blanks) <> ''
-            then entry.resolved_artist_name
-          end,
+          case when identity_sync_private.has_text(entry.resolved_artist_name) then entry.resolved_artist_name end,
           entry.confidence,
           entry.confidence is null and entry.stated_confidence <> 'null',
-          case
-            when ascii(entry.track_position) > 32 or btrim(entry.track_position, blanks) <> '' then entry.track_position
-          end,
+          case when identity_sync_private.has_text(entry.track_position) then entry.track_position end,
           false
         )::identity_sync_private.judged_track
         else row(null, null, null, null, null, null, null)::identity_sync_private.judged_track
@@ -36,20 +29,18 @@ begin
       order by entry.ordinal
     ),
     count(*) filter (where entry.is_usable),
-    -- Two keys may look like one here, never one like two: the exact and slower look is for the rare doubles alone.
+    -- A hash may take two keys for one, never one for two: the exact and slower look is for those rare cases.
     count(distinct hashtextextended(coalesce(entry.track_title, ''), hashtextextended(entry.artist_name, 0)))
       filter (where entry.is_usable)
   into judged, usable, keys
   from (
     select
       field.*,
-      case
-        when field.stated_confidence between '0' and '1' then round(field.stated_confidence::numeric, 12)::real
-      end as confidence,
+      identity_sync_private.read_confidence(field.stated_confidence)::real as confidence,
       coalesce(
         jsonb_typeof(field.entry -> 'artist_name') = 'string'
         and char_length(field.artist_name) <= 255
-        and (ascii(field.artist_name) > 32 or btrim(field.artist_name, blanks) <> '')
+        and identity_sync_private.has_text(field.artist_name)
         and (
           field.track_title is null
           or (jsonb_typeof(field.entry -> 'track_title') = 'string' and char_length(field.track_title) <= 255)

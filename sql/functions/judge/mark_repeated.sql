@@ -1,5 +1,5 @@
--- Of several verdicts on one library, believes the first: the others are lml_untrusted_library_id.
--- Only an answer that repeats an id comes here.
+-- Trusts the first of several verdicts on one library: the others become lml_untrusted_library_id.
+-- The judge calls it only for an answer that repeats an id.
 create or replace function identity_sync_private.mark_repeated(judged identity_sync_private.judged_verdict[])
 returns identity_sync_private.judged_verdict[]
 language sql immutable
@@ -29,4 +29,4 @@ $$;
 revoke all on function identity_sync_private.mark_repeated(identity_sync_private.judged_verdict[]) from public;
 
 comment on function identity_sync_private.mark_repeated(identity_sync_private.judged_verdict[]) is
-  'Takes the judged verdicts of one answer; returns them with every second naming of an id distrusted.';
+  'Takes the judged verdicts of one answer; returns them with every repetition of an id distrusted.';

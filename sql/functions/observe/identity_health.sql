@@ -17,14 +17,12 @@ declare
   age interval;
   silence interval;
 begin
-  if max_age is null or max_age <= interval '0' or max_silence is null or max_silence <= interval '0' then
-    raise exception using
-      errcode = 'LS001',
-      message = format(
-        'max_age is %s and max_silence %s', coalesce(max_age::text, 'NULL'), coalesce(max_silence::text, 'NULL')
-      ),
-      hint = 'Allowed: intervals longer than 0.';
-  end if;
+  perform identity_sync_private.check_argument(
+    'max_age', max_age::text, max_age > interval '0', 'intervals longer than 0'
+  );
+  perform identity_sync_private.check_argument(
+    'max_silence', max_silence::text, max_silence > interval '0', 'intervals longer than 0'
+  );
 
   select min(run.started_at) as first_at, max(run.finished_at) filter (where run.outcome = 'completed') as succeeded_at
   into tried

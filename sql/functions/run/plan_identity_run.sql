@@ -34,37 +34,13 @@ begin
   perform identity_sync_private.validate_selection(
     scope, stale_days, unresolved_retry_days, partition_index, partition_count, ids
   );
-  if batch_size is null or batch_size not between 1 and 1000 then
-    raise exception using
-      errcode = 'LS001',
-      message = format('batch_size is %s', coalesce(batch_size::text, 'NULL')),
-      hint = 'Allowed: 1 to 1000 libraries, the cap of LML.';
-  end if;
-  if va_batch_size is null or va_batch_size not between 1 and 1000 then
-    raise exception using
-      errcode = 'LS001',
-      message = format('va_batch_size is %s', coalesce(va_batch_size::text, 'NULL')),
-      hint = 'Allowed: 1 to 1000 libraries, the cap of LML.';
-  end if;
-  if lanes is null or lanes not between 1 and 32 then
-    raise exception using
-      errcode = 'LS001',
-      message = format('lanes is %s', coalesce(lanes::text, 'NULL')),
-      hint = 'Allowed: 1 to 32 calls in flight.';
-  end if;
-
-  if deadline_minutes is null or deadline_minutes not between 1 and 1440 then
-    raise exception using
-      errcode = 'LS001',
-      message = format('deadline_minutes is %s', coalesce(deadline_minutes::text, 'NULL')),
-      hint = 'Allowed: 1 to 1440 minutes.';
-  end if;
-  if call_budget < 1 then
-    raise exception using
-      errcode = 'LS001',
-      message = format('call_budget is %s', call_budget),
-      hint = 'Allowed: 1 call and more, or NULL for no budget.';
-  end if;
+  perform identity_sync_private.check_range('batch_size', batch_size, 1, 1000, 'libraries, the cap of LML');
+  perform identity_sync_private.check_range('va_batch_size', va_batch_size, 1, 1000, 'libraries, the cap of LML');
+  perform identity_sync_private.check_range('lanes', lanes, 1, 32, 'calls in flight');
+  perform identity_sync_private.check_range('deadline_minutes', deadline_minutes, 1, 1440, 'minutes');
+  perform identity_sync_private.check_range(
+    'call_budget', coalesce(call_budget, 1), 1, null, 'call and more, or NULL for no budget'
+  );
 
   if scheduled and exists (select from identity_sync.planning_hold) then
     return null;

@@ -9,12 +9,7 @@ as $$
 declare
   keep_after constant timestamptz := clock_timestamp() - make_interval(days => keep_days);
 begin
-  if keep_days is null or keep_days < 1 then
-    raise exception using
-      errcode = 'LS001',
-      message = format('keep_days is %s', coalesce(keep_days::text, 'NULL')),
-      hint = 'Allowed: 1 day and more.';
-  end if;
+  perform identity_sync_private.check_range('keep_days', keep_days, 1, null, 'day and more');
 
   with pruned as (
     update identity_sync.run

@@ -1,5 +1,5 @@
--- Whether a name says nothing: NULL, empty, or nothing but white space, the Unicode kinds of it included.
--- LML refuses a whole batch for one such name. Its cost makes the planner look at it last.
+-- A blank name is NULL, empty or white space only, Unicode's kinds included. LML refuses a whole batch for one of them.
+-- The stated cost of 50 makes the planner ask it last.
 create or replace function identity_sync.is_blank(name text)
 returns boolean
 language sql immutable parallel safe cost 50

@@ -1,5 +1,5 @@
--- Whether a document has the shape of an answer: an array of results, an object with such an array, or one result.
--- Its megabytes are looked at in place, where an operator would copy them.
+-- An answer of LML is an array of results, an object with such an array, or one result.
+-- The jsonpath reads its megabytes in place; the operator -> would copy them.
 create or replace function identity_sync_private.is_identity_answer(response jsonb)
 returns boolean
 language sql immutable

@@ -1,5 +1,5 @@
--- Casts a text to jsonb, or gives NULL where that fails, whatever the reason.
--- It is the one place where a failing cast is no error.
+-- Casts a text to jsonb, and returns NULL where that fails for any reason.
+-- This is the only place where a failing cast is no error.
 create or replace function identity_sync_private.jsonb_or_null(value text)
 returns jsonb
 language plpgsql immutable
@@ -16,4 +16,4 @@ $$;
 revoke all on function identity_sync_private.jsonb_or_null(text) from public;
 
 comment on function identity_sync_private.jsonb_or_null(text) is
-  'Takes a text; returns it as jsonb, NULL where jsonb does not take it.';
+  'Takes a text; returns it as jsonb, NULL where jsonb refuses it.';

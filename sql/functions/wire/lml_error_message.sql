@@ -1,5 +1,5 @@
--- What LML says in the body of an error: its message, an older build's detail, or the beginning of whatever came.
--- It is for people, in a log or in quarantine.
+-- Reads the message of an error body, for a person who looks at a log or at quarantine.
+-- Newer builds of LML send message, older ones detail, and a proxy sends HTML, of which the beginning is kept.
 create or replace function identity_sync_private.lml_error_message(body text)
 returns text
 language plpgsql stable

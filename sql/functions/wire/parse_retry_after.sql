@@ -1,5 +1,5 @@
--- Reads a Retry-After header: seconds, or a date as HTTP writes it.
--- What is neither says nothing, and gives NULL.
+-- Reads a Retry-After header: a number of seconds, or a date as HTTP writes it.
+-- Anything else is ignored, because only a proxy in front of LML sends the header.
 create or replace function identity_sync_private.parse_retry_after(retry_after text)
 returns timestamptz
 language plpgsql stable

@@ -1,6 +1,6 @@
--- Reads an answer as it came off the wire. Where jsonb refuses the text (an escaped NUL, a lone surrogate, a number
--- beyond all bounds), the results it accepts are read and the others are set aside as text, under their number.
--- NULL says that the text is no JSON, or no answer of this shape.
+-- Reads an answer as it came off the wire, so that one value that jsonb refuses costs one verdict, not 500.
+-- What jsonb refuses is an escaped NUL, a lone surrogate or a number out of bounds. A result that holds one is set aside
+-- as text, under its number; the others are read.
 create or replace function identity_sync.read_identity_answer(body text)
 returns jsonb
 language plpgsql stable
@@ -21,7 +21,7 @@ begin
   if not identity_sync_private.is_identity_answer(answer) then
     return null;
   end if;
-  -- What is set aside is ours to say, never LML's.
+  -- Only this function says what is set aside; a key of that name in LML's answer means nothing.
   if jsonb_typeof(answer) = 'object' and answer ? 'set_aside' then
     answer := answer - 'set_aside';
   end if;

@@ -1,5 +1,4 @@
--- The results in an answer: its own array "results", or the answer itself where it is an array or a single result.
--- NULL says that it is no answer of this shape.
+-- Finds the results in an answer: its array "results", the answer itself where it is an array, or its only result.
 create or replace function identity_sync_private.results_of(response jsonb)
 returns jsonb
 language sql immutable

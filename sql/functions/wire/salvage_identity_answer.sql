@@ -1,20 +1,20 @@
--- Saves what can be saved of an answer that jsonb refuses as a whole: the type json takes the escapes that jsonb does
--- not, once they are masked, and gives its elements verbatim. A result that holds a masked escape, or that jsonb refuses
--- by itself, is set aside: only its library_id is left in its place, and the rest stands in set_aside under its number.
+-- Saves the readable results of an answer that jsonb refuses as a whole. Once the refused escapes are masked, the
+-- type json takes the text and gives its elements verbatim. A result that holds a masked escape, or that jsonb refuses,
+-- leaves only its library_id in place; its text goes to set_aside under its number.
 create or replace function identity_sync_private.salvage_identity_answer(body text)
 returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  -- A text does not contain its own hash, so the marks below stand for nothing else in it.
+  -- A text does not contain its own hash, so nothing else in it looks like the mark.
   mark constant text := md5(body);
   masked text;
   document json;
   results json;
 begin
-  -- First the escaped backslashes, or the text \\u0000 would be taken for an escape; then proper surrogate pairs, so that
-  -- the surrogates left over are the lone ones.
+  -- Escaped backslashes first, or the text \\u0000 would pass for an escape. Then whole surrogate pairs: the surrogates
+  -- that are left are lone ones.
   masked := replace(body, '\\', mark || 'b');
   masked := replace(masked, '\u0000', mark || 'n0000');
   masked := regexp_replace(
@@ -46,8 +46,15 @@ begin
   return (
     select
       jsonb_build_object(
-        'results', coalesce(jsonb_agg(coalesce(read.verdict, aside.result - 'unreadable' - 'path' - 'fault') order by read.ordinal), '[]'),
-        'set_aside', coalesce(jsonb_object_agg(read.ordinal::text, aside.result) filter (where read.verdict is null), '{}'),
+        'results',
+        coalesce(
+          jsonb_agg(
+            coalesce(read.verdict, aside.result - 'unreadable' - 'path' - 'fault') order by read.ordinal
+          ),
+          '[]'
+        ),
+        'set_aside',
+        coalesce(jsonb_object_agg(read.ordinal::text, aside.result) filter (where read.verdict is null), '{}'),
         'tracks_contract_version',
         case
           when json_typeof(document) = 'object'

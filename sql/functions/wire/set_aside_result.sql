@@ -1,5 +1,5 @@
--- Wraps a result that jsonb does not take, so that it can be judged, refused and kept beside its neighbours: the text as
--- it came, with its escapes unmasked, under the library_id that it names, and the path of the first string at fault.
+-- Wraps a result that jsonb refuses, so that it can be judged, refused and kept like its neighbours.
+-- It holds the library_id that the result names, the text as it came, and the path of the first string at fault.
 create or replace function identity_sync_private.set_aside_result(masked text, mark text)
 returns jsonb
 language plpgsql stable

@@ -1,0 +1,14 @@
+import { expect, test } from 'vitest';
+import { useExpressions } from '../../support/expressions.js';
+
+const evaluate = useExpressions();
+
+test.each<[expression: string, value: unknown]>([
+  [`(describe_refusal('kind', '7', 'a kind')).reason`, 'kind is 7; allowed: a kind'],
+  [`(describe_refusal('kind', null, 'a kind')).reason`, 'kind is missing; allowed: a kind'],
+  [`(describe_refusal('', '[]', 'an object')).reason`, 'the verdict is []; allowed: an object'],
+  [`(describe_refusal('kind', '7', 'a kind')).value`, 7],
+  [`length((describe_refusal('kind', to_jsonb(repeat('x', 1000)), 'a kind')).value #>> '{}')`, 201],
+])('a refusal names the field, its value and what is allowed: %s is %j', async (expression, value) => {
+  expect(await evaluate(expression)).toEqual(value);
+});

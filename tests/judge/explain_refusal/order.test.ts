@@ -1,0 +1,31 @@
+import { expect, test } from 'vitest';
+import { useExpressions } from '../../support/expressions.js';
+
+const evaluate = useExpressions();
+
+test.each<[expression: string, value: unknown]>([
+  [`(explain_refusal('[]', false)).reason`, 'the verdict is []; allowed: an object'],
+  [`(explain_refusal('{"library_id": 7, "kind": "unresolved", "provenance": []}', false)).reason`, null],
+  [
+    `(explain_refusal('{"library_id": 7, "kind": "guess"}', false)).reason`,
+    'kind is "guess"; allowed: single_artist, compilation, unresolved',
+  ],
+  [
+    `(explain_refusal('{"library_id": 7, "kind": "single_artist", "main": {"bandcamp_id": 7, "wikidata_qid": 8}}', false)).reason`,
+    'main.wikidata_qid is 8; allowed: a string of 1 to 512 characters or null',
+  ],
+  [
+    `(explain_refusal('{"library_id": 7, "kind": "single_artist", "main": {}, "method": "llm", "confidence": 1, "provenance": [{"source": "discogs", "method": "llm", "confidence": 1, "external_id": "1"}]}', false)).reason`,
+    null,
+  ],
+  [
+    `(explain_refusal('{"library_id": 7, "kind": "single_artist", "main": {}, "method": "llm", "confidence": 1, "provenance": [{"source": "discogs", "method": "llm", "confidence": 1, "external_id": "1"}]}', true)).reason`,
+    'provenance[0].confidence is 1; allowed: 0.60 to 0.79 for method llm (strict bands)',
+  ],
+  [
+    `(explain_refusal('{"library_id": 7, "kind": "single_artist", "main": {}, "method": "llm", "confidence": 1, "provenance": [{"source": "discogs", "method": "llm", "confidence": 1, "external_id": "1"}, {"source": "tidal"}]}', true)).reason`,
+    'provenance[1].source is "tidal"; allowed: discogs, musicbrainz, wikidata, spotify, apple_music, bandcamp',
+  ],
+])('the first breach in reading order is named, and a band last: %s is %j', async (expression, value) => {
+  expect(await evaluate(expression)).toEqual(value);
+});

@@ -1,0 +1,35 @@
+import { expect, test } from 'vitest';
+import { useExpressions } from '../../support/expressions.js';
+
+const evaluate = useExpressions();
+
+test.each<[expression: string, value: unknown]>([
+  [`judge_tracks('null')`, null],
+  [`judge_tracks('[]')`, null],
+  [
+    `array(select artist_name from unnest(judge_tracks('[{"artist_name": "Thom Yorke"}, 7, {"artist_name": " "}, {"artist_name": 7}]')))`,
+    ['Thom Yorke', null, null, null],
+  ],
+  [
+    `array(select confidence from unnest(judge_tracks('[{"artist_name": "a", "confidence": 0.9}, {"artist_name": "b", "confidence": 7}, {"artist_name": "c"}]')))`,
+    [0.9, null, null],
+  ],
+  [
+    `array(select confidence_out_of_range from unnest(judge_tracks('[{"artist_name": "a", "confidence": 0.9}, {"artist_name": "b", "confidence": 7}]')))`,
+    [false, true],
+  ],
+  [
+    `array(select track_position from unnest(judge_tracks('[{"artist_name": "a", "track_position": " "}, {"artist_name": "b", "track_position": "B2"}]')))`,
+    [null, 'B2'],
+  ],
+  [
+    `array(select confidence from unnest(judge_tracks('[{"artist_name": "a", "confidence": 0.5}, {"artist_name": "a", "confidence": 0.9}]')))`,
+    [0.9],
+  ],
+  [
+    `array(select artist_name is null from unnest(judge_tracks(jsonb_build_array(jsonb_build_object('artist_name', repeat('x', 255)), jsonb_build_object('artist_name', repeat('x', 256))))))`,
+    [false, true],
+  ],
+])('each entry is judged on its own, and one a key is kept: %s is %j', async (expression, value) => {
+  expect(await evaluate(expression)).toEqual(value);
+});

@@ -1,0 +1,21 @@
+import { expect, test } from 'vitest';
+import { useExpressions } from '../../support/expressions.js';
+
+const evaluate = useExpressions();
+
+test.each<[expression: string, value: unknown]>([
+  [
+    `parse_retry_after('120') - clock_timestamp() between interval '119 seconds' and interval '120 seconds'`,
+    true,
+  ],
+  [`parse_retry_after(' 5 ') > clock_timestamp()`, true],
+  [`parse_retry_after('Wed, 21 Oct 2026 07:28:00 GMT') = '2026-10-21 07:28:00Z'`, true],
+  [`parse_retry_after('Wed, 31 Feb 2026 07:28:00 GMT')`, null],
+  [`parse_retry_after('1234567')`, null],
+  [`parse_retry_after('-1')`, null],
+  [`parse_retry_after('soon')`, null],
+  [`parse_retry_after('')`, null],
+  [`parse_retry_after(null)`, null],
+])('a Retry-After header in seconds or as a date: %s is %j', async (expression, value) => {
+  expect(await evaluate(expression)).toEqual(value);
+});
