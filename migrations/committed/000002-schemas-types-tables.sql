@@ -1,5 +1,5 @@
 --! Previous: sha1:8dff03bd2e54f394738a7e6b9ad21b974a16706d
---! Hash: sha1:c4d8cba518e3e02a9e30b96e862e8ef7c9c2472d
+--! Hash: sha1:acaba8786f5d559baf22b8bb8679ca5c26079963
 --! Message: schemas, types, tables
 
 -- The product's own schemas, types and tables.
@@ -213,6 +213,22 @@ create table identity_sync.lml_call (
 );
 
 create index lml_call_batch_idx on identity_sync.lml_call (batch_id);
+
+-- A worker: a process that carries runs, and how many calls it has begun, so that workers which wait share the calls evenly.
+
+create table identity_sync.worker (
+  name text primary key,
+  turns bigint not null,
+  concurrency integer not null,
+  is_waiting boolean not null default false,
+  asked_at timestamptz not null default clock_timestamp()
+)
+-- Each claim updates its worker's row, and no index holds what it changes.
+with (fillfactor = 50);
+
+comment on column identity_sync.worker.turns is
+  'Calls begun; a worker that asks is at most two behind the one that is furthest ahead.';
+comment on column identity_sync.worker.is_waiting is 'Its latest claim found no place in flight.';
 
 -- A settlement: one call of the writer, what it reported and what it wrote, for the run''s report and for undoing it.
 

@@ -1,5 +1,5 @@
---! Previous: sha1:00295b52cbaaa024e095d525615ee5f166d8d00b
---! Hash: sha1:3a23c3153b83dba62139f538f5d1cc2e985c6820
+--! Previous: sha1:103e32a3cd35b4fab95c852f2626cbcc7f1da1d4
+--! Hash: sha1:65e2af1fef284bc891802d87618a592c17902f0a
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without
