@@ -1,9 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Logger as MigrateLogger, migrate as runCommittedMigrations } from 'graphile-migrate';
 import { runMigrations as installWorkerSchema, Logger as WorkerLogger } from 'graphile-worker';
 import { connectDatabase } from '../database/connect.js';
 import { knownMigrations, MIGRATIONS } from '../database/migrations.js';
+import { retryWhileLocked } from '../database/retry.js';
 import { log } from '../observe/log.js';
 
 const PREFLIGHT = fileURLToPath(new URL('../../sql/preflight.sql', import.meta.url));
@@ -11,7 +11,6 @@ const PREFLIGHT = fileURLToPath(new URL('../../sql/preflight.sql', import.meta.u
 // While an exclusive lock is waited for, the station's own queries queue up behind it: so the tries are short. Being shorter
 // than deadlock_timeout, it also lets go before a deadlock would be found.
 const LOCK_TIMEOUT = '100ms';
-const PATIENCE_MS = 5 * 60_000;
 
 /**
  * Brings a database up to date: looks first whether it can be (and raises LS005 with all that is missing, having changed
@@ -20,7 +19,7 @@ const PATIENCE_MS = 5 * 60_000;
  */
 export async function migrate(databaseUrl: string): Promise<void> {
   await checkBeforeMigrating(databaseUrl);
-  await patiently(() =>
+  await retryWhileLocked(() =>
     runCommittedMigrations({
       connectionString: databaseUrl,
       migrationsFolder: fileURLToPath(MIGRATIONS),
@@ -42,28 +41,4 @@ async function checkBeforeMigrating(databaseUrl: string): Promise<void> {
   } finally {
     await sql.end();
   }
-}
-
-/** Tries again while another process migrates or somebody holds a lock that is needed, and says so once. */
-async function patiently(work: () => Promise<void>): Promise<void> {
-  const started = performance.now();
-  for (let tries = 1; ; tries++) {
-    try {
-      return await work();
-    } catch (error) {
-      const reason = reasonToWait(error);
-      if (!reason || performance.now() - started > PATIENCE_MS) throw error;
-      if (tries === 1)
-        log.warn({ step: 'migrate' }, `${reason}; trying again for ${PATIENCE_MS / 60_000} minutes`);
-      await sleep(1000);
-    }
-  }
-}
-
-function reasonToWait(error: unknown): string | null {
-  const { message, code } = error as { message?: string; code?: string };
-  if (message === 'Failed to get exclusive lock') return 'another process is migrating this database';
-  if (code === '55P03')
-    return 'somebody holds a lock on the identity tables (see pg_stat_activity), nothing was changed';
-  return null;
 }

@@ -1,7 +1,7 @@
 import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { onceConnected } from '../carry/lane.js';
 import { connectDatabase, type Sql } from '../database/connect.js';
+import { retryWhileDisconnected } from '../database/retry.js';
 import { log } from '../observe/log.js';
 import { startProgress } from '../observe/progress.js';
 import { type Observer, startSentry } from '../observe/sentry.js';
@@ -97,7 +97,7 @@ async function carry(
       sql,
       lml,
       stop: AbortSignal.any([stop, over.signal]),
-      strictlyStop,
+      abortNow: strictlyStop,
       observer,
     });
     const laneEnds = new EventEmitter();
@@ -145,7 +145,7 @@ async function follow(
   let told = false;
   let tendedAt = performance.now();
   for (;;) {
-    const [progress] = await onceConnected(
+    const [progress] = await retryWhileDisconnected(
       () => sql<[{ done: number; finished_at: Date | null }]>`
         select done, finished_at from identity_sync.identity_run_progress(run_id => ${runId})`,
     );
@@ -162,8 +162,10 @@ async function follow(
       if (!row.stopped) return await reportOf(sql, runId);
     } else if (performance.now() - tendedAt > TEND_MS) {
       tendedAt = performance.now();
-      await onceConnected(() => sql`select from identity_sync.rescue_identity_runs(lanes => ${by.lanes})`);
-      await onceConnected(() => sql`select from identity_sync.analyze_filled_tables()`);
+      await retryWhileDisconnected(
+        () => sql`select from identity_sync.rescue_identity_runs(lanes => ${by.lanes})`,
+      );
+      await retryWhileDisconnected(() => sql`select from identity_sync.analyze_filled_tables()`);
     }
     // The lane that ends last has ended the run: nobody waits for the next look.
     const wake = new AbortController();

@@ -1,7 +1,7 @@
 // The worker: graphile-worker with our tasks, and in production our crontab.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type CronItem, Logger, parseCronItems, type Runner, run as startRunner } from 'graphile-worker';
-import { type Carrier, carryLane, onceConnected } from '../carry/lane.js';
+import { type Carrier, carryLane } from '../carry/lane.js';
 import { connectLml } from '../carry/lml.js';
 import {
   monitorOf,
@@ -14,6 +14,7 @@ import {
 } from '../commands/plan.js';
 import { connectDatabase, type Sql } from '../database/connect.js';
 import { knownMigrations } from '../database/migrations.js';
+import { retryWhileDisconnected } from '../database/retry.js';
 import { log } from '../observe/log.js';
 import { type Observer, startSentry } from '../observe/sentry.js';
 import type { Settings } from '../settings.js';
@@ -42,7 +43,7 @@ const TICK_MARGIN_MINUTES = 5;
 /** What lanes carry with, by the settings of a run. */
 export function carrierOf(
   settings: RunSettings,
-  tools: Pick<Carrier, 'sql' | 'lml' | 'stop' | 'strictlyStop' | 'observer'>,
+  tools: Pick<Carrier, 'sql' | 'lml' | 'stop' | 'abortNow' | 'observer'>,
 ): Carrier {
   return {
     ...tools,
@@ -141,7 +142,7 @@ export async function work(
     sql,
     lml,
     stop,
-    strictlyStop: AbortSignal.any([strictlyStop, cutOff.signal]),
+    abortNow: AbortSignal.any([strictlyStop, cutOff.signal]),
     observer: {
       ...observer,
       callEnded(run, call) {
@@ -163,7 +164,7 @@ export async function work(
       tasks: {
         plan_identity_run: () => planScheduled(sql, settings, observer),
         rescue_identity_runs: () =>
-          onceConnected(tend)
+          retryWhileDisconnected(tend)
             .then(tellEnded)
             .then(() => sql`select from identity_sync.analyze_filled_tables()`),
         prune_identity_sync: () =>
@@ -202,7 +203,7 @@ function untilAborted(signal: AbortSignal): Promise<void> {
  */
 async function tendUntilDatabaseIsGone(tend: () => Promise<unknown>, stop: AbortSignal): Promise<never> {
   for (;;) {
-    await onceConnected(tend);
+    await retryWhileDisconnected(tend);
     await sleep(5000, undefined, { signal: stop, ref: false }).catch(() =>
       untilAborted(new AbortController().signal),
     );
