@@ -1,5 +1,5 @@
 --! Previous: sha1:acaba8786f5d559baf22b8bb8679ca5c26079963
---! Hash: sha1:103e32a3cd35b4fab95c852f2626cbcc7f1da1d4
+--! Hash: sha1:d35ff2a493ae55458c6222d020376e2b0cd1ea08
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -2848,6 +2848,39 @@ revoke all on function identity_sync_private.rehearse_identity_verdicts(jsonb, i
 comment on function identity_sync_private.rehearse_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) is
   'Takes what apply_identity_verdicts does; returns the report it would give, and writes nothing.';
 --! EndIncluded functions/write/rehearse_identity_verdicts.sql
+--! Included functions/run/another_run_waits.sql
+-- Tells a lane that waits for a place in flight whether its process should carry another run instead. Lanes of a long run
+-- may fill every process, and a run that is opened beside it would make no call until the long one ends.
+create or replace function identity_sync_private.another_run_waits(run_id bigint)
+returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select exists (
+    select
+    from identity_sync.run as other
+    where other.run_id <> another_run_waits.run_id
+      and other.finished_at is null
+      and other.stop_reason is null
+      and coalesce(other.paused_until <= clock_timestamp(), true)
+      and exists (
+        select from identity_sync.batch
+        where batch.run_id = other.run_id
+          and batch.closed_at is null
+          and coalesce(batch.not_before <= clock_timestamp(), true)
+      )
+      and not exists (
+        select from identity_sync.batch
+        where batch.run_id = other.run_id and batch.closed_at is null and batch.leased_by is not null
+      )
+  );
+$$;
+
+revoke all on function identity_sync_private.another_run_waits(bigint) from public;
+
+comment on function identity_sync_private.another_run_waits(bigint) is
+  'Takes a run; returns whether another run has a batch that is due, and no lane that carries one.';
+--! EndIncluded functions/run/another_run_waits.sql
 --! Included functions/run/lift_planning_hold.sql
 -- Lets the cron plan again, because a person has acted: a worker started anew has a key that is to be tried, and a run
 -- that was told to accept what is unresolved has succeeded.
@@ -3561,8 +3594,8 @@ comment on function identity_sync_private.take_turn(text, integer, integer) is
 --! EndIncluded functions/batch/take_turn.sql
 --! Included functions/batch/claim_identity_batch.sql
 -- Gives a lane the next batch of its run, with a lease. Claims wait for one another, so the limit on calls in flight holds
--- over all processes and runs, and the workers that wait share the calls. The answer to the lane's last call may still be
--- on its way into the database: "answered" gives up that call's place in flight.
+-- over all processes and runs, and workers share the calls evenly. While the lane's last answer is being written,
+-- "answered" gives up its place in flight.
 create or replace function identity_sync.claim_identity_batch(
   run_id bigint,
   leased_by text,
@@ -3643,6 +3676,9 @@ begin
       end if;
       wait_ms := 500;
     elsif not identity_sync_private.take_turn(worker, concurrency, in_flight) then
+      if identity_sync_private.another_run_waits(run_id) then
+        return;
+      end if;
       wait_ms := 100;
     end if;
     if wait_ms is not null then

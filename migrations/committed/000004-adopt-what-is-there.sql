@@ -1,5 +1,5 @@
---! Previous: sha1:103e32a3cd35b4fab95c852f2626cbcc7f1da1d4
---! Hash: sha1:65e2af1fef284bc891802d87618a592c17902f0a
+--! Previous: sha1:d35ff2a493ae55458c6222d020376e2b0cd1ea08
+--! Hash: sha1:23e7fa28aa30c9488962c2680042e0197288640f
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

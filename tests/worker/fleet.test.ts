@@ -1,8 +1,8 @@
 // Several workers on one database: they share a run and one limit on the calls in flight, and get in nobody's way.
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { loadIdentities, type StandIn, startStandIn } from '../../src/demo/stand-in.js';
-import { candidates, plan } from '../support/catalogue.js';
-import { killLeftovers, startCli } from '../support/cli.js';
+import { call, candidates, plan } from '../support/catalogue.js';
+import { holdAnswers, killLeftovers, startCli } from '../support/cli.js';
 import { cloneDatabase, type TestDatabase } from '../support/database.js';
 import { identified, NEVER, reportOf, runOf, shelveMany } from '../support/faults.js';
 
@@ -119,6 +119,25 @@ test('workers that join a run while others carry it get an equal share of what i
   await untilCompleted();
 
   expectEqualShares(await callsOnceAllHaveBegun(), 3);
+});
+
+test('a run in the foreground makes its call though workers have lanes to spare for another run', async () => {
+  await shelveMany(database.sql, SHARED_CALLS);
+  for (const _ of [1, 2]) startCli(['worker'], settings());
+  const long = await plan(database.sql, { batch_size: 1, lanes: CONCURRENCY });
+  const answers = holdAnswers(lml);
+  await expect.poll(() => lml.calls.length, { timeout: 15_000 }).toBe(CONCURRENCY);
+  // Lanes that wait in the queue, more than this process will carry at once.
+  await call(database.sql, 'enqueue_lanes', { run_id: long, lanes: 4 * CONCURRENCY });
+  const [added] = await shelveMany(database.sql, 1, 'Stereolab');
+  const foreground = startCli(['run', '--ids', String(added)], settings());
+  await expect
+    .poll(async () => Number((await runOf(database.sql)).run_id), { timeout: 15_000 })
+    .toBeGreaterThan(Number(long));
+  answers.letGo();
+
+  expect(await foreground.ended).toMatchObject({ status: 0 });
+  expect(await runOf(database.sql, long)).toMatchObject({ outcome: null });
 });
 
 test('a lane that pauses after its call has written its answer before', async () => {

@@ -1,6 +1,6 @@
 -- Gives a lane the next batch of its run, with a lease. Claims wait for one another, so the limit on calls in flight holds
--- over all processes and runs, and the workers that wait share the calls. The answer to the lane's last call may still be
--- on its way into the database: "answered" gives up that call's place in flight.
+-- over all processes and runs, and workers share the calls evenly. While the lane's last answer is being written,
+-- "answered" gives up its place in flight.
 create or replace function identity_sync.claim_identity_batch(
   run_id bigint,
   leased_by text,
@@ -81,6 +81,9 @@ begin
       end if;
       wait_ms := 500;
     elsif not identity_sync_private.take_turn(worker, concurrency, in_flight) then
+      if identity_sync_private.another_run_waits(run_id) then
+        return;
+      end if;
       wait_ms := 100;
     end if;
     if wait_ms is not null then
