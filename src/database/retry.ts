@@ -1,4 +1,4 @@
-// Trying again: while the database is away, while another session holds a lock, and as often as a caller says.
+// Retries: while the database is away, while another session holds a lock, and as often as a caller says.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describeFailure, log } from '../observe/log.js';
 
@@ -7,7 +7,7 @@ const RECONNECT_MS = 60_000;
 
 const LOCK_PATIENCE_MS = 5 * 60_000;
 
-/** Repeats `work` after the pause in milliseconds that `pauseAfter` names; null throws the error that it was shown. */
+/** Repeats `work` after each error, once the milliseconds that `pauseAfter` returns are over; null throws the error. */
 export async function retry<Result>(
   work: () => Promise<Result>,
   pauseAfter: (error: unknown, tries: number, elapsedMs: number) => number | null,
