@@ -66,7 +66,8 @@ export function startCli(args: string[], settings: Record<string, string>): Runn
       return first;
     },
     signal: (name) => child.kill(name),
-    says: (words) => expect.poll(() => said.stderr, { interval: 10, timeout: 10_000 }).toContain(words),
+    // A busy machine takes many seconds to start a process, which says nothing about the process.
+    says: (words) => expect.poll(() => said.stderr, { interval: 10, timeout: 60_000 }).toContain(words),
   };
 }
 

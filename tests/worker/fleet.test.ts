@@ -1,5 +1,5 @@
 // Several workers on one database: they share a run and one limit on the calls in flight, and get in nobody's way.
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { loadIdentities, type StandIn, startStandIn } from '../../src/demo/stand-in.js';
 import { call, candidates, plan } from '../support/catalogue.js';
 import { holdAnswers, killLeftovers, startCli } from '../support/cli.js';
@@ -13,6 +13,9 @@ const CONCURRENCY = 4;
 
 const SHARED_CALLS = 240;
 const SHORT_LATENCY_MS = 150;
+
+// On a busy machine three processes take more than half a minute to start.
+vi.setConfig({ testTimeout: 120_000 });
 
 let database: TestDatabase;
 let lml: StandIn;
@@ -35,7 +38,7 @@ const settings = () => ({
 });
 
 async function untilCompleted() {
-  await expect.poll(async () => (await runOf(database.sql)).outcome, { timeout: 25_000 }).toBe('completed');
+  await expect.poll(async () => (await runOf(database.sql)).outcome, { timeout: 60_000 }).toBe('completed');
 }
 
 /** How many calls each process began, counted from when all of them had begun one. */
@@ -112,7 +115,7 @@ test('workers that join a run while others carry it get an equal share of what i
   lml.respondWith(() => ({ delayMs: SHORT_LATENCY_MS }));
   startCli(['worker'], settings());
   await plan(database.sql, { batch_size: 1, lanes: CONCURRENCY });
-  await expect.poll(() => lml.calls.length, { timeout: 15_000 }).toBeGreaterThan(2 * CONCURRENCY);
+  await expect.poll(() => lml.calls.length, { timeout: 60_000 }).toBeGreaterThan(2 * CONCURRENCY);
   // A run in the foreground is a worker as well: it joins the run that is open.
   startCli(['worker'], settings());
   startCli(['run'], { ...settings(), BATCH_SIZE: '1' });
@@ -126,13 +129,13 @@ test('a run in the foreground makes its call though workers have lanes to spare 
   for (const _ of [1, 2]) startCli(['worker'], settings());
   const long = await plan(database.sql, { batch_size: 1, lanes: CONCURRENCY });
   const answers = holdAnswers(lml);
-  await expect.poll(() => lml.calls.length, { timeout: 15_000 }).toBe(CONCURRENCY);
+  await expect.poll(() => lml.calls.length, { timeout: 60_000 }).toBe(CONCURRENCY);
   // Lanes that wait in the queue, more than this process will carry at once.
   await call(database.sql, 'enqueue_lanes', { run_id: long, lanes: 4 * CONCURRENCY });
   const [added] = await shelveMany(database.sql, 1, 'Stereolab');
   const foreground = startCli(['run', '--ids', String(added)], settings());
   await expect
-    .poll(async () => Number((await runOf(database.sql)).run_id), { timeout: 15_000 })
+    .poll(async () => Number((await runOf(database.sql)).run_id), { timeout: 60_000 })
     .toBeGreaterThan(Number(long));
   answers.letGo();
 
@@ -144,7 +147,7 @@ test('a lane that pauses after its call has written its answer before', async ()
   const [answered] = await shelveMany(database.sql, 2);
   startCli(['run'], { ...settings(), BATCH_SIZE: '1', LML_CONCURRENCY: '1', THROTTLE_MS: '60000' });
 
-  await expect.poll(() => identified(database.sql), { timeout: 15_000 }).toEqual([answered]);
+  await expect.poll(() => identified(database.sql), { timeout: 60_000 }).toEqual([answered]);
   expect(lml.calls).toHaveLength(1);
 });
 
@@ -156,6 +159,6 @@ test('a lane that cannot claim any more has written the answer in its hands', as
     execute function describe_refusal()`);
   startCli(['run'], { ...settings(), BATCH_SIZE: '1', LML_CONCURRENCY: '1' });
 
-  await expect.poll(() => identified(database.sql), { timeout: 15_000 }).toEqual([answered]);
+  await expect.poll(() => identified(database.sql), { timeout: 60_000 }).toEqual([answered]);
   expect([...lml.askedIds()]).toEqual([[answered, 1]]);
 });

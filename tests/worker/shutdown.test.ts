@@ -1,5 +1,5 @@
 // SIGTERM: the worker begins no call, finishes those in flight or gives them back, and is gone within about ten seconds.
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { loadIdentities, type StandIn, startStandIn } from '../../src/demo/stand-in.js';
 import { plan, tryToClaim, untilWaiting } from '../support/catalogue.js';
 import { holdAnswers, killLeftovers, type RunningCli, startCli } from '../support/cli.js';
@@ -7,6 +7,9 @@ import { cloneDatabase, connect, postgresVersion, type TestDatabase } from '../s
 import { freePort, NEVER, runOf, shelveMany } from '../support/faults.js';
 
 const identities = loadIdentities();
+
+// On a busy machine processes take more than half a minute to start.
+vi.setConfig({ testTimeout: 120_000 });
 
 let database: TestDatabase;
 let lml: StandIn;
@@ -36,7 +39,7 @@ async function startBusyWorker() {
   const answers = holdAnswers(lml);
   const worker = await startWorker();
   const runId = await plan(database.sql, { batch_size: 1 });
-  await expect.poll(() => lml.calls.length, { timeout: 10_000 }).toBe(2);
+  await expect.poll(() => lml.calls.length, { timeout: 60_000 }).toBe(2);
   return { worker, runId, answers };
 }
 
@@ -60,7 +63,7 @@ describe('a worker told to end', () => {
     expect(await database.sql`select from graphile_worker.jobs where locked_at is null`).not.toEqual([]);
 
     await startWorker();
-    await expect.poll(async () => (await runOf(database.sql)).outcome, { timeout: 10_000 }).toBe('completed');
+    await expect.poll(async () => (await runOf(database.sql)).outcome, { timeout: 60_000 }).toBe('completed');
     expect([...lml.askedIds()].sort()).toEqual(ids.map((id) => [id, 1]));
   });
 
@@ -116,7 +119,7 @@ describe('a worker told to end', () => {
     const worker = await startWorker();
     await expect
       .poll(() => database.sql`select from graphile_worker.jobs where locked_by is not null`, {
-        timeout: 10_000,
+        timeout: 60_000,
       })
       .toHaveLength(2);
     worker.signal('SIGTERM');
