@@ -1,5 +1,5 @@
 --! Previous: sha1:acaba8786f5d559baf22b8bb8679ca5c26079963
---! Hash: sha1:d35ff2a493ae55458c6222d020376e2b0cd1ea08
+--! Hash: sha1:8a0e8fad930e62251ae46664ed24430b673516a7
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -3543,8 +3543,8 @@ comment on function identity_sync_private.reopen_identity_batch(bigint) is
   'Takes an unfinished batch; opens it again, or abandons it where its run was told to stop.';
 --! EndIncluded functions/batch/reopen_identity_batch.sql
 --! Included functions/batch/take_turn.sql
--- Decides whether a worker may begin another call now, so that the workers that wait for a place in flight share the calls
--- evenly, whoever joined first. The worker that is ahead leaves a place that came free to one that waits and is behind.
+-- Decides whether a worker may begin another call now, so that workers share the calls evenly, also one that joins late.
+-- A worker that is ahead leaves a free place in flight to one that waits and is behind.
 -- The caller holds the lock of claim_identity_batch.
 create or replace function identity_sync_private.take_turn(worker text, concurrency integer, in_flight integer)
 returns boolean
@@ -3552,8 +3552,8 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  -- A place that changes hands lies idle until a lane of the other worker asks for it, 100 ms at most. With a lead of two
-  -- calls that happens about once in sixteen calls; what a worker did not ask for while it was away is not made up for.
+  -- A place that changes hands lies idle until a lane of the other worker asks for it, 100 ms at most. A lead of two calls
+  -- makes that rare. It also bounds what a worker may catch up on: calls that others made while it was away are not owed.
   lead constant integer := 2;
   -- A lane that waits asks ten times a second: a worker that has been silent for this long waits no more.
   silence constant interval := interval '1 second';

@@ -1,5 +1,5 @@
---! Previous: sha1:d35ff2a493ae55458c6222d020376e2b0cd1ea08
---! Hash: sha1:23e7fa28aa30c9488962c2680042e0197288640f
+--! Previous: sha1:8a0e8fad930e62251ae46664ed24430b673516a7
+--! Hash: sha1:c60f981da0c080d96a536cabf0f55347a168d277
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without
