@@ -11,6 +11,8 @@ export function connectDatabase(url: string, sessions: number): Sql {
     max: sessions,
     onnotice: () => {},
     connect_timeout: 10,
+    // By default the wait for a server that is away grows to 20 seconds within a few tries, which all sessions count together.
+    backoff: () => 0.5,
     connection: { application_name: 'identity-sync', statement_timeout: 600_000, lock_timeout: 60_000 },
   });
 }
