@@ -1,5 +1,5 @@
 --! Previous: sha1:8dff03bd2e54f394738a7e6b9ad21b974a16706d
---! Hash: sha1:d3097f1ec68da20200fc22f9ae5ef9d97ad1af07
+--! Hash: sha1:d2f90c395a787d9aeaa514323d5821c939854dd8
 --! Message: schemas, types, tables
 
 -- The product's own schemas, types and tables.
@@ -234,6 +234,24 @@ comment on table identity_sync.lml_call is
   'A call to LML: how many inputs it carried, how it ended and how long it took. One without answered_at whose lease has ended died with its process.';
 
 create index lml_call_batch_idx on identity_sync.lml_call (batch_id);
+
+create table identity_sync.worker (
+  name text primary key,
+  turns bigint not null,
+  concurrency integer not null,
+  is_waiting boolean not null default false,
+  asked_at timestamptz not null default clock_timestamp()
+)
+-- Each claim updates its worker's row, and no index holds what it changes.
+with (fillfactor = 50);
+
+comment on table identity_sync.worker is
+  'A worker: a process that carries runs, and how many calls it has begun, so that workers that wait share the calls evenly.';
+
+comment on column identity_sync.worker.turns is
+  'Calls begun; a worker that asks is at most two behind the one that is furthest ahead.';
+comment on column identity_sync.worker.is_waiting is 'Its latest claim found no place in flight.';
+
 
 create table identity_sync.settlement (
   settlement_id bigint generated always as identity primary key,

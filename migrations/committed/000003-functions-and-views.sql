@@ -1,5 +1,5 @@
---! Previous: sha1:d3097f1ec68da20200fc22f9ae5ef9d97ad1af07
---! Hash: sha1:fb84e42ea9bbea5899be611b585fba0f595a0847
+--! Previous: sha1:d2f90c395a787d9aeaa514323d5821c939854dd8
+--! Hash: sha1:a718642cab2cbf19e69aea5eb514e9361bd0da78
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -2947,6 +2947,39 @@ revoke all on function identity_sync_private.rehearse_identity_verdicts(
 comment on function identity_sync_private.rehearse_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) is
   'Takes the arguments of apply_identity_verdicts; returns the report that it would return. Raises what it raises.';
 --! EndIncluded functions/write/rehearse_identity_verdicts.sql
+--! Included functions/run/another_run_waits.sql
+-- Tells a lane that waits for a place in flight whether its process should carry another run instead. Lanes of a long run
+-- may fill every process, and a run that is opened beside it would make no call until the long one ends.
+create or replace function identity_sync_private.another_run_waits(run_id bigint)
+returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select exists (
+    select
+    from identity_sync.run as other
+    where other.run_id <> another_run_waits.run_id
+      and other.finished_at is null
+      and other.stop_reason is null
+      and coalesce(other.paused_until <= clock_timestamp(), true)
+      and exists (
+        select from identity_sync.batch
+        where batch.run_id = other.run_id
+          and batch.closed_at is null
+          and coalesce(batch.not_before <= clock_timestamp(), true)
+      )
+      and not exists (
+        select from identity_sync.batch
+        where batch.run_id = other.run_id and batch.closed_at is null and batch.leased_by is not null
+      )
+  );
+$$;
+
+revoke all on function identity_sync_private.another_run_waits(bigint) from public;
+
+comment on function identity_sync_private.another_run_waits(bigint) is
+  'Takes a run; returns whether another run has a batch that is due, and no lane that carries one.';
+--! EndIncluded functions/run/another_run_waits.sql
 --! Included functions/run/lift_planning_hold.sql
 -- Lets the cron plan again, because a person has acted: a restarted worker may have another key, and a run that accepts
 -- what is unresolved has completed.
@@ -3255,10 +3288,8 @@ comment on function identity_sync_private.cut_batches(bigint, integer[], integer
   'Takes a run just opened, the library ids that it is limited to (NULL: no limit), and the libraries a batch of either cohort; returns the number of batches made.';
 --! EndIncluded functions/run/cut_batches.sql
 --! Included functions/run/enqueue_lanes.sql
--- Enqueues the lanes of a run: jobs that each carry one batch after another until none is left.
--- More lanes than calls may be in flight do no harm, since claim_identity_batch holds them back; their keys keep them from
--- piling up in the queue. A run that is stopping, or has nothing unfinished,
--- gets none.
+-- Enqueues the lanes of a run: jobs that each carry one batch after another until none is left. Spare lanes do no harm,
+-- since claim_identity_batch limits the calls in flight, and their keys keep them from piling up in the queue.
 create or replace function identity_sync.enqueue_lanes(run_id bigint, lanes integer, run_at timestamptz default null)
 returns void
 language plpgsql volatile security definer
@@ -3291,7 +3322,7 @@ $$;
 revoke all on function identity_sync.enqueue_lanes(bigint, integer, timestamptz) from public;
 
 comment on function identity_sync.enqueue_lanes(bigint, integer, timestamptz) is
-  'Takes a run, how many calls it may have in flight, and when to begin (NULL: now); enqueues that many carry_identity_run jobs, or as many as it has unfinished batches.';
+  'Takes a run, a number of lanes and when they begin (NULL: now); enqueues as many carry_identity_run jobs, though no more than the run has unfinished batches, and none where it is stopping.';
 --! EndIncluded functions/run/enqueue_lanes.sql
 --! Included functions/run/plan_identity_run.sql
 -- Opens a run: its batches, and the lanes that carry them, are made in one transaction or not at all. While the same
@@ -3649,11 +3680,60 @@ revoke all on function identity_sync_private.reopen_identity_batch(bigint) from 
 comment on function identity_sync_private.reopen_identity_batch(bigint) is
   'Takes an unfinished batch; opens it again, or abandons it where its run was told to stop.';
 --! EndIncluded functions/batch/reopen_identity_batch.sql
+--! Included functions/batch/take_turn.sql
+-- Decides whether a worker may begin another call now, so that workers share the calls evenly, also one that joins late.
+-- A worker that is ahead leaves a free place in flight to one that waits and is behind.
+-- The caller holds the lock of claim_identity_batch.
+create or replace function identity_sync_private.take_turn(worker text, concurrency integer, in_flight integer)
+returns boolean
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- A place that changes hands lies idle until a lane of the other worker asks for it, 100 ms at most. A lead of two calls
+  -- makes that rare. It also bounds what a worker may catch up on: calls that others made while it was away are not owed.
+  lead constant integer := 2;
+  -- A lane that waits asks ten times a second: a worker that has been silent for this long waits no more.
+  silence constant interval := interval '1 second';
+  turns_now bigint;
+  may_begin boolean;
+begin
+  insert into identity_sync.worker as known (name, turns, concurrency)
+  select take_turn.worker, coalesce(max(fleet.turns) - lead, 0), take_turn.concurrency
+  from identity_sync.worker as fleet
+  on conflict (name) do update
+  set turns = greatest(known.turns, excluded.turns), concurrency = excluded.concurrency, asked_at = clock_timestamp()
+  returning turns
+  into turns_now;
+
+  may_begin := in_flight < take_turn.concurrency and not exists (
+    select
+    from identity_sync.worker as other
+    where other.name <> take_turn.worker
+      and other.is_waiting
+      and other.asked_at > clock_timestamp() - silence
+      -- One that allows fewer calls in flight could not take the place.
+      and other.concurrency > in_flight
+      and other.turns <= turns_now - lead
+  );
+
+  update identity_sync.worker as known
+  set turns = known.turns + may_begin::integer, is_waiting = not may_begin
+  where known.name = take_turn.worker;
+
+  return may_begin;
+end;
+$$;
+
+revoke all on function identity_sync_private.take_turn(text, integer, integer) from public;
+
+comment on function identity_sync_private.take_turn(text, integer, integer) is
+  'Takes a worker, the calls that it allows in flight over the whole database, and those in flight; returns whether it may begin one, and counts it.';
+--! EndIncluded functions/batch/take_turn.sql
 --! Included functions/batch/claim_identity_batch.sql
--- Takes the next batch of a run for one caller, with a lease, unless as many calls as allowed are in flight already.
--- The limit holds over all processes and runs of the database, since claims wait for one another and count leases here;
--- "answered" gives up the place in flight of the caller's last call, whose answer is still being settled. No row tells the
--- lane to end (it has nothing to do, or is enlisted again for later), a row without a batch to ask again after wait_ms.
+-- Gives a lane the next batch of its run, with a lease. Claims wait for one another, so the limit on calls in flight holds
+-- over all processes and runs, and workers share the calls evenly. While the lane's last answer is being written,
+-- "answered" gives up its place in flight.
 create or replace function identity_sync.claim_identity_batch(
   run_id bigint,
   leased_by text,
@@ -3666,12 +3746,14 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  -- A lane is named "host:pid:job", and its worker "host:pid".
+  worker constant text := regexp_replace(leased_by, ':[^:]*$', '');
   lease_end constant timestamptz := clock_timestamp() + lease_ms * interval '1 millisecond';
-  -- A lane that would wait for longer makes room for others.
+  -- A lane that would wait for longer makes room for those of other runs.
   patience constant interval := interval '1 second';
   this_run identity_sync.run;
   in_flight integer;
-  next_at timestamptz;
+  due_at timestamptz;
 begin
   perform pg_advisory_xact_lock(hashtext('identity_sync.claim_identity_batch'));
 
@@ -3681,7 +3763,7 @@ begin
     and batch.leased_by = claim_identity_batch.leased_by
     and batch.state = 'in_flight';
 
-  -- What a dead process left behind is open again.
+  -- Open again what a dead process left behind.
   perform identity_sync_private.reopen_identity_batch(orphan.batch_id)
   from identity_sync.batch as orphan
   where orphan.closed_at is null and orphan.leased_until < clock_timestamp();
@@ -3697,17 +3779,18 @@ begin
     );
     return;
   end if;
+
   select count(*)
   into in_flight
   from identity_sync.batch
   where batch.closed_at is null and batch.state = 'in_flight';
 
-  claim_identity_batch.trace_id := this_run.trace_id;
+  trace_id := this_run.trace_id;
 
   loop
-    -- Whatever is unfinished becomes claimable at some time: at once, after a pause, or when a lease runs out.
+    -- Each unfinished batch is due at some time: now, after a pause, or when its lease runs out.
     select batch.batch_id, greatest(batch.not_before, batch.leased_until, this_run.paused_until)
-    into claim_identity_batch.batch_id, next_at
+    into claim_identity_batch.batch_id, due_at
     from identity_sync.batch
     where batch.run_id = claim_identity_batch.run_id and batch.closed_at is null
     order by
@@ -3719,18 +3802,25 @@ begin
       return;
     end if;
 
-    if next_at > clock_timestamp() or in_flight >= concurrency then
-      if next_at > clock_timestamp() + patience
+    if due_at > clock_timestamp() then
+      if due_at > clock_timestamp() + patience
         and not exists (
           select from identity_sync.batch
           where batch.run_id = claim_identity_batch.run_id and batch.closed_at is null and batch.leased_by is not null
         )
       then
-        perform identity_sync.enqueue_lanes(run_id, concurrency, next_at);
+        perform identity_sync.enqueue_lanes(run_id, concurrency, due_at);
         return;
       end if;
+      wait_ms := 500;
+    elsif not identity_sync_private.take_turn(worker, concurrency, in_flight) then
+      if identity_sync_private.another_run_waits(run_id) then
+        return;
+      end if;
+      wait_ms := 100;
+    end if;
+    if wait_ms is not null then
       claim_identity_batch.batch_id := null;
-      claim_identity_batch.wait_ms := case when in_flight >= concurrency then 100 else 500 end;
       return next;
       return;
     end if;
@@ -3748,8 +3838,9 @@ begin
       return;
     end if;
 
-    claim_identity_batch.request := identity_sync.identity_batch_request(claim_identity_batch.batch_id);
+    request := identity_sync.identity_batch_request(claim_identity_batch.batch_id);
     if request is null then
+      -- All of its records are gone: the batch is applied without a call.
       perform from identity_sync.batch
       where batch.batch_id = claim_identity_batch.batch_id and batch.closed_at is null
       for update;
@@ -3760,7 +3851,7 @@ begin
       continue;
     end if;
 
-    -- A run may be stopped at this very moment, and then the batch is nobody's any more.
+    -- The run may have been stopped since, and the batch abandoned with it.
     update identity_sync.batch
     set
       state = 'in_flight',
@@ -3769,7 +3860,7 @@ begin
       not_before = null
     where batch.batch_id = claim_identity_batch.batch_id and batch.closed_at is null
     returning cardinality(batch.library_ids)
-    into claim_identity_batch.inputs;
+    into inputs;
     exit when found;
   end loop;
 
@@ -3783,7 +3874,7 @@ $$;
 revoke all on function identity_sync.claim_identity_batch(bigint, text, integer, integer, bigint) from public;
 
 comment on function identity_sync.claim_identity_batch(bigint, text, integer, integer, bigint) is
-  'Takes a run, the name of the claiming lane, the calls allowed in flight over the whole database, the length of the lease in milliseconds and the lane''s batch whose answer has come; returns a batch with its request body, its number of inputs and its run''s trace, or a pause in milliseconds, or no row where the lane may end.';
+  'Takes a run, the lane''s name ("host:pid:job"), the calls allowed in flight over the whole database, the lease in milliseconds and the lane''s batch whose answer has come; returns a batch with its request body, its number of inputs and its run''s trace, or no batch but a pause in milliseconds, or no row where the lane may end.';
 --! EndIncluded functions/batch/claim_identity_batch.sql
 --! Included functions/batch/decide_call_outcome.sql
 -- The fault policy: what becomes of a batch after a call, read from top to bottom. sql/wire.md prints it as a table and
@@ -4241,29 +4332,28 @@ comment on function identity_sync.finish_identity_call(bigint, text, integer, te
   'Takes a claimed batch and the name that leased it, the HTTP status, body and Retry-After header received (NULL: none), the failure in words where the call failed, its duration in milliseconds, and how often a call is tried; returns the outcome (applied, retried, deferred, split, abandoned, poison_input, failed, or lost where another lane holds the lease by now), the reason in words, LML''s cache_stats, and how many results broke the protocol, by key.';
 --! EndIncluded functions/batch/finish_identity_call.sql
 --! Included functions/batch/return_identity_batch.sql
--- Gives a claimed batch back unasked, or with its call cut off, so that somebody else claims it at once instead of after
--- the lease. A batch that the leased_by no longer holds is left alone.
+-- Returns a claimed batch whose call was cut off, so that another lane claims it at once instead of after the lease.
+-- A batch that another lane holds by now stays as it is.
 create or replace function identity_sync.return_identity_batch(batch_id bigint, leased_by text)
 returns void
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  select identity_sync_private.reopen_identity_batch(held.batch_id)
-  from identity_sync.batch as held
-  where held.batch_id = return_identity_batch.batch_id
-    and held.leased_by = return_identity_batch.leased_by
-    and held.closed_at is null;
+  select identity_sync_private.reopen_identity_batch(leased.batch_id)
+  from identity_sync.batch as leased
+  where leased.batch_id = return_identity_batch.batch_id
+    and leased.leased_by = return_identity_batch.leased_by
+    and leased.closed_at is null;
 $$;
 
 revoke all on function identity_sync.return_identity_batch(bigint, text) from public;
 
 comment on function identity_sync.return_identity_batch(bigint, text) is
-  'Takes a batch and its leased_by; makes it claimable again.';
+  'Takes a batch and the lane that holds it; opens it again, or abandons it where its run is stopping.';
 --! EndIncluded functions/batch/return_identity_batch.sql
 --! Included functions/upkeep/analyze_filled_tables.sql
--- Renews the planner's statistics of every table that holds identities or their history and of which a tenth, and a
--- thousand rows, have changed since. Autovacuum does the same in its own time, but the next plan may be made before.
--- A table that somebody else maintains at the moment is left to them.
+-- Renews the planner's statistics of the tables that a run fills, since the next plan may be made before autovacuum comes.
+-- It waits for no lock: a table under maintenance by another session is skipped.
 create or replace function identity_sync.analyze_filled_tables()
 returns void
 language plpgsql volatile security definer
@@ -4291,12 +4381,12 @@ $$;
 revoke all on function identity_sync.analyze_filled_tables() from public;
 
 comment on function identity_sync.analyze_filled_tables() is
-  'Takes nothing; analyzes the tables of identities, and of this schema, that have changed by a tenth and a thousand rows since they were analyzed last. It holds no lock that a reader or writer waits for.';
+  'Analyzes the tables of identities, their history and this schema of which a tenth, and a thousand rows, have changed since the last analysis.';
 --! EndIncluded functions/upkeep/analyze_filled_tables.sql
 --! Included functions/upkeep/prune_identity_sync.sql
--- Clears away what nobody will ask for any more: batches, with their calls and kept answers, of runs that ended long ago,
--- and quarantine that was closed long ago. History, superseded source rows and settlements are never tidied: they are what
--- undoing needs. A run keeps its report.
+-- Deletes what is of no use any more: batches of runs that ended long ago, with their calls and kept answers, quarantine
+-- that was closed long ago, and workers that are gone. What undoing needs always stays: history, superseded rows and
+-- settlements. A run keeps its report.
 create or replace function identity_sync.prune_identity_sync(keep_days integer)
 returns void
 language plpgsql volatile security definer
@@ -4319,17 +4409,21 @@ begin
 
   delete from identity_sync.quarantined_verdict
   where quarantined_verdict.closed_at < keep_after;
+
+  delete from identity_sync.worker
+  where worker.asked_at < keep_after;
 end;
 $$;
 
 revoke all on function identity_sync.prune_identity_sync(integer) from public;
 
 comment on function identity_sync.prune_identity_sync(integer) is
-  'Takes for how many days answers, batches and closed quarantine are kept; deletes what is older. Raises LS001 for less than a day.';
+  'Takes for how many days batches, answers and closed quarantine are kept; deletes what is older. Raises LS001 for less than a day.';
 --! EndIncluded functions/upkeep/prune_identity_sync.sql
 --! Included functions/upkeep/rescue_identity_runs.sql
--- Keeps the open runs going, whatever has died: frees leases that ran out, stops runs past their deadline, ends those that
--- have nothing unfinished, and enlists lanes for the rest. Calling it too often does no harm.
+-- Keeps the open runs going when processes have died: frees leases that ran out, stops runs past their deadline, ends those
+-- that have nothing unfinished, and enqueues lanes for the rest, which a worker that has just joined takes up.
+-- Calling it often does no harm.
 create or replace function identity_sync.rescue_identity_runs(lanes integer)
 returns integer
 language plpgsql volatile security definer
@@ -4339,7 +4433,7 @@ declare
   open identity_sync.run;
   still_open integer := 0;
 begin
-  -- Claims wait for one another here too, so that no lease is freed under a claim's hands.
+  -- Wait for claims, so that no lease is freed while a claim renews it.
   perform pg_advisory_xact_lock(hashtext('identity_sync.claim_identity_batch'));
 
   perform identity_sync_private.reopen_identity_batch(orphan.batch_id)
@@ -4354,7 +4448,7 @@ begin
         open.run_id, 'its deadline has passed, what is left is due next time', cause => 'deadline'
       );
     elsif open.stop_reason is not null then
-      -- What was in flight when it stopped and died since is not asked again.
+      -- Abandon what was in flight when the run stopped and whose process has died since.
       perform identity_sync.stop_identity_run(open.run_id, open.stop_reason, cause => open.stop_cause);
     else
       perform identity_sync_private.close_identity_run(open.run_id);
@@ -4370,7 +4464,7 @@ $$;
 revoke all on function identity_sync.rescue_identity_runs(integer) from public;
 
 comment on function identity_sync.rescue_identity_runs(integer) is
-  'Takes how many calls a run may have in flight; returns how many runs were open.';
+  'Takes the lanes to enqueue for each open run; returns how many runs were open.';
 --! EndIncluded functions/upkeep/rescue_identity_runs.sql
 --! Included functions/repair/apply_identity_preview.sql
 -- Writes what a dry run previewed: its very answers, as they were kept, without a second call to LML.

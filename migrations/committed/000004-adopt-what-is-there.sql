@@ -1,5 +1,5 @@
---! Previous: sha1:fb84e42ea9bbea5899be611b585fba0f595a0847
---! Hash: sha1:1c16460a959f3231284e93fb6502a97bd74aa13b
+--! Previous: sha1:a718642cab2cbf19e69aea5eb514e9361bd0da78
+--! Hash: sha1:c4069d6e1ad020572bdb091ea36ea01171b621d9
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

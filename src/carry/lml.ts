@@ -1,12 +1,12 @@
-// LML, as far as a socket reaches: one text is POSTed, one text comes back, and neither is looked into.
+// The way to LML: POSTs one text, returns one text, and looks into neither.
 import { Agent, request } from 'undici';
 
 const PATH = '/api/v1/identity/bulk-resolve-libraries';
 
-// 1,000 compilations are about 11 MB; whatever is many times larger is no answer.
+// The answer for 1,000 compilations is about 11 MB; a body several times larger is a fault.
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 
-/** What came of a call: a status and a body, or the reason why there is none. */
+/** How a call ended: with a status and a body, or with the reason why there is none. */
 export interface Answer {
   status: number | null;
   body: string | null;
@@ -21,8 +21,8 @@ export interface Lml {
 }
 
 /**
- * Opens the way to LML. The base URL may end in `/`, in `/api/v1` or in `/api/v1/`; `timeoutMs` bounds the whole call,
- * so that an answer that drips is cut off too. A call never rejects: what went wrong is in the answer.
+ * Opens the way to LML. The base URL may end in `/`, in `/api/v1` or in `/api/v1/`. `timeoutMs` bounds the whole call, so
+ * an answer that drips is cut off too. A call never rejects: the answer says what went wrong.
  */
 export function connectLml(
   baseUrl: string,
@@ -66,7 +66,7 @@ export function connectLml(
         retryAfter = response.headers['retry-after']?.toString() ?? null;
         const { text, fault } = decode(await response.body.arrayBuffer());
         if (fault !== null) return answer(null, fault);
-        // An error that says the key back must not carry it into a log or the quarantine.
+        // An error that quotes the key must not carry it into a log or the quarantine.
         const isSafe = status === 200 || !options.apiKey;
         return answer(isSafe ? text : text.replaceAll(options.apiKey as string, '[LML_API_KEY]'), null);
       } catch (error) {
@@ -77,7 +77,7 @@ export function connectLml(
   };
 }
 
-/** PostgreSQL's text holds neither broken UTF-8 nor a NUL, so a body with either cannot be handed over. */
+/** Decodes a body. PostgreSQL's text holds neither broken UTF-8 nor a NUL, so either is a fault. */
 function decode(bytes: ArrayBuffer): { text: string; fault: null } | { text: null; fault: string } {
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
@@ -88,7 +88,7 @@ function decode(bytes: ArrayBuffer): { text: string; fault: null } | { text: nul
   }
 }
 
-/** Names a failure by its code, since messages of sockets hold addresses. */
+/** Names a failure by its code, since the messages of sockets contain addresses. */
 function failureOf(error: unknown, timeoutMs: number): string {
   const { name, code } = error as { name?: string; code?: unknown };
   if (name === 'TimeoutError') return `no whole answer within ${timeoutMs} ms`;

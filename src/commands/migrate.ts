@@ -1,9 +1,9 @@
 // `migrate`: brings the database up to date.
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { connectDatabase } from '../database/connect.js';
 import { knownMigrations, MIGRATIONS } from '../database/migrations.js';
+import { retryWhileLocked } from '../database/retry.js';
 import { log } from '../observe/log.js';
 import { OK, settingsFrom } from './command.js';
 
@@ -12,7 +12,6 @@ const PREFLIGHT = fileURLToPath(new URL('../../sql/preflight.sql', import.meta.u
 // While a migration waits for an exclusive lock, the station's own queries queue up behind it, so each try is short. It is
 // also shorter than deadlock_timeout, so it gives up before it can be part of a deadlock that is found.
 const LOCK_TIMEOUT = '100ms';
-const RETRY_MS = 5 * 60_000;
 
 export const migrateCommand = new Command('migrate')
   .description('bring the database up to date')
@@ -56,28 +55,4 @@ async function checkBeforeMigrating(databaseUrl: string): Promise<void> {
   } finally {
     await sql.end();
   }
-}
-
-/** Retries while another process migrates or holds a lock that is needed, and says so once. */
-async function retryWhileLocked(work: () => Promise<void>): Promise<void> {
-  const started = performance.now();
-  for (let tries = 1; ; tries++) {
-    try {
-      return await work();
-    } catch (error) {
-      const reason = reasonToWait(error);
-      if (!reason || performance.now() - started > RETRY_MS) throw error;
-      if (tries === 1)
-        log.warn({ step: 'migrate' }, `${reason}; trying again for ${RETRY_MS / 60_000} minutes`);
-      await sleep(1000);
-    }
-  }
-}
-
-function reasonToWait(error: unknown): string | null {
-  const { message, code } = error as { message?: string; code?: string };
-  if (message === 'Failed to get exclusive lock') return 'another process is migrating this database';
-  if (code === '55P03')
-    return 'somebody holds a lock on the identity tables (see pg_stat_activity), nothing was changed';
-  return null;
 }

@@ -2,8 +2,8 @@
 import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
-import { onceConnected } from '../carry/lane.js';
 import { connectDatabase, type Sql } from '../database/connect.js';
+import { retryWhileDisconnected } from '../database/retry.js';
 import { reportEndedRuns, sentrySettings } from '../observe/ended-runs.js';
 import { log } from '../observe/log.js';
 import { type Observer, startSentry } from '../observe/sentry.js';
@@ -208,7 +208,7 @@ async function follow(
   let stopped = false;
   let rescuedAt = performance.now();
   for (;;) {
-    const [progress] = await onceConnected(
+    const [progress] = await retryWhileDisconnected(
       () => sql<[{ done: number; finished_at: Date | null }]>`
         select done, finished_at from identity_sync.identity_run_progress(run_id => ${runId})`,
     );
@@ -225,8 +225,10 @@ async function follow(
       if (!row.stopped) return await reportOf(sql, runId);
     } else if (performance.now() - rescuedAt > RESCUE_MS) {
       rescuedAt = performance.now();
-      await onceConnected(() => sql`select from identity_sync.rescue_identity_runs(lanes => ${by.lanes})`);
-      await onceConnected(() => sql`select from identity_sync.analyze_filled_tables()`);
+      await retryWhileDisconnected(
+        () => sql`select from identity_sync.rescue_identity_runs(lanes => ${by.lanes})`,
+      );
+      await retryWhileDisconnected(() => sql`select from identity_sync.analyze_filled_tables()`);
     }
     // The last lane to end has ended the run, so its end is not left to the next poll.
     const wake = new AbortController();

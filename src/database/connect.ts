@@ -3,15 +3,16 @@ import postgres from 'postgres';
 export type Sql = postgres.Sql;
 
 /**
- * Opens the sessions that hand texts to the database's functions. Only text crosses them, and a session that is cut
- * fails its query at once. Behind PgBouncer this works in any mode; graphile-worker's own sessions need LISTEN, and
- * so a session mode.
+ * Opens the sessions that call the database's functions. Only text crosses them, and a query fails at once when its session
+ * is cut. They work behind PgBouncer in any mode; graphile-worker's own sessions need LISTEN, and so the session mode.
  */
 export function connectDatabase(url: string, sessions: number): Sql {
   return postgres(url, {
     max: sessions,
     onnotice: () => {},
     connect_timeout: 10,
+    // By default the wait for a server that is away grows to 20 seconds within a few tries, which all sessions count together.
+    backoff: () => 0.5,
     connection: { application_name: 'identity-sync', statement_timeout: 600_000, lock_timeout: 60_000 },
   });
 }

@@ -1,10 +1,11 @@
 // The worker: graphile-worker with our tasks, and in production our crontab.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger, type ParsedCronItem, type Runner, run as startRunner } from 'graphile-worker';
-import { type Carrier, carryLane, onceConnected } from '../carry/lane.js';
+import { type Carrier, carryLane } from '../carry/lane.js';
 import { connectLml } from '../carry/lml.js';
 import { connectDatabase, type Sql } from '../database/connect.js';
 import { knownMigrations } from '../database/migrations.js';
+import { retryWhileDisconnected } from '../database/retry.js';
 import { monitorOf, reportEndedRuns, sentrySettings } from '../observe/ended-runs.js';
 import { log } from '../observe/log.js';
 import { type Observer, startSentry } from '../observe/sentry.js';
@@ -147,7 +148,7 @@ export async function work(
       tasks: {
         plan_identity_run: () => planScheduled(sql, settings, observer),
         rescue_identity_runs: () =>
-          onceConnected(rescue)
+          retryWhileDisconnected(rescue)
             .then(reportEnded)
             .then(() => sql`select from identity_sync.analyze_filled_tables()`),
         prune_identity_sync: () =>
@@ -186,7 +187,7 @@ function untilAborted(signal: AbortSignal): Promise<void> {
  */
 async function rescueUntilDatabaseIsGone(rescue: () => Promise<unknown>, stop: AbortSignal): Promise<never> {
   for (;;) {
-    await onceConnected(rescue);
+    await retryWhileDisconnected(rescue);
     await sleep(5000, undefined, { signal: stop, ref: false }).catch(() =>
       untilAborted(new AbortController().signal),
     );

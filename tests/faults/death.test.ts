@@ -1,10 +1,10 @@
-// Death: processes are killed at random moments of their work, and what they held is taken up by whoever lives on. What
-// hundreds of deaths do, `npm run soak` shows.
+// Death: processes are killed at random moments of their work, and those that live on take up what they held.
+// `npm run soak` shows what hundreds of deaths do.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { loadIdentities, type StandIn, startStandIn } from '../../src/demo/stand-in.js';
 import { answerOf, call, candidates, plan, verdict } from '../support/catalogue.js';
-import { killLeftovers, startCli } from '../support/cli.js';
+import { killLeftovers, type RunningCli, startCli } from '../support/cli.js';
 import { cloneDatabase, type TestDatabase } from '../support/database.js';
 import { identified, NEVER, reportOf, runOf, shelveMany } from '../support/faults.js';
 
@@ -50,26 +50,38 @@ async function held(): Promise<Map<string, number[]>> {
   return new Map(rows.map((row) => [row.pid, row.ids]));
 }
 
-/** Starts a process, lets it work for a moment, kills it, and returns what was in its hands. */
-async function startAndKill(command: string): Promise<number[]> {
-  const victim = startCli([command], settings());
-  await expect.poll(async () => (await held()).has(victim.pid), { timeout: 20_000, interval: 10 }).toBe(true);
+/** Kills a process at some moment of its work, and returns what was in its hands. */
+async function killAtWork(victim: RunningCli): Promise<number[]> {
+  await expect.poll(async () => (await held()).has(victim.pid), { timeout: 60_000, interval: 10 }).toBe(true);
   await sleep(Math.random() * 400);
   victim.signal('SIGKILL');
   await victim.ended;
   return (await held()).get(victim.pid) ?? [];
 }
 
-test('a run survives those who carry it: nothing is lost or written twice, and only what was in dead hands is asked again', async () => {
-  await plan(database.sql, { batch_size: 1, lanes: CONCURRENCY });
-  const inDeadHands = await startAndKill('run');
+/** Starts two workers that find nothing to do before both are up, so that neither carries the run alone. */
+async function startTwoWorkers(runId: string): Promise<[RunningCli, RunningCli]> {
+  const { sql } = database;
+  await sql`update identity_sync.run set paused_until = now() + interval '1 hour' where run_id = ${runId}`;
+  const workers: [RunningCli, RunningCli] = [
+    startCli(['worker'], settings()),
+    startCli(['worker'], settings()),
+  ];
+  for (const worker of workers) await worker.says('the worker is up');
+  await sql`update identity_sync.run set paused_until = null where run_id = ${runId}`;
+  await call(sql, 'enqueue_lanes', { run_id: runId, lanes: 2 * CONCURRENCY });
+  return workers;
+}
 
-  // From here on somebody lives, while another one dies beside it.
-  const survivor = startCli(['worker'], settings());
-  await survivor.says('the worker is up');
-  inDeadHands.push(...(await startAndKill('worker')));
+test('a run survives those who carry it: nothing is lost or written twice, and only what was in dead hands is asked again', async () => {
+  const runId = await plan(database.sql, { batch_size: 1, lanes: CONCURRENCY });
+  const inDeadHands = await killAtWork(startCli(['run'], settings()));
+
+  // From here on one lives, while the other one dies beside it.
+  const [victim] = await startTwoWorkers(runId);
+  inDeadHands.push(...(await killAtWork(victim)));
   expect(inDeadHands.length).toBeGreaterThan(0);
-  await expect.poll(async () => (await runOf(database.sql)).outcome, { timeout: 30_000 }).toBe('completed');
+  await expect.poll(async () => (await runOf(database.sql)).outcome, { timeout: 60_000 }).toBe('completed');
 
   expect(await identified(database.sql)).toEqual(ids);
   expect(await candidates(database.sql)).toEqual([]);
@@ -86,4 +98,4 @@ test('a run survives those who carry it: nothing is lost or written twice, and o
   for (const id of inDeadHands) asked.set(id, asked.get(id)! - 1);
   expect(Math.max(...asked.values())).toBe(1);
   expect(lml.maxInFlight).toBeLessThanOrEqual(CONCURRENCY);
-}, 90_000);
+}, 180_000);

@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import postgres from 'postgres';
-import { onceConnected } from '../../src/carry/lane.js';
+import { retryWhileDisconnected } from '../../src/database/retry.js';
 import { startStandIn } from '../../src/demo/stand-in.js';
 import { cutSessions, NEVER, shelveMany, startServerToBreak } from '../support/faults.js';
 
@@ -92,7 +92,7 @@ function neverTheSame({ index, inputs }: { index: number; inputs: { library_id: 
 
 /** Asks the database, also while it restarts. */
 function query<Result>(work: () => Promise<Result>): Promise<Result> {
-  return onceConnected(work);
+  return retryWhileDisconnected(work);
 }
 
 async function planNextRun(): Promise<void> {

@@ -1,14 +1,21 @@
 // Several workers on one database: they share a run and one limit on the calls in flight, and get in nobody's way.
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { loadIdentities, type StandIn, startStandIn } from '../../src/demo/stand-in.js';
-import { candidates, plan } from '../support/catalogue.js';
-import { killLeftovers, startCli } from '../support/cli.js';
+import { call, candidates, plan } from '../support/catalogue.js';
+import { holdAnswers, killLeftovers, startCli } from '../support/cli.js';
 import { cloneDatabase, type TestDatabase } from '../support/database.js';
 import { identified, NEVER, reportOf, runOf, shelveMany } from '../support/faults.js';
 
 const BATCHES = 40;
 const LATENCY_MS = 500;
+// Three workers cannot hold equal parts of these places at any one moment, so the places must go round.
 const CONCURRENCY = 4;
+
+const SHARED_CALLS = 240;
+const SHORT_LATENCY_MS = 150;
+
+// On a busy machine three processes take more than half a minute to start.
+vi.setConfig({ testTimeout: 120_000 });
 
 let database: TestDatabase;
 let lml: StandIn;
@@ -23,15 +30,50 @@ afterEach(async () => {
   await database.drop();
 });
 
+const settings = () => ({
+  DATABASE_URL: database.url,
+  LIBRARY_METADATA_URL: lml.url,
+  PLAN_CRON: NEVER,
+  LML_CONCURRENCY: String(CONCURRENCY),
+});
+
+async function untilCompleted() {
+  await expect.poll(async () => (await runOf(database.sql)).outcome, { timeout: 60_000 }).toBe('completed');
+}
+
+/** How many calls each process began, counted from when all of them had begun one. */
+async function callsOnceAllHaveBegun(): Promise<number[]> {
+  const processes = await database.sql<{ calls: number }[]>`
+    with call as (
+      select call_id, split_part(leased_by, ':', 2) as pid from identity_sync.lml_call
+    ),
+    process as (
+      select pid, min(call_id) as first_call_id from call group by pid
+    )
+    select count(*)::integer as calls from call
+    where call_id > (select max(first_call_id) from process)
+    group by pid`;
+  return processes.map((process) => process.calls);
+}
+
+/** Expects each share to be within a fifth of the mean. */
+function expectEqualShares(calls: number[], processes: number) {
+  expect(calls).toHaveLength(processes);
+  const mean = calls.reduce((sum, share) => sum + share, 0) / processes;
+  // Fewer would say little.
+  expect(mean).toBeGreaterThan(20);
+  const shares = calls.map((share) => share / mean);
+  expect(Math.min(...shares), `shares of ${calls}`).toBeGreaterThan(0.8);
+  expect(Math.max(...shares), `shares of ${calls}`).toBeLessThan(1.2);
+}
+
 test('three workers ask for every record of a run once, with as many calls in flight as one may have', async () => {
   const ids = await shelveMany(database.sql, BATCHES * 2);
-  const settings = { DATABASE_URL: database.url, LIBRARY_METADATA_URL: lml.url, PLAN_CRON: NEVER };
-  const limit = { LML_CONCURRENCY: String(CONCURRENCY) };
-  const workers = [1, 2, 3].map(() => startCli(['worker'], { ...settings, ...limit }));
+  const workers = [1, 2, 3].map(() => startCli(['worker'], settings()));
   for (const worker of workers) await worker.says('the worker is up');
   // More lanes than one of them can carry.
   await plan(database.sql, { batch_size: 2, lanes: 3 * CONCURRENCY });
-  await expect.poll(async () => (await runOf(database.sql)).outcome, { timeout: 25_000 }).toBe('completed');
+  await untilCompleted();
 
   expect([...lml.askedIds()].sort(([one], [other]) => one - other)).toEqual(ids.map((id) => [id, 1]));
   expect(lml.calls).toHaveLength(BATCHES);
@@ -57,12 +99,55 @@ test('three workers ask for every record of a run once, with as many calls in fl
   );
 });
 
+test('three workers that carry a run from its start each make a third of its calls', async () => {
+  await shelveMany(database.sql, SHARED_CALLS);
+  lml.respondWith(() => ({ delayMs: SHORT_LATENCY_MS }));
+  const workers = [1, 2, 3].map(() => startCli(['worker'], settings()));
+  for (const worker of workers) await worker.says('the worker is up');
+  await plan(database.sql, { batch_size: 1, lanes: 3 * CONCURRENCY });
+  await untilCompleted();
+
+  expectEqualShares(await callsOnceAllHaveBegun(), 3);
+});
+
+test('workers that join a run while others carry it get an equal share of what is left', async () => {
+  await shelveMany(database.sql, SHARED_CALLS);
+  lml.respondWith(() => ({ delayMs: SHORT_LATENCY_MS }));
+  startCli(['worker'], settings());
+  await plan(database.sql, { batch_size: 1, lanes: CONCURRENCY });
+  await expect.poll(() => lml.calls.length, { timeout: 60_000 }).toBeGreaterThan(2 * CONCURRENCY);
+  // A run in the foreground is a worker as well: it joins the run that is open.
+  startCli(['worker'], settings());
+  startCli(['run'], { ...settings(), BATCH_SIZE: '1' });
+  await untilCompleted();
+
+  expectEqualShares(await callsOnceAllHaveBegun(), 3);
+});
+
+test('a run in the foreground makes its call though workers have lanes to spare for another run', async () => {
+  await shelveMany(database.sql, SHARED_CALLS);
+  for (const _ of [1, 2]) startCli(['worker'], settings());
+  const long = await plan(database.sql, { batch_size: 1, lanes: CONCURRENCY });
+  const answers = holdAnswers(lml);
+  await expect.poll(() => lml.calls.length, { timeout: 60_000 }).toBe(CONCURRENCY);
+  // Lanes that wait in the queue, more than this process will carry at once.
+  await call(database.sql, 'enqueue_lanes', { run_id: long, lanes: 4 * CONCURRENCY });
+  const [added] = await shelveMany(database.sql, 1, 'Stereolab');
+  const foreground = startCli(['run', '--ids', String(added)], settings());
+  await expect
+    .poll(async () => Number((await runOf(database.sql)).run_id), { timeout: 60_000 })
+    .toBeGreaterThan(Number(long));
+  answers.letGo();
+
+  expect(await foreground.ended).toMatchObject({ status: 0 });
+  expect(await runOf(database.sql, long)).toMatchObject({ outcome: null });
+});
+
 test('a lane that pauses after its call has written its answer before', async () => {
   const [answered] = await shelveMany(database.sql, 2);
-  const settings = { DATABASE_URL: database.url, LIBRARY_METADATA_URL: lml.url, BATCH_SIZE: '1' };
-  startCli(['run'], { ...settings, LML_CONCURRENCY: '1', THROTTLE_MS: '60000' });
+  startCli(['run'], { ...settings(), BATCH_SIZE: '1', LML_CONCURRENCY: '1', THROTTLE_MS: '60000' });
 
-  await expect.poll(() => identified(database.sql), { timeout: 15_000 }).toEqual([answered]);
+  await expect.poll(() => identified(database.sql), { timeout: 60_000 }).toEqual([answered]);
   expect(lml.calls).toHaveLength(1);
 });
 
@@ -72,9 +157,8 @@ test('a lane that cannot claim any more has written the answer in its hands', as
     create function describe_refusal() returns trigger language plpgsql as $$ begin raise 'no more calls'; end $$;
     create trigger refuse before insert on identity_sync.lml_call for each row when (new.batch_id > 1)
     execute function describe_refusal()`);
-  const settings = { DATABASE_URL: database.url, LIBRARY_METADATA_URL: lml.url, BATCH_SIZE: '1' };
-  startCli(['run'], { ...settings, LML_CONCURRENCY: '1' });
+  startCli(['run'], { ...settings(), BATCH_SIZE: '1', LML_CONCURRENCY: '1' });
 
-  await expect.poll(() => identified(database.sql), { timeout: 15_000 }).toEqual([answered]);
+  await expect.poll(() => identified(database.sql), { timeout: 60_000 }).toEqual([answered]);
   expect([...lml.askedIds()]).toEqual([[answered, 1]]);
 });

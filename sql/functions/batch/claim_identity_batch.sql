@@ -1,7 +1,6 @@
--- Takes the next batch of a run for one caller, with a lease, unless as many calls as allowed are in flight already.
--- The limit holds over all processes and runs of the database, since claims wait for one another and count leases here;
--- "answered" gives up the place in flight of the caller's last call, whose answer is still being settled. No row tells the
--- lane to end (it has nothing to do, or is enlisted again for later), a row without a batch to ask again after wait_ms.
+-- Gives a lane the next batch of its run, with a lease. Claims wait for one another, so the limit on calls in flight holds
+-- over all processes and runs, and workers share the calls evenly. While the lane's last answer is being written,
+-- "answered" gives up its place in flight.
 create or replace function identity_sync.claim_identity_batch(
   run_id bigint,
   leased_by text,
@@ -14,12 +13,14 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  -- A lane is named "host:pid:job", and its worker "host:pid".
+  worker constant text := regexp_replace(leased_by, ':[^:]*$', '');
   lease_end constant timestamptz := clock_timestamp() + lease_ms * interval '1 millisecond';
-  -- A lane that would wait for longer makes room for others.
+  -- A lane that would wait for longer makes room for those of other runs.
   patience constant interval := interval '1 second';
   this_run identity_sync.run;
   in_flight integer;
-  next_at timestamptz;
+  due_at timestamptz;
 begin
   perform pg_advisory_xact_lock(hashtext('identity_sync.claim_identity_batch'));
 
@@ -29,7 +30,7 @@ begin
     and batch.leased_by = claim_identity_batch.leased_by
     and batch.state = 'in_flight';
 
-  -- What a dead process left behind is open again.
+  -- Open again what a dead process left behind.
   perform identity_sync_private.reopen_identity_batch(orphan.batch_id)
   from identity_sync.batch as orphan
   where orphan.closed_at is null and orphan.leased_until < clock_timestamp();
@@ -45,17 +46,18 @@ begin
     );
     return;
   end if;
+
   select count(*)
   into in_flight
   from identity_sync.batch
   where batch.closed_at is null and batch.state = 'in_flight';
 
-  claim_identity_batch.trace_id := this_run.trace_id;
+  trace_id := this_run.trace_id;
 
   loop
-    -- Whatever is unfinished becomes claimable at some time: at once, after a pause, or when a lease runs out.
+    -- Each unfinished batch is due at some time: now, after a pause, or when its lease runs out.
     select batch.batch_id, greatest(batch.not_before, batch.leased_until, this_run.paused_until)
-    into claim_identity_batch.batch_id, next_at
+    into claim_identity_batch.batch_id, due_at
     from identity_sync.batch
     where batch.run_id = claim_identity_batch.run_id and batch.closed_at is null
     order by
@@ -67,18 +69,25 @@ begin
       return;
     end if;
 
-    if next_at > clock_timestamp() or in_flight >= concurrency then
-      if next_at > clock_timestamp() + patience
+    if due_at > clock_timestamp() then
+      if due_at > clock_timestamp() + patience
         and not exists (
           select from identity_sync.batch
           where batch.run_id = claim_identity_batch.run_id and batch.closed_at is null and batch.leased_by is not null
         )
       then
-        perform identity_sync.enqueue_lanes(run_id, concurrency, next_at);
+        perform identity_sync.enqueue_lanes(run_id, concurrency, due_at);
         return;
       end if;
+      wait_ms := 500;
+    elsif not identity_sync_private.take_turn(worker, concurrency, in_flight) then
+      if identity_sync_private.another_run_waits(run_id) then
+        return;
+      end if;
+      wait_ms := 100;
+    end if;
+    if wait_ms is not null then
       claim_identity_batch.batch_id := null;
-      claim_identity_batch.wait_ms := case when in_flight >= concurrency then 100 else 500 end;
       return next;
       return;
     end if;
@@ -96,8 +105,9 @@ begin
       return;
     end if;
 
-    claim_identity_batch.request := identity_sync.identity_batch_request(claim_identity_batch.batch_id);
+    request := identity_sync.identity_batch_request(claim_identity_batch.batch_id);
     if request is null then
+      -- All of its records are gone: the batch is applied without a call.
       perform from identity_sync.batch
       where batch.batch_id = claim_identity_batch.batch_id and batch.closed_at is null
       for update;
@@ -108,7 +118,7 @@ begin
       continue;
     end if;
 
-    -- A run may be stopped at this very moment, and then the batch is nobody's any more.
+    -- The run may have been stopped since, and the batch abandoned with it.
     update identity_sync.batch
     set
       state = 'in_flight',
@@ -117,7 +127,7 @@ begin
       not_before = null
     where batch.batch_id = claim_identity_batch.batch_id and batch.closed_at is null
     returning cardinality(batch.library_ids)
-    into claim_identity_batch.inputs;
+    into inputs;
     exit when found;
   end loop;
 
@@ -131,4 +141,4 @@ $$;
 revoke all on function identity_sync.claim_identity_batch(bigint, text, integer, integer, bigint) from public;
 
 comment on function identity_sync.claim_identity_batch(bigint, text, integer, integer, bigint) is
-  'Takes a run, the name of the claiming lane, the calls allowed in flight over the whole database, the length of the lease in milliseconds and the lane''s batch whose answer has come; returns a batch with its request body, its number of inputs and its run''s trace, or a pause in milliseconds, or no row where the lane may end.';
+  'Takes a run, the lane''s name ("host:pid:job"), the calls allowed in flight over the whole database, the lease in milliseconds and the lane''s batch whose answer has come; returns a batch with its request body, its number of inputs and its run''s trace, or no batch but a pause in milliseconds, or no row where the lane may end.';

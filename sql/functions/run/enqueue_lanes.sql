@@ -1,7 +1,5 @@
--- Enqueues the lanes of a run: jobs that each carry one batch after another until none is left.
--- More lanes than calls may be in flight do no harm, since claim_identity_batch holds them back; their keys keep them from
--- piling up in the queue. A run that is stopping, or has nothing unfinished,
--- gets none.
+-- Enqueues the lanes of a run: jobs that each carry one batch after another until none is left. Spare lanes do no harm,
+-- since claim_identity_batch limits the calls in flight, and their keys keep them from piling up in the queue.
 create or replace function identity_sync.enqueue_lanes(run_id bigint, lanes integer, run_at timestamptz default null)
 returns void
 language plpgsql volatile security definer
@@ -34,4 +32,4 @@ $$;
 revoke all on function identity_sync.enqueue_lanes(bigint, integer, timestamptz) from public;
 
 comment on function identity_sync.enqueue_lanes(bigint, integer, timestamptz) is
-  'Takes a run, how many calls it may have in flight, and when to begin (NULL: now); enqueues that many carry_identity_run jobs, or as many as it has unfinished batches.';
+  'Takes a run, a number of lanes and when they begin (NULL: now); enqueues as many carry_identity_run jobs, though no more than the run has unfinished batches, and none where it is stopping.';

@@ -1,6 +1,5 @@
--- Renews the planner's statistics of every table that holds identities or their history and of which a tenth, and a
--- thousand rows, have changed since. Autovacuum does the same in its own time, but the next plan may be made before.
--- A table that somebody else maintains at the moment is left to them.
+-- Renews the planner's statistics of the tables that a run fills, since the next plan may be made before autovacuum comes.
+-- It waits for no lock: a table under maintenance by another session is skipped.
 create or replace function identity_sync.analyze_filled_tables()
 returns void
 language plpgsql volatile security definer
@@ -28,4 +27,4 @@ $$;
 revoke all on function identity_sync.analyze_filled_tables() from public;
 
 comment on function identity_sync.analyze_filled_tables() is
-  'Takes nothing; analyzes the tables of identities, and of this schema, that have changed by a tenth and a thousand rows since they were analyzed last. It holds no lock that a reader or writer waits for.';
+  'Analyzes the tables of identities, their history and this schema of which a tenth, and a thousand rows, have changed since the last analysis.';

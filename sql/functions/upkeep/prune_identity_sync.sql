@@ -1,6 +1,6 @@
--- Clears away what nobody will ask for any more: batches, with their calls and kept answers, of runs that ended long ago,
--- and quarantine that was closed long ago. History, superseded source rows and settlements are never tidied: they are what
--- undoing needs. A run keeps its report.
+-- Deletes what is of no use any more: batches of runs that ended long ago, with their calls and kept answers, quarantine
+-- that was closed long ago, and workers that are gone. What undoing needs always stays: history, superseded rows and
+-- settlements. A run keeps its report.
 create or replace function identity_sync.prune_identity_sync(keep_days integer)
 returns void
 language plpgsql volatile security definer
@@ -23,10 +23,13 @@ begin
 
   delete from identity_sync.quarantined_verdict
   where quarantined_verdict.closed_at < keep_after;
+
+  delete from identity_sync.worker
+  where worker.asked_at < keep_after;
 end;
 $$;
 
 revoke all on function identity_sync.prune_identity_sync(integer) from public;
 
 comment on function identity_sync.prune_identity_sync(integer) is
-  'Takes for how many days answers, batches and closed quarantine are kept; deletes what is older. Raises LS001 for less than a day.';
+  'Takes for how many days batches, answers and closed quarantine are kept; deletes what is older. Raises LS001 for less than a day.';

@@ -1,5 +1,6 @@
--- Keeps the open runs going, whatever has died: frees leases that ran out, stops runs past their deadline, ends those that
--- have nothing unfinished, and enlists lanes for the rest. Calling it too often does no harm.
+-- Keeps the open runs going when processes have died: frees leases that ran out, stops runs past their deadline, ends those
+-- that have nothing unfinished, and enqueues lanes for the rest, which a worker that has just joined takes up.
+-- Calling it often does no harm.
 create or replace function identity_sync.rescue_identity_runs(lanes integer)
 returns integer
 language plpgsql volatile security definer
@@ -9,7 +10,7 @@ declare
   open identity_sync.run;
   still_open integer := 0;
 begin
-  -- Claims wait for one another here too, so that no lease is freed under a claim's hands.
+  -- Wait for claims, so that no lease is freed while a claim renews it.
   perform pg_advisory_xact_lock(hashtext('identity_sync.claim_identity_batch'));
 
   perform identity_sync_private.reopen_identity_batch(orphan.batch_id)
@@ -24,7 +25,7 @@ begin
         open.run_id, 'its deadline has passed, what is left is due next time', cause => 'deadline'
       );
     elsif open.stop_reason is not null then
-      -- What was in flight when it stopped and died since is not asked again.
+      -- Abandon what was in flight when the run stopped and whose process has died since.
       perform identity_sync.stop_identity_run(open.run_id, open.stop_reason, cause => open.stop_cause);
     else
       perform identity_sync_private.close_identity_run(open.run_id);
@@ -40,4 +41,4 @@ $$;
 revoke all on function identity_sync.rescue_identity_runs(integer) from public;
 
 comment on function identity_sync.rescue_identity_runs(integer) is
-  'Takes how many calls a run may have in flight; returns how many runs were open.';
+  'Takes the lanes to enqueue for each open run; returns how many runs were open.';

@@ -1,0 +1,72 @@
+// Retries: while the database is away, while another session holds a lock, and as often as a caller says.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describeFailure, log } from '../observe/log.js';
+
+// How long to wait for a restarting database before giving up.
+const RECONNECT_MS = 60_000;
+
+const LOCK_PATIENCE_MS = 5 * 60_000;
+
+/** Repeats `work` after each error, once the milliseconds that `pauseAfter` returns are over; null throws the error. */
+export async function retry<Result>(
+  work: () => Promise<Result>,
+  pauseAfter: (error: unknown, tries: number, elapsedMs: number) => number | null,
+): Promise<Result> {
+  const started = performance.now();
+  for (let tries = 1; ; tries++) {
+    try {
+      return await work();
+    } catch (error) {
+      const pauseMs = pauseAfter(error, tries, performance.now() - started);
+      if (pauseMs === null) throw error;
+      await sleep(pauseMs);
+    }
+  }
+}
+
+/** Retries while the connection is down, for a minute at most. Disconnections do not count as attempts. */
+export function retryWhileDisconnected<Result>(work: () => Promise<Result>): Promise<Result> {
+  return retry(work, (error, _tries, elapsedMs) => {
+    if (!isDisconnection(error) || elapsedMs > RECONNECT_MS) return null;
+    log.warn({ step: 'database', ...describeFailure(error) }, 'the database is away: trying again');
+    return 500;
+  });
+}
+
+/** Retries for five minutes while another process migrates or another session holds a needed lock, and says so once. */
+export function retryWhileLocked<Result>(work: () => Promise<Result>): Promise<Result> {
+  return retry(work, (error, tries, elapsedMs) => {
+    const reason = reasonToWait(error);
+    if (reason === null || elapsedMs > LOCK_PATIENCE_MS) return null;
+    if (tries === 1) {
+      log.warn({ step: 'migrate' }, `${reason}; trying again for ${LOCK_PATIENCE_MS / 60_000} minutes`);
+    }
+    return 1000;
+  });
+}
+
+/** The pause after so many tries in milliseconds: half a second, doubled each time up to 30 seconds, and spread. */
+export function backoff(tries: number): number {
+  return Math.min(30_000, 500 * 2 ** (tries - 1)) * (0.75 + Math.random() / 2);
+}
+
+/** Sleeps for so many milliseconds, or until `stop` is aborted. */
+export async function pause(milliseconds: number, stop: AbortSignal): Promise<void> {
+  if (milliseconds > 0) await sleep(milliseconds, undefined, { signal: stop }).catch(() => {});
+}
+
+/** A socket that ended, or a server that shuts down or starts up; PostgreSQL's own classes are 08 and 57P. */
+function isDisconnection(error: unknown): boolean {
+  const { code } = error as { code?: unknown };
+  return (
+    typeof code === 'string' && /^(CONNECTION_|ECONN|EPIPE|ENOENT|CONNECT_TIMEOUT|08...|57P0[123])/.test(code)
+  );
+}
+
+function reasonToWait(error: unknown): string | null {
+  const { message, code } = error as { message?: string; code?: string };
+  if (message === 'Failed to get exclusive lock') return 'another process is migrating this database';
+  if (code === '55P03')
+    return 'somebody holds a lock on the identity tables (see pg_stat_activity), nothing was changed';
+  return null;
+}
