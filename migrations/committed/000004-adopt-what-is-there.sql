@@ -1,5 +1,5 @@
---! Previous: sha1:00295b52cbaaa024e095d525615ee5f166d8d00b
---! Hash: sha1:3a23c3153b83dba62139f538f5d1cc2e985c6820
+--! Previous: sha1:077e92759f4779769cade75065758a0f51d9c0bc
+--! Hash: sha1:0dd0fce1b55ffa05f7c4e5220820259b17ce68f3
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

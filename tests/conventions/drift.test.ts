@@ -83,6 +83,8 @@ async function dropFunctionsAndViews(sql: postgres.Sql): Promise<void> {
         union all
         select format('drop function if exists %s cascade', oid::regprocedure)
           from pg_proc where pronamespace in ('identity_sync'::regnamespace, 'identity_sync_private'::regnamespace) and prokind = 'f'
+        -- Sorting names them all before the first goes, and takes those that are bound into its body with it.
+        order by 1
       loop
         execute statement;
       end loop;

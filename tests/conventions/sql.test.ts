@@ -78,7 +78,10 @@ describe('in a migrated database', () => {
   });
 
   test.each([
-    ['pins its search_path', `'search_path=pg_catalog, pg_temp' = any (proconfig) or prokind = 'a'`],
+    [
+      'pins its search_path, or is a return body',
+      `'search_path=pg_catalog, pg_temp' = any (proconfig) or prokind = 'a' or prosqlbody is not null`,
+    ],
     ['is closed to the public', `not has_function_privilege('public', oid, 'execute')`],
     ['is described', `obj_description(oid, 'pg_proc') is not null`],
   ])('every function %s', async (_rule, holds) => {

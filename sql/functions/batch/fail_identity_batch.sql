@@ -34,7 +34,8 @@ begin
     run_id, batch_id, dry_run, is_answer, origin, verified_at, requested, unrequested, report
   )
   select
-    failed.run_id, fail_identity_batch.batch_id, run.dry_run, false, 'consumer:lml-bulk', clock_timestamp(), failed.asked, 0,
+    failed.run_id, fail_identity_batch.batch_id, run.dry_run, false, identity_sync_private.service_origin(),
+    clock_timestamp(), failed.asked, 0,
     jsonb_set(
       jsonb_set(identity_sync_private.empty_report(), '{scanned}', to_jsonb(failed.asked)),
       array['rows_skipped', fail_identity_batch.counted_as],

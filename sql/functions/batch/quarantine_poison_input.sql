@@ -8,7 +8,7 @@ as $$
 declare
   this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
   came_at constant timestamptz := clock_timestamp();
-  service constant text := 'consumer:lml-bulk';
+  service constant text := identity_sync_private.service_origin();
   poisoned record;
 begin
   update identity_sync.batch
@@ -33,10 +33,7 @@ begin
     return;
   end if;
 
-  insert into identity_sync.attempt as known (library_id, outcome, attempted_at, settlement_id)
-  values (poisoned.library_id, 'poison_input', came_at, this_settlement)
-  on conflict (library_id) do update
-  set outcome = excluded.outcome, attempted_at = excluded.attempted_at, settlement_id = excluded.settlement_id;
+  perform identity_sync_private.replace_attempt(poisoned.library_id, 'poison_input', came_at, this_settlement);
 
   update identity_sync.quarantined_verdict as entry
   set closed_at = came_at, closed_reason = format('a later refusal, settlement %s', this_settlement)
