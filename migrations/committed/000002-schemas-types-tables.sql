@@ -1,5 +1,5 @@
 --! Previous: sha1:8dff03bd2e54f394738a7e6b9ad21b974a16706d
---! Hash: sha1:d2f90c395a787d9aeaa514323d5821c939854dd8
+--! Hash: sha1:04cad807bc7fc8996ba6e8960413b03692003378
 --! Message: schemas, types, tables
 
 -- The product's own schemas, types and tables.
@@ -14,7 +14,7 @@ create schema identity_sync_private;
 comment on schema identity_sync_private is
   'What the functions of identity_sync are made of: their helpers and types, for no caller outside.';
 
--- A verdict while it is judged and settled. Named as in the report; the ids as the main row''s columns are called.
+-- A verdict while it is judged and written. Named as in the report; the ids as the main row''s columns are called.
 
 create type identity_sync_private.judged_source as (
   source text,
@@ -35,6 +35,15 @@ create type identity_sync_private.judged_track as (
   ambiguous_position boolean
 );
 
+-- Why the database refused a verdict.
+create type identity_sync_private.writer_refusal as (
+  sqlstate text,
+  message text,
+  constraint_name text
+);
+
+-- The judge fills all but the last three, and the writer returns the verdict with its final outcome: action (inserted,
+-- changed, unchanged) is what became of the main row, version the ctid of that row where it was to be updated.
 create type identity_sync_private.judged_verdict as (
   ordinal integer,
   library_id integer,
@@ -50,9 +59,14 @@ create type identity_sync_private.judged_verdict as (
   sources identity_sync_private.judged_source[],
   null_confidence integer,
   duplicate integer,
-  out_of_band integer
+  out_of_band integer,
+  action text,
+  version tid,
+  refusal identity_sync_private.writer_refusal
 );
 
+-- A change to a source row: inserted, changed or removed. is_of_new_identity is known where the verdict names the row: a
+-- new identity is undone as a whole, so that what was inserted with it needs no record of its own.
 create type identity_sync_private.source_change as (
   library_id integer,
   source text,
@@ -60,7 +74,19 @@ create type identity_sync_private.source_change as (
   method text,
   confidence real,
   action text,
-  version tid
+  version tid,
+  is_of_new_identity boolean
+);
+
+-- What the sources of a batch change: rows of new identities that need no comparing are counted alone, the others are
+-- listed as well. The counts inserted, changed, unchanged and removed are those of the listed.
+create type identity_sync_private.compared_sources as (
+  uncompared integer,
+  changes identity_sync_private.source_change[],
+  inserted integer,
+  changed integer,
+  unchanged integer,
+  removed integer
 );
 
 -- A change to a credit, the id of which is credit_id.
@@ -88,27 +114,9 @@ create type identity_sync_private.refusal as (
   reason text
 );
 
-create type identity_sync_private.verdict_outcome as (
-  ordinal integer,
-  library_id integer,
-  outcome text
-);
-
-create type identity_sync_private.writer_refusal as (
-  library_id integer,
-  sqlstate text,
-  message text,
-  constraint_name text
-);
-
+-- What the writer did: its verdicts with their final outcomes, and what the report and undoing need besides.
 create type identity_sync_private.write_result as (
-  inserted integer[],
-  changed integer[],
-  unchanged integer[],
-  manual_precedence integer[],
-  stale_verdict integer[],
-  library_gone integer[],
-  refused identity_sync_private.writer_refusal[],
+  verdicts identity_sync_private.judged_verdict[],
   history_ids integer[],
   source_inserted integer,
   source_changed integer,

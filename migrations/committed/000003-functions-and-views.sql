@@ -1,5 +1,5 @@
---! Previous: sha1:d2f90c395a787d9aeaa514323d5821c939854dd8
---! Hash: sha1:a718642cab2cbf19e69aea5eb514e9361bd0da78
+--! Previous: sha1:04cad807bc7fc8996ba6e8960413b03692003378
+--! Hash: sha1:88e2bea79e7fc730d62017a6f8395375263174d6
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -157,6 +157,68 @@ revoke all on function identity_sync_private.is_method(text) from public;
 comment on function identity_sync_private.is_method(text) is
   'Takes a method or NULL; returns whether it is one of methods(), NULL for NULL.';
 --! EndIncluded functions/wire/is_method.sql
+--! Included functions/wire/repair_origin.sql
+-- The origin of a repair by hand. Consumers of the tables read its first word in notes, so it never changes.
+create or replace function identity_sync_private.repair_origin(name text)
+returns text
+language sql immutable parallel safe
+return 'repair:' || name;
+
+revoke all on function identity_sync_private.repair_origin(text) from public;
+
+comment on function identity_sync_private.repair_origin(text) is
+  'Takes who repairs, as a rule a login; returns the origin of the repair.';
+--! EndIncluded functions/wire/repair_origin.sql
+--! Included functions/wire/is_repair.sql
+-- A repair by hand overrides what the service may not touch, and holds what it writes against the service.
+create or replace function identity_sync_private.is_repair(origin text)
+returns boolean
+language sql immutable parallel safe
+return starts_with(origin, identity_sync_private.repair_origin(''));
+
+revoke all on function identity_sync_private.is_repair(text) from public;
+
+comment on function identity_sync_private.is_repair(text) is
+  'Takes an origin, or the notes of a row; returns whether it is a repair by hand, NULL for NULL.';
+--! EndIncluded functions/wire/is_repair.sql
+--! Included functions/wire/service_origin.sql
+-- The origin of what the service writes by itself, kept in notes. Consumers of the tables read it, so it never changes.
+create or replace function identity_sync_private.service_origin()
+returns text
+language sql immutable parallel safe
+return 'consumer:lml-bulk';
+
+revoke all on function identity_sync_private.service_origin() from public;
+
+comment on function identity_sync_private.service_origin() is
+  'Returns the origin of the service, one of the two kinds that apply_identity_verdicts allows; repair_origin makes the other.';
+--! EndIncluded functions/wire/service_origin.sql
+--! Included functions/wire/is_ours.sql
+-- Source rows of ours go when a verdict no longer names them; another writer's stay.
+create or replace function identity_sync_private.is_ours(notes text)
+returns boolean
+language sql immutable parallel safe
+return notes = identity_sync_private.service_origin() or identity_sync_private.is_repair(notes);
+
+revoke all on function identity_sync_private.is_ours(text) from public;
+
+comment on function identity_sync_private.is_ours(text) is
+  'Takes the notes of a row; returns whether the service or a repair wrote it, NULL for NULL.';
+--! EndIncluded functions/wire/is_ours.sql
+--! Included functions/wire/is_set_by_hand.sql
+-- A main row set by hand outlives the service's verdicts until it is released.
+-- The service's own verdicts of method manual do not count: their notes say that the service wrote them.
+create or replace function identity_sync_private.is_set_by_hand(method text, notes text)
+returns boolean
+language sql immutable parallel safe
+return identity_sync_private.is_repair(notes)
+  or (method = 'manual' and notes is distinct from identity_sync_private.service_origin());
+
+revoke all on function identity_sync_private.is_set_by_hand(text, text) from public;
+
+comment on function identity_sync_private.is_set_by_hand(text, text) is
+  'Takes a main row''s method and notes; returns whether a person set it (NULL counts as no).';
+--! EndIncluded functions/wire/is_set_by_hand.sql
 --! Included functions/wire/jsonb_or_null.sql
 -- Casts a text to jsonb, and returns NULL where that fails for any reason.
 -- This is the only place where a failing cast is no error.
@@ -842,6 +904,20 @@ revoke all on function identity_sync.report_is_success(jsonb) from public;
 comment on function identity_sync.report_is_success(jsonb) is
   'Takes the report of a run, a writer or a dry run; returns false where more rows were refused than not.';
 --! EndIncluded functions/report/report_is_success.sql
+--! Included functions/judge/bare_verdict.sql
+-- A verdict of which only the outcome is known: its content is not trusted, or none came.
+create or replace function identity_sync_private.bare_verdict(ordinal integer, library_id integer, outcome text)
+returns identity_sync_private.judged_verdict
+language sql immutable parallel safe
+return row(
+  ordinal, library_id, outcome, null, null, null, null, null, null, null, null, null, 0, 0, 0, null, null, null
+)::identity_sync_private.judged_verdict;
+
+revoke all on function identity_sync_private.bare_verdict(integer, integer, text) from public;
+
+comment on function identity_sync_private.bare_verdict(integer, integer, text) is
+  'Takes the number of a result (NULL: none came), a library id and an outcome; returns a judged verdict without content.';
+--! EndIncluded functions/judge/bare_verdict.sql
 --! Included functions/judge/best_judged_sources.sql
 -- Keeps the provenance entry of highest confidence of each source, the first among equals.
 -- The judge calls it only for a verdict that names a source twice, so that the others need no sorting.
@@ -1132,10 +1208,7 @@ as $$
     array_agg(
       case
         when ranked.position = 1 or ranked.library_id is null then ranked.verdict
-        else row(
-          ranked.ordinal, ranked.library_id, 'lml_untrusted_library_id',
-          null, null, null, null, null, null, null, null, null, 0, 0, 0
-        )::identity_sync_private.judged_verdict
+        else identity_sync_private.bare_verdict(ranked.ordinal, ranked.library_id, 'lml_untrusted_library_id')
       end
       order by ranked.ordinal
     )
@@ -1210,7 +1283,8 @@ begin
           when verdict.has_duplicate
           then (select count(*) from unnest(verdict.sources) as source where source.out_of_band)
           else verdict.out_of_band
-        end
+        end,
+        null, null, null
       )::identity_sync_private.judged_verdict
     ),
     count(verdict.id) > count(distinct verdict.id),
@@ -1363,12 +1437,9 @@ begin
   if has_repeated or answered_count < cardinality(requested) then
     judged := judged || array(
       select
-        row(
-          null,
-          asked.id,
-          case when library.id is null then 'library_gone' else 'lml_cardinality_mismatch' end,
-          null, null, null, null, null, null, null, null, null, 0, 0, 0
-        )::identity_sync_private.judged_verdict
+        identity_sync_private.bare_verdict(
+          null, asked.id, case when library.id is null then 'library_gone' else 'lml_cardinality_mismatch' end
+        )
       from unnest(requested) as asked (id)
       left join wxyc_schema.library on library.id = asked.id
       where not exists (select from unnest(judged) as verdict where verdict.library_id = asked.id)
@@ -1697,9 +1768,8 @@ comment on function identity_sync.identity_candidates(text, integer, integer, bo
   'Takes a scope (due, refresh, recheck, ids), the days after which an identity is stale and an attempt is repeated, whether rows without a canonical entity count, a partition (id % count = index) and ids to narrow it to; returns the rows a run would ask for and their cohort (va: compilation-shaped, non_va). Raises LS001 for a value out of range.';
 --! EndIncluded functions/candidates/identity_candidates.sql
 --! Included functions/write/add_write_results.sql
--- What became of two shares of a batch, as one: lists are joined, counts are summed.
--- NULL stands for nothing settled, so that two of them make the empty result.
--- It refuses nothing.
+-- Two shares of a batch as one: lists are joined, counts are summed.
+-- NULL stands for a share of which nothing was written, so that two of them make the empty result.
 create or replace function identity_sync_private.add_write_results(
   earlier identity_sync_private.write_result,
   later identity_sync_private.write_result
@@ -1709,13 +1779,7 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
   select row(
-    coalesce(earlier.inserted, '{}') || later.inserted,
-    coalesce(earlier.changed, '{}') || later.changed,
-    coalesce(earlier.unchanged, '{}') || later.unchanged,
-    coalesce(earlier.manual_precedence, '{}') || later.manual_precedence,
-    coalesce(earlier.stale_verdict, '{}') || later.stale_verdict,
-    coalesce(earlier.library_gone, '{}') || later.library_gone,
-    coalesce(earlier.refused, '{}') || later.refused,
+    coalesce(earlier.verdicts, '{}') || later.verdicts,
     coalesce(earlier.history_ids, '{}') || later.history_ids,
     coalesce(earlier.source_inserted, 0) + coalesce(later.source_inserted, 0),
     coalesce(earlier.source_changed, 0) + coalesce(later.source_changed, 0),
@@ -1730,104 +1794,95 @@ as $$
   )::identity_sync_private.write_result;
 $$;
 
-revoke all on function identity_sync_private.add_write_results(identity_sync_private.write_result, identity_sync_private.write_result) from public;
+revoke all on function identity_sync_private.add_write_results(
+  identity_sync_private.write_result, identity_sync_private.write_result
+) from public;
 
-comment on function identity_sync_private.add_write_results(identity_sync_private.write_result, identity_sync_private.write_result) is
-  'Takes what was settled of two shares of a batch, either NULL; returns it as one.';
+comment on function identity_sync_private.add_write_results(
+  identity_sync_private.write_result, identity_sync_private.write_result
+) is
+  'Takes the results of writing two shares of a batch, either NULL; returns them as one.';
 --! EndIncluded functions/write/add_write_results.sql
 --! Included functions/write/build_report.sql
 -- Makes the report of a settlement out of its outcomes, so that no counter can say what was not recorded.
 -- What was left out of a verdict's sources counts only where the verdict was written.
-create or replace function identity_sync_private.build_report(
-  outcomes identity_sync_private.verdict_outcome[],
-  judged identity_sync_private.judged_verdict[],
-  settled identity_sync_private.write_result
-)
+create or replace function identity_sync_private.build_report(written identity_sync_private.write_result)
 returns jsonb
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  with reached as (
-    select
-      count(*) as scanned,
-      count(*) filter (where listed.outcome = 'resolved') as resolved,
-      count(*) filter (where listed.outcome = 'resolved_compilation') as resolved_compilation,
-      count(*) filter (where listed.outcome = 'unresolved') as unresolved
-    from unnest(outcomes) as listed
-  ),
-  skipped as (
-    select jsonb_object_agg(counted.outcome, counted.rows) as counts
-    from (
-      select listed.outcome, count(*) as rows
-      from unnest(outcomes) as listed
-      where listed.outcome not in ('resolved', 'resolved_compilation', 'unresolved')
-      group by listed.outcome
-    ) as counted
-  ),
-  left_out as (
-    select
-      coalesce(sum(verdict.null_confidence), 0) as null_confidence,
-      coalesce(sum(verdict.duplicate), 0) as duplicate,
-      coalesce(sum(verdict.out_of_band), 0) as out_of_band
-    -- The outcomes of what was judged come first, and in its order.
-    from rows from (unnest(outcomes), unnest(judged)) as verdict (
-      result, id, reached, ordinal, library_id, outcome, discogs_artist_id, musicbrainz_artist_id, wikidata_qid,
-      spotify_id, apple_music_id, bandcamp_id, method, confidence, sources, null_confidence, duplicate, out_of_band
-    )
-    where verdict.outcome = 'resolved' and verdict.reached = 'resolved'
-  )
+declare
+  reached record;
+  skipped jsonb;
+begin
   select
-    identity_sync_private.empty_report()
-    || jsonb_build_object(
-      'scanned', reached.scanned,
-      'rows_resolved', reached.resolved,
-      'rows_resolved_compilation', reached.resolved_compilation,
-      'rows_unresolved', reached.unresolved,
-      'rows_skipped', (identity_sync_private.empty_report() -> 'rows_skipped') || coalesce(skipped.counts, '{}'),
-      'source_rows_skipped_null_confidence', left_out.null_confidence,
-      'source_rows_skipped_duplicate', left_out.duplicate,
-      'source_rows_out_of_band', left_out.out_of_band,
-      'identity', jsonb_build_object(
-        'inserted', cardinality(settled.inserted),
-        'changed', cardinality(settled.changed),
-        'unchanged', cardinality(settled.unchanged)
-      ),
-      'source', jsonb_build_object(
-        'inserted', settled.source_inserted,
-        'changed', settled.source_changed,
-        'unchanged', settled.source_unchanged,
-        'removed', settled.source_removed
-      ),
-      'compilation_track', settled.compilation_track
-    )
-  from reached, skipped, left_out;
+    count(*) as scanned,
+    count(*) filter (where verdict.outcome = 'resolved') as resolved,
+    count(*) filter (where verdict.outcome = 'resolved_compilation') as resolved_compilation,
+    count(*) filter (where verdict.outcome = 'unresolved') as unresolved,
+    count(*) filter (where verdict.action = 'inserted') as inserted,
+    count(*) filter (where verdict.action = 'changed') as changed,
+    count(*) filter (where verdict.action = 'unchanged') as unchanged,
+    coalesce(sum(verdict.null_confidence) filter (where verdict.outcome = 'resolved'), 0) as null_confidence,
+    coalesce(sum(verdict.duplicate) filter (where verdict.outcome = 'resolved'), 0) as duplicate,
+    coalesce(sum(verdict.out_of_band) filter (where verdict.outcome = 'resolved'), 0) as out_of_band
+  into reached
+  from unnest(written.verdicts) as verdict;
+
+  select jsonb_object_agg(counted.outcome, counted.verdicts)
+  into skipped
+  from (
+    select verdict.outcome, count(*) as verdicts
+    from unnest(written.verdicts) as verdict
+    where verdict.outcome not in ('resolved', 'resolved_compilation', 'unresolved')
+    group by verdict.outcome
+  ) as counted;
+
+  return identity_sync_private.empty_report() || jsonb_build_object(
+    'scanned', reached.scanned,
+    'rows_resolved', reached.resolved,
+    'rows_resolved_compilation', reached.resolved_compilation,
+    'rows_unresolved', reached.unresolved,
+    'rows_skipped', (identity_sync_private.empty_report() -> 'rows_skipped') || coalesce(skipped, '{}'),
+    'source_rows_skipped_null_confidence', reached.null_confidence,
+    'source_rows_skipped_duplicate', reached.duplicate,
+    'source_rows_out_of_band', reached.out_of_band,
+    'identity', jsonb_build_object(
+      'inserted', reached.inserted,
+      'changed', reached.changed,
+      'unchanged', reached.unchanged
+    ),
+    'source', jsonb_build_object(
+      'inserted', written.source_inserted,
+      'changed', written.source_changed,
+      'unchanged', written.source_unchanged,
+      'removed', written.source_removed
+    ),
+    'compilation_track', written.compilation_track
+  );
+end;
 $$;
 
-revoke all on function identity_sync_private.build_report(
-  identity_sync_private.verdict_outcome[], identity_sync_private.judged_verdict[], identity_sync_private.write_result
-) from public;
+revoke all on function identity_sync_private.build_report(identity_sync_private.write_result) from public;
 
-comment on function identity_sync_private.build_report(
-  identity_sync_private.verdict_outcome[], identity_sync_private.judged_verdict[], identity_sync_private.write_result
-) is
-  'Takes the outcomes of a settlement, its judged verdicts and what was written; returns the report.';
+comment on function identity_sync_private.build_report(identity_sync_private.write_result) is
+  'Takes what was written, with every judged verdict in it and its final outcome; returns the report.';
 --! EndIncluded functions/write/build_report.sql
 --! Included functions/write/lock_identities.sql
 -- Makes sessions that apply verdicts for the same libraries wait for one another, in id order, so that they neither
--- deadlock nor lose a history row. The locks are advisory, end with the transaction, and are one an id, so that
--- neighbouring batches do not wait. More than a thousand ids would crowd the lock table and take one lock against
--- everybody instead, as does NULL, for a transaction that will apply answer after answer.
+-- deadlock nor lose a history row. The locks are advisory, one an id, and end with the transaction: neighbouring batches
+-- do not wait. More than 1,000 ids would crowd the lock table, and take one lock against all sessions, as NULL does.
 create or replace function identity_sync_private.lock_identities(library_ids integer[])
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  everybody constant integer := hashtext('identity_sync_private.lock_identities, all');
-  one constant integer := hashtext('identity_sync_private.lock_identities, one');
+  all_sessions constant integer := hashtext('identity_sync_private.lock_identities, all');
+  one_library constant integer := hashtext('identity_sync_private.lock_identities, one');
 begin
   if library_ids is null or cardinality(library_ids) > 1000 then
-    perform pg_advisory_xact_lock(everybody, 0);
+    perform pg_advisory_xact_lock(all_sessions, 0);
     return;
   end if;
 
@@ -1836,14 +1891,14 @@ begin
     where locktype = 'advisory'
       and pid = pg_backend_pid()
       and mode = 'ExclusiveLock'
-      and classid::bigint = everybody::bigint & 4294967295
+      and classid::bigint = all_sessions::bigint & 4294967295
   )
   then
     return;
   end if;
 
-  perform pg_advisory_xact_lock_shared(everybody, 0);
-  perform pg_advisory_xact_lock(one, listed.library_id)
+  perform pg_advisory_xact_lock_shared(all_sessions, 0);
+  perform pg_advisory_xact_lock(one_library, listed.library_id)
   from (
     select distinct library_id
     from unnest(lock_identities.library_ids) as library_id
@@ -1858,16 +1913,81 @@ revoke all on function identity_sync_private.lock_identities(integer[]) from pub
 comment on function identity_sync_private.lock_identities(integer[]) is
   'Takes library ids (NULL: all); holds them, until the transaction ends, against every other session that applies verdicts.';
 --! EndIncluded functions/write/lock_identities.sql
+--! Included functions/write/conclude_verdict.sql
+-- The final outcome of a judged verdict, and what becomes of its main row. The one place that lists a verdict's
+-- attributes again; PostgreSQL inlines it, so that a whole batch costs no calls.
+create or replace function identity_sync_private.conclude_verdict(
+  verdict identity_sync_private.judged_verdict,
+  outcome text,
+  action text default null,
+  version tid default null,
+  refusal identity_sync_private.writer_refusal default null
+)
+returns identity_sync_private.judged_verdict
+language sql immutable parallel safe
+return row(
+  verdict.ordinal, verdict.library_id, outcome,
+  verdict.discogs_artist_id, verdict.musicbrainz_artist_id, verdict.wikidata_qid, verdict.spotify_id,
+  verdict.apple_music_id, verdict.bandcamp_id, verdict.method, verdict.confidence,
+  verdict.sources, verdict.null_confidence, verdict.duplicate, verdict.out_of_band,
+  action, version, refusal
+)::identity_sync_private.judged_verdict;
+
+revoke all on function identity_sync_private.conclude_verdict(
+  identity_sync_private.judged_verdict, text, text, tid, identity_sync_private.writer_refusal
+) from public;
+
+comment on function identity_sync_private.conclude_verdict(
+  identity_sync_private.judged_verdict, text, text, tid, identity_sync_private.writer_refusal
+) is
+  'Takes a judged verdict, its final outcome, the action on its main row (inserted, changed, unchanged), the version of that row which was looked at, and why the database refused it; returns the verdict with these.';
+--! EndIncluded functions/write/conclude_verdict.sql
+--! Included functions/write/mark_overtaken.sql
+-- An answer without an identity that is older than the identity which is there says nothing about it: stale_verdict.
+-- The writer decides the same for the answers that it writes.
+create or replace function identity_sync_private.mark_overtaken(
+  verdicts identity_sync_private.judged_verdict[],
+  verified_at timestamptz
+)
+returns identity_sync_private.judged_verdict[]
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+begin
+  return array(
+    select
+      case
+        when known.library_id is null then verdict
+        else identity_sync_private.conclude_verdict(verdict, 'stale_verdict')
+      end
+    from unnest(verdicts) as verdict
+    left join wxyc_schema.library_identity as known
+      on known.library_id = verdict.library_id
+      and known.last_verified_at > mark_overtaken.verified_at
+      and verdict.outcome in ('unresolved', 'compilation')
+  );
+end;
+$$;
+
+revoke all on function identity_sync_private.mark_overtaken(
+  identity_sync_private.judged_verdict[], timestamptz
+) from public;
+
+comment on function identity_sync_private.mark_overtaken(
+  identity_sync_private.judged_verdict[], timestamptz
+) is
+  'Takes judged verdicts that write no identity, and their time; returns them, those that are overtaken as stale_verdict.';
+--! EndIncluded functions/write/mark_overtaken.sql
 --! Included functions/write/quarantine_verdicts.sql
 -- Sets aside what was refused, as it came and with the reason in words, and closes the entries of libraries that have
--- been settled since. A library has one open entry, its latest refusal; one that LML named without being asked never
--- pushes out a refusal that can be replayed. Where nothing was refused or open, nothing is written.
+-- an outcome since. A library has one open entry, its latest refusal; one that LML named without being asked never
+-- pushes out a refusal that can be replayed.
 create or replace function identity_sync_private.quarantine_verdicts(
-  outcomes identity_sync_private.verdict_outcome[],
+  verdicts identity_sync_private.judged_verdict[],
   results jsonb,
   set_aside jsonb,
   tracks_contract_version jsonb,
-  refused identity_sync_private.writer_refusal[],
   origin text,
   verified_at timestamptz,
   strict_bands boolean,
@@ -1883,42 +2003,43 @@ begin
   update identity_sync.quarantined_verdict as entry
   set
     closed_at = clock_timestamp(),
-    closed_reason = format('%s by settlement %s', reached.outcome, quarantine_verdicts.settlement_id)
-  from unnest(outcomes) as reached
-  where reached.outcome in ('resolved', 'resolved_compilation', 'unresolved', 'compilation', 'library_gone')
-    and entry.library_id = reached.library_id
+    closed_reason = format('%s by settlement %s', judged.outcome, quarantine_verdicts.settlement_id)
+  from unnest(verdicts) as judged
+  where judged.outcome in ('resolved', 'resolved_compilation', 'unresolved', 'compilation', 'library_gone')
+    and entry.library_id = judged.library_id
     and entry.closed_at is null
-    and (entry.verified_at <= quarantine_verdicts.verified_at or starts_with(quarantine_verdicts.origin, 'repair:'));
+    and (
+      entry.verified_at <= quarantine_verdicts.verified_at
+      or identity_sync_private.is_repair(quarantine_verdicts.origin)
+    );
 
   for refusal in
     select
-      reached.library_id,
-      reached.outcome,
+      judged.library_id,
+      judged.outcome,
       listed.verdict,
       listed.aside,
       fault.path,
       fault.value,
       fault.reason,
-      by_database.sqlstate,
-      by_database.message,
-      by_database.constraint_name,
+      (judged.refusal).sqlstate,
+      (judged.refusal).message,
+      (judged.refusal).constraint_name,
       exists (
         select from identity_sync.quarantined_verdict as entry
-        where entry.library_id = reached.library_id
+        where entry.library_id = judged.library_id
           and entry.closed_at is null
           and entry.outcome <> 'lml_untrusted_library_id'
-          and reached.outcome = 'lml_untrusted_library_id'
+          and judged.outcome = 'lml_untrusted_library_id'
       ) as is_outranked
-    from unnest(outcomes) as reached
+    from unnest(verdicts) as judged
     cross join lateral (
-      select results -> (reached.ordinal - 1) as verdict, set_aside -> reached.ordinal::text as aside
+      select results -> (judged.ordinal - 1) as verdict, set_aside -> judged.ordinal::text as aside
     ) as listed
-    left join unnest(refused) as by_database
-      on by_database.library_id = reached.library_id and reached.outcome = 'writer_error'
     cross join lateral (
       select
         case
-          when reached.outcome = 'invalid_verdict' and listed.aside is not null then row(
+          when judged.outcome = 'invalid_verdict' and listed.aside is not null then row(
             listed.aside ->> 'path',
             null,
             format(
@@ -1926,22 +2047,23 @@ begin
               coalesce(nullif(listed.aside ->> 'path', ''), 'the verdict'), listed.aside ->> 'fault'
             )
           )::identity_sync_private.refusal
-          when reached.outcome = 'invalid_verdict' then identity_sync_private.explain_refusal(listed.verdict, strict_bands)
-          when reached.outcome = 'lml_untrusted_library_id' then row(
+          when judged.outcome = 'invalid_verdict'
+          then identity_sync_private.explain_refusal(listed.verdict, strict_bands)
+          when judged.outcome = 'lml_untrusted_library_id' then row(
             'library_id',
-            to_jsonb(reached.library_id),
-            format('library_id %s was not asked, or is named for the second time', reached.library_id)
+            to_jsonb(judged.library_id),
+            format('library_id %s was not asked, or is named for the second time', judged.library_id)
           )::identity_sync_private.refusal
-          when reached.outcome = 'writer_error' then row(
-            null, null, format('the database refused it: %s', by_database.message)
+          when judged.outcome = 'writer_error' then row(
+            null, null, format('the database refused it: %s', (judged.refusal).message)
           )::identity_sync_private.refusal
         end as found
     ) as explained
     cross join lateral (
       select (explained.found).path, (explained.found).value, (explained.found).reason
     ) as fault
-    where reached.outcome in ('invalid_verdict', 'writer_error', 'lml_untrusted_library_id')
-    order by reached.outcome <> 'lml_untrusted_library_id', reached.ordinal
+    where judged.outcome in ('invalid_verdict', 'writer_error', 'lml_untrusted_library_id')
+    order by judged.outcome <> 'lml_untrusted_library_id', judged.ordinal
   loop
     if not refusal.is_outranked then
       update identity_sync.quarantined_verdict as entry
@@ -1971,21 +2093,19 @@ end;
 $$;
 
 revoke all on function identity_sync_private.quarantine_verdicts(
-  identity_sync_private.verdict_outcome[], jsonb, jsonb, jsonb, identity_sync_private.writer_refusal[], text, timestamptz, boolean,
-  bigint
+  identity_sync_private.judged_verdict[], jsonb, jsonb, jsonb, text, timestamptz, boolean, bigint
 ) from public;
 
 comment on function identity_sync_private.quarantine_verdicts(
-  identity_sync_private.verdict_outcome[], jsonb, jsonb, jsonb, identity_sync_private.writer_refusal[], text, timestamptz, boolean,
-  bigint
+  identity_sync_private.judged_verdict[], jsonb, jsonb, jsonb, text, timestamptz, boolean, bigint
 ) is
-  'Takes the outcomes of a settlement, LML''s results, those set aside by their number, the tracks_contract_version they came with, what the database refused, and the settlement''s origin, time and strictness; writes and closes quarantine entries.';
+  'Takes verdicts with their final outcomes, LML''s results, those set aside by their number, the tracks_contract_version they came with, and the settlement''s origin, time, strictness and id; writes and closes quarantine entries.';
 --! EndIncluded functions/write/quarantine_verdicts.sql
 --! Included functions/write/record_attempts.sql
--- Leaves the durable mark of every answer that left no fresh identity, and lifts the mark of every library that got one.
--- A mark that is newer than this answer stays, whichever way round the two arrive.
+-- Keeps an attempt for every answer that left no fresh identity, and removes that of every library that got one.
+-- An attempt newer than this answer stays, in whichever order the two arrive.
 create or replace function identity_sync_private.record_attempts(
-  outcomes identity_sync_private.verdict_outcome[],
+  verdicts identity_sync_private.judged_verdict[],
   verified_at timestamptz,
   is_repair boolean,
   settlement_id bigint
@@ -1996,21 +2116,21 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
-  in_vain constant text[] := array[
+  kept constant text[] := array[
     'unresolved', 'compilation', 'resolved_compilation', 'invalid_verdict', 'writer_error', 'manual_precedence'
   ];
 begin
-  if exists (select from unnest(outcomes) as reached where reached.outcome = any (in_vain)) then
+  if exists (select from unnest(verdicts) as verdict where verdict.outcome = any (kept)) then
     insert into identity_sync.attempt as known (library_id, outcome, attempted_at, settlement_id)
     select
-      reached.library_id,
+      verdict.library_id,
       -- Its tracks were visited or not: either way LML has no more to say before the retry window is over.
-      case reached.outcome when 'resolved_compilation' then 'compilation' else reached.outcome end,
+      case verdict.outcome when 'resolved_compilation' then 'compilation' else verdict.outcome end,
       record_attempts.verified_at,
       record_attempts.settlement_id
-    from unnest(outcomes) as reached
-    where reached.outcome = any (in_vain) and reached.library_id is not null
-    order by reached.library_id
+    from unnest(verdicts) as verdict
+    where verdict.outcome = any (kept) and verdict.library_id is not null
+    order by verdict.library_id
     on conflict (library_id) do update
     set
       outcome = excluded.outcome,
@@ -2021,20 +2141,115 @@ begin
 
   delete from identity_sync.attempt as known
   where known.library_id = any (
-      array(select reached.library_id from unnest(outcomes) as reached where reached.outcome = 'resolved')
+      array(select verdict.library_id from unnest(verdicts) as verdict where verdict.outcome = 'resolved')
     )
     and (known.attempted_at <= record_attempts.verified_at or record_attempts.is_repair);
 end;
 $$;
 
-revoke all on function identity_sync_private.record_attempts(identity_sync_private.verdict_outcome[], timestamptz, boolean, bigint) from public;
+revoke all on function identity_sync_private.record_attempts(
+  identity_sync_private.judged_verdict[], timestamptz, boolean, bigint
+) from public;
 
-comment on function identity_sync_private.record_attempts(identity_sync_private.verdict_outcome[], timestamptz, boolean, bigint) is
-  'Takes the outcomes of a settlement, the time of the answer, and whether a repair by hand overrides newer marks; writes and lifts attempts.';
+comment on function identity_sync_private.record_attempts(
+  identity_sync_private.judged_verdict[], timestamptz, boolean, bigint
+) is
+  'Takes verdicts with their final outcomes, the time of the answer, whether a repair by hand overrides newer attempts, and the settlement; keeps and removes attempts.';
 --! EndIncluded functions/write/record_attempts.sql
+--! Included functions/write/record_settlement.sql
+-- Records one call of the writer: what it reported, what undoing it needs, and the sample that the brake is measured on.
+-- The sample is of rows that held an identity or were never asked before.
+create or replace function identity_sync_private.record_settlement(
+  settlement_id bigint,
+  origin text,
+  verified_at timestamptz,
+  requested_ids integer[],
+  attempted_ids integer[],
+  written identity_sync_private.write_result,
+  report jsonb
+)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  scanned constant integer := cardinality(written.verdicts);
+begin
+  insert into identity_sync.settlement (
+    settlement_id, origin, verified_at, requested, unrequested, report, inserted_ids, history_ids,
+    linked_credit_ids, positioned_credit_ids, brake_sample, brake_unresolved_ids
+  )
+  overriding system value
+  select
+    record_settlement.settlement_id, record_settlement.origin, record_settlement.verified_at,
+    coalesce(cardinality(requested_ids), scanned),
+    coalesce(scanned - cardinality(requested_ids), 0),
+    record_settlement.report,
+    coalesce(array_agg(verdict.library_id) filter (where verdict.action = 'inserted'), '{}'),
+    written.history_ids, written.linked_credit_ids, written.positioned_credit_ids,
+    count(*) filter (where sample.is_in),
+    coalesce(array_agg(verdict.library_id) filter (where sample.is_in and verdict.outcome = 'unresolved'), '{}')
+  from unnest(written.verdicts) as verdict
+  left join unnest(attempted_ids) as attempted (library_id) on attempted.library_id = verdict.library_id
+  cross join lateral (
+    select
+      attempted.library_id is null
+      and verdict.outcome in ('resolved', 'resolved_compilation', 'compilation', 'unresolved') as is_in
+  ) as sample;
+end;
+$$;
+
+revoke all on function identity_sync_private.record_settlement(
+  bigint, text, timestamptz, integer[], integer[], identity_sync_private.write_result, jsonb
+) from public;
+
+comment on function identity_sync_private.record_settlement(
+  bigint, text, timestamptz, integer[], integer[], identity_sync_private.write_result, jsonb
+) is
+  'Takes the settlement''s id, origin and time, the requested ids (NULL: none were), those with an attempt and no identity before, what was written, and the report; records them.';
+--! EndIncluded functions/write/record_settlement.sql
+--! Included functions/write/validate_application.sql
+-- Refuses arguments of apply_identity_verdicts before anything is looked at.
+-- An origin is what consumers of the tables go by, so there are two kinds and no third.
+create or replace function identity_sync_private.validate_application(
+  origin text,
+  verified_at timestamptz,
+  strict_bands boolean
+)
+returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not identity_sync_private.is_repair(origin) and origin <> identity_sync_private.service_origin() then
+    raise exception using
+      errcode = 'LS001',
+      message = format('origin is %L', origin),
+      hint = format(
+        'Allowed: %s for the service, a text that begins with %s for a repair by hand, NULL for %2$s and your login.',
+        identity_sync_private.service_origin(), identity_sync_private.repair_origin('')
+      );
+  end if;
+  if verified_at is null then
+    raise exception using
+      errcode = 'LS001',
+      message = 'verified_at is NULL',
+      hint = 'Name the time at which LML gave the answer, or leave it out for now.';
+  end if;
+  if strict_bands is null then
+    raise exception using errcode = 'LS001', message = 'strict_bands is NULL', hint = 'Allowed: true, false.';
+  end if;
+end;
+$$;
+
+revoke all on function identity_sync_private.validate_application(text, timestamptz, boolean) from public;
+
+comment on function identity_sync_private.validate_application(text, timestamptz, boolean) is
+  'Takes the origin, time and strictness of a call of apply_identity_verdicts; raises LS001 for the first that is not allowed.';
+--! EndIncluded functions/write/validate_application.sql
 --! Included functions/write/assert_row_count.sql
--- Holds a statement of the writer to the rows it was meant for: whoever else writes them takes no lock of ours, and a
--- trigger may drop what is written without a word. Where the counts differ it raises LS006, and nothing of it stays.
+-- Raises LS006 if a statement touched a different number of rows than intended: another writer, who takes no lock of
+-- ours, or a trigger interfered. Nothing of the statement stays.
 create or replace function identity_sync_private.assert_row_count(what text, meant integer, touched integer)
 returns void
 language plpgsql immutable
@@ -2056,14 +2271,16 @@ comment on function identity_sync_private.assert_row_count(text, integer, intege
 --! EndIncluded functions/write/assert_row_count.sql
 --! Included functions/write/compare_track_links.sql
 -- Lays the judged tracks of compilations beside their credits and finds what each would change, writing nothing.
--- An entry belongs to the credit of its library with exactly its artist_name and track_title, null to null; it means the
--- one artist of the catalogue whose name folds as its resolved name does. Every key and every unusable entry is in
--- exactly one of the first seven counts, the others are "of which".
-create or replace function identity_sync_private.compare_track_links(verdicts identity_sync_private.judged_verdict[], results jsonb)
+-- An entry joins the credit with exactly its artist_name and track_title; its artist is the one whose name folds as the
+-- resolved name does. Each key and unusable entry is in one of the first seven counts, the others are "of which".
+create or replace function identity_sync_private.compare_track_links(
+  verdicts identity_sync_private.judged_verdict[],
+  results jsonb
+)
 returns identity_sync_private.compared_tracks
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
--- One hash join of all entries with all credits, whatever the planner makes of arrays and of tables still empty.
+-- One hash join of all entries with all credits, however many rows the planner expects of arrays and of empty tables.
 set enable_seqscan = off
 set enable_nestloop = off
 set enable_mergejoin = off
@@ -2080,7 +2297,7 @@ begin
       identity_sync_private.judge_tracks(compare_track_links.results #> array[(verdict.ordinal - 1)::text, 'tracks'])
     ) as track
   ),
-  -- Of several artists with one fold nobody can say which is meant.
+  -- Several artists with one fold are ambiguous, and none of them is meant.
   artist as (
     select
       named.resolved_artist_name,
@@ -2166,7 +2383,9 @@ begin
       order by reached.credit_id
     ) filter (where reached.fate in ('written', 'unlinked')),
     coalesce(array_agg(reached.credit_id) filter (where reached.fate = 'written' and reached.is_first), '{}'),
-    coalesce(array_agg(reached.credit_id) filter (where reached.fate = 'written' and reached.new_position is not null), '{}'),
+    coalesce(
+      array_agg(reached.credit_id) filter (where reached.fate = 'written' and reached.new_position is not null), '{}'
+    ),
     jsonb_build_object(
       'written', count(*) filter (where reached.fate = 'written'),
       'unlinked', count(*) filter (where reached.fate = 'unlinked'),
@@ -2175,7 +2394,8 @@ begin
       'no_cta_match', count(*) filter (where reached.fate = 'no_cta_match'),
       'no_resolved_name', count(*) filter (where reached.fate = 'no_resolved_name'),
       'unusable', count(*) filter (where reached.fate = 'unusable'),
-      'no_catalog_artist', count(*) filter (where reached.fate in ('written', 'unchanged') and reached.artist_id is null),
+      'no_catalog_artist',
+      count(*) filter (where reached.fate in ('written', 'unchanged') and reached.artist_id is null),
       'ambiguous_position',
       count(*) filter (
         where reached.fate in ('written', 'unchanged') and reached.known_position is null and reached.ambiguous_position
@@ -2191,15 +2411,16 @@ begin
 end;
 $$;
 
-revoke all on function identity_sync_private.compare_track_links(identity_sync_private.judged_verdict[], jsonb) from public;
+revoke all on function identity_sync_private.compare_track_links(identity_sync_private.judged_verdict[], jsonb)
+from public;
 
 comment on function identity_sync_private.compare_track_links(identity_sync_private.judged_verdict[], jsonb) is
   'Takes judged compilations and LML''s results, which hold their tracks; returns the changes to their credits, in id order, and the counts of the report''s compilation_track.';
 --! EndIncluded functions/write/compare_track_links.sql
 --! Included functions/write/write_track_links.sql
--- Links the tracks of compilations to the artists who play them: finds out what each entry would change, then issues one
--- UPDATE, and none where nothing changes. What a link was is kept in superseded_track_link; a librarian's is never touched,
--- and no column but the four of the link is named.
+-- Links the tracks of compilations to the artists who play them: compares, then issues one UPDATE, and none where
+-- nothing changes. What a link was is kept in superseded_track_link; a librarian's is never touched, and no column but
+-- the four of the link is named.
 create or replace function identity_sync_private.write_track_links(
   verdicts identity_sync_private.judged_verdict[],
   results jsonb,
@@ -2210,13 +2431,13 @@ create or replace function identity_sync_private.write_track_links(
 returns identity_sync_private.write_result
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
--- Credits are taken in id order, one by one through their key, whatever the planner makes of an array.
+-- Credits are taken in id order, one by one through their key, however many rows the planner expects of an array.
 set enable_seqscan = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-  is_repair constant boolean := starts_with(origin, 'repair:');
-  settled identity_sync_private.write_result := identity_sync_private.add_write_results(null, null);
+  is_repair constant boolean := identity_sync_private.is_repair(origin);
+  written identity_sync_private.write_result := identity_sync_private.add_write_results(null, null);
   current identity_sync_private.judged_verdict[];
   compared identity_sync_private.compared_tracks;
   changed integer;
@@ -2225,8 +2446,8 @@ begin
   -- Newer than this answer is an identity that is there, or the last answer that called the row a compilation.
   select
     array_agg(verdict) filter (where not listed.is_overtaken),
-    coalesce(array_agg(verdict.library_id) filter (where listed.is_overtaken), '{}')
-  into current, settled.stale_verdict
+    array_agg(identity_sync_private.conclude_verdict(verdict, 'stale_verdict')) filter (where listed.is_overtaken)
+  into current, written.verdicts
   from unnest(verdicts) as verdict
   left join wxyc_schema.library_identity as known on known.library_id = verdict.library_id
   left join identity_sync.attempt on attempt.library_id = verdict.library_id and attempt.outcome = 'compilation'
@@ -2238,11 +2459,12 @@ begin
   ) as listed;
 
   if current is null then
-    return settled;
+    return written;
   end if;
+  written.verdicts := written.verdicts || current;
 
   compared := identity_sync_private.compare_track_links(current, results);
-  settled.compilation_track := compared.counts;
+  written.compilation_track := compared.counts;
 
   if compared.changes is not null then
     changed := cardinality(compared.changes);
@@ -2260,7 +2482,9 @@ begin
       join wxyc_schema.compilation_track_artist as known on known.id = change.credit_id
       where change.action <> 'linked';
       get diagnostics touched = row_count;
-      perform identity_sync_private.assert_row_count('track links kept', changed - cardinality(compared.linked), touched);
+      perform identity_sync_private.assert_row_count(
+        'track links kept', changed - cardinality(compared.linked), touched
+      );
     end if;
 
     -- "is true" keeps the comparison of versions a filter, which PostgreSQL repeats on a row that it had to wait for.
@@ -2275,25 +2499,192 @@ begin
     get diagnostics touched = row_count;
     perform identity_sync_private.assert_row_count('track links written', changed, touched);
 
-    settled.linked_credit_ids := compared.linked;
-    settled.positioned_credit_ids := compared.positioned;
+    written.linked_credit_ids := compared.linked;
+    written.positioned_credit_ids := compared.positioned;
 
-    -- A constraint that would speak only at the commit is heard here, where its culprit can still be found.
+    -- Check deferred constraints now, while bisection can still isolate the offending verdict.
     set constraints all immediate;
   end if;
 
-  return settled;
+  return written;
 end;
 $$;
 
-revoke all on function identity_sync_private.write_track_links(identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint)
-from public;
+revoke all on function identity_sync_private.write_track_links(
+  identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint
+) from public;
 
-comment on function identity_sync_private.write_track_links(identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint) is
-  'Takes judged compilations whose tracks were visited and whose libraries the caller has locked, LML''s results, and their origin, time and settlement; links their credits and returns the ids that were overtaken and the counts. Raises whatever the database refuses, and LS006 where credits were changed meanwhile.';
+comment on function identity_sync_private.write_track_links(
+  identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint
+) is
+  'Takes judged compilations whose tracks were visited and whose libraries the caller has locked, LML''s results, and their origin, time and settlement; links their credits and returns them with their final outcomes, and the counts. Raises what the database refuses, and LS006 where another writer or a trigger interfered.';
 --! EndIncluded functions/write/write_track_links.sql
+--! Included functions/write/compare_identities.sql
+-- Lays judged verdicts beside their main rows and decides what becomes of each, writing nothing: a row set by hand or
+-- verified later takes precedence. Every verdict comes back once, with its final outcome.
+create or replace function identity_sync_private.compare_identities(
+  verdicts identity_sync_private.judged_verdict[],
+  verified_at timestamptz,
+  is_repair boolean
+)
+returns identity_sync_private.judged_verdict[]
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  ids constant integer[] := array(select verdict.library_id from unnest(verdicts) as verdict);
+begin
+  -- A first run's batches are new as a whole, and there is nothing to compare them with.
+  if not exists (select from wxyc_schema.library_identity as known where known.library_id = any (ids)) then
+    return array(
+      select identity_sync_private.conclude_verdict(verdict, 'resolved', 'inserted')
+      from unnest(verdicts) as verdict
+    );
+  end if;
+
+  return array(
+    select
+      identity_sync_private.conclude_verdict(
+        verdict,
+        case when compared.fate in ('manual_precedence', 'stale_verdict') then compared.fate else 'resolved' end,
+        case when compared.fate in ('inserted', 'changed', 'unchanged') then compared.fate end,
+        -- A row that says the same is touched only where it was verified before.
+        case
+          when compared.fate = 'changed' then known.ctid
+          when compared.fate = 'unchanged' and known.last_verified_at < compare_identities.verified_at then known.ctid
+        end
+      )
+    from unnest(verdicts) as verdict
+    left join wxyc_schema.library_identity as known on known.library_id = verdict.library_id
+    cross join lateral (
+      select
+        case
+          when known.library_id is null then 'inserted'
+          when not is_repair and identity_sync_private.is_set_by_hand(known.method, known.notes)
+          then 'manual_precedence'
+          when not is_repair and known.last_verified_at > compare_identities.verified_at then 'stale_verdict'
+          when known.discogs_artist_id is distinct from verdict.discogs_artist_id
+            or known.musicbrainz_artist_id is distinct from verdict.musicbrainz_artist_id
+            or known.wikidata_qid is distinct from verdict.wikidata_qid
+            or known.spotify_id is distinct from verdict.spotify_id
+            or known.apple_music_id is distinct from verdict.apple_music_id
+            or known.bandcamp_id is distinct from verdict.bandcamp_id
+            or known.method is distinct from verdict.method
+            or known.confidence is distinct from verdict.confidence
+          then 'changed'
+          else 'unchanged'
+        end as fate
+      -- The fence: without it the planner repeats the comparison wherever the fate is used.
+      offset 0
+    ) as compared
+  );
+end;
+$$;
+
+revoke all on function identity_sync_private.compare_identities(
+  identity_sync_private.judged_verdict[], timestamptz, boolean
+) from public;
+
+comment on function identity_sync_private.compare_identities(
+  identity_sync_private.judged_verdict[], timestamptz, boolean
+) is
+  'Takes judged single_artist verdicts, their time and whether a repair by hand brings them; returns them with outcome (resolved, manual_precedence, stale_verdict), action and version.';
+--! EndIncluded functions/write/compare_identities.sql
+--! Included functions/write/compare_sources.sql
+-- Lays the sources of written identities beside the source rows that are there and finds what each changes, writing
+-- nothing. A row of ours that the verdict no longer names goes, another writer's stays. New identities have no source
+-- rows to be compared with, unless another writer has left some.
+create or replace function identity_sync_private.compare_sources(identities identity_sync_private.judged_verdict[])
+returns identity_sync_private.compared_sources
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  compared identity_sync_private.compared_sources := row(0, null, 0, 0, 0, 0);
+  actions text[] := array['changed', 'unchanged'];
+  new_ids integer[];
+  ids integer[];
+begin
+  select
+    coalesce(array_agg(identity.library_id) filter (where identity.action = 'inserted'), '{}'),
+    coalesce(sum(cardinality(identity.sources)) filter (where identity.action = 'inserted'), 0),
+    coalesce(array_agg(identity.library_id) filter (where identity.action in ('changed', 'unchanged')), '{}')
+  into new_ids, compared.uncompared, ids
+  from unnest(identities) as identity;
+
+  if cardinality(new_ids) > 0
+    and exists (select from wxyc_schema.library_identity_source as stored where stored.library_id = any (new_ids))
+  then
+    actions := actions || 'inserted'::text;
+    ids := ids || new_ids;
+    compared.uncompared := 0;
+  end if;
+  if cardinality(ids) = 0 then
+    return compared;
+  end if;
+
+  select
+    array_agg(
+      row(
+        laid.library_id, laid.source, laid.external_id, laid.method, laid.confidence, laid.action, laid.version,
+        laid.is_of_new_identity
+      )::identity_sync_private.source_change
+    ) filter (where laid.action in ('inserted', 'changed', 'removed')),
+    count(*) filter (where laid.action = 'inserted'),
+    count(*) filter (where laid.action = 'changed'),
+    count(*) filter (where laid.action = 'unchanged'),
+    count(*) filter (where laid.action = 'removed')
+  into compared.changes, compared.inserted, compared.changed, compared.unchanged, compared.removed
+  from (
+    select
+      coalesce(named.library_id, stored.library_id) as library_id,
+      coalesce(named.source, stored.source) as source,
+      named.external_id,
+      named.method,
+      named.confidence,
+      stored.version,
+      named.is_of_new_identity,
+      case
+        when stored.library_id is null then 'inserted'
+        when named.library_id is null and identity_sync_private.is_ours(stored.notes) then 'removed'
+        when named.library_id is null then 'kept'
+        when named.external_id is distinct from stored.external_id
+          or named.method is distinct from stored.method
+          or named.confidence is distinct from stored.confidence
+        then 'changed'
+        else 'unchanged'
+      end as action
+    from (
+      select
+        identity.library_id, judged.source, judged.external_id, judged.method, judged.confidence,
+        identity.action = 'inserted' as is_of_new_identity
+      from unnest(identities) as identity
+      cross join lateral unnest(identity.sources) as judged
+      where identity.action = any (actions)
+    ) as named
+    full join (
+      select
+        existing.library_id, existing.source, existing.external_id, existing.method, existing.confidence,
+        existing.notes, existing.ctid as version
+      from wxyc_schema.library_identity_source as existing
+      where existing.library_id = any (ids)
+    ) as stored on stored.library_id = named.library_id and stored.source = named.source
+    offset 0
+  ) as laid;
+
+  return compared;
+end;
+$$;
+
+revoke all on function identity_sync_private.compare_sources(identity_sync_private.judged_verdict[]) from public;
+
+comment on function identity_sync_private.compare_sources(identity_sync_private.judged_verdict[]) is
+  'Takes compared verdicts; returns the changes to their source rows and how many there are of each kind.';
+--! EndIncluded functions/write/compare_sources.sql
 --! Included functions/write/archive_identities.sql
--- Copies main rows, as they are, into library_identity_history, in id order, before somebody changes them.
+-- Copies main rows, as they are, into library_identity_history, in id order, before they are changed or removed.
 -- A library without a main row leaves none.
 create or replace function identity_sync_private.archive_identities(library_ids integer[], reason text, category text)
 returns integer[]
@@ -2328,11 +2719,246 @@ revoke all on function identity_sync_private.archive_identities(integer[], text,
 comment on function identity_sync_private.archive_identities(integer[], text, text) is
   'Takes library ids, why their main rows are about to change, and a category (verdict, repair, release, undo); returns the history rows written.';
 --! EndIncluded functions/write/archive_identities.sql
+--! Included functions/write/write_identities.sql
+-- Writes compared identities, one statement a kind of change, and none where nothing changes. Columns of other writers
+-- are never named; a row goes to the history before it changes. Each statement must touch the very rows compared.
+create or replace function identity_sync_private.write_identities(
+  identities identity_sync_private.judged_verdict[],
+  origin text,
+  verified_at timestamptz,
+  reason text
+)
+returns integer[]
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+-- Plans must not be made for the empty tables of a first run: every access is by primary key, a few hundred at a time.
+set enable_seqscan = off
+as $$
+declare
+  inserted integer;
+  changed_ids integer[];
+  confirmed_ids integer[];
+  confirmed_versions tid[];
+  history_ids integer[] := '{}';
+  touched integer;
+begin
+  select
+    count(*) filter (where identity.action = 'inserted'),
+    array_agg(identity.library_id) filter (where identity.action = 'changed'),
+    array_agg(identity.library_id) filter (where identity.action = 'unchanged' and identity.version is not null),
+    array_agg(identity.version) filter (where identity.action = 'unchanged' and identity.version is not null)
+  into inserted, changed_ids, confirmed_ids, confirmed_versions
+  from unnest(identities) as identity;
+
+  if inserted > 0 then
+    insert into wxyc_schema.library_identity (
+      library_id, discogs_artist_id, musicbrainz_artist_id, wikidata_qid, spotify_id, apple_music_id, bandcamp_id,
+      method, confidence, last_verified_at, notes
+    )
+    select
+      identity.library_id, identity.discogs_artist_id, identity.musicbrainz_artist_id, identity.wikidata_qid,
+      identity.spotify_id, identity.apple_music_id, identity.bandcamp_id,
+      identity.method, identity.confidence, write_identities.verified_at, write_identities.origin
+    from unnest(identities) as identity
+    where identity.action = 'inserted';
+    get diagnostics touched = row_count;
+    perform identity_sync_private.assert_row_count('identities inserted', inserted, touched);
+  end if;
+
+  if changed_ids is not null then
+    history_ids := identity_sync_private.archive_identities(
+      changed_ids, reason, case when identity_sync_private.is_repair(origin) then 'repair' else 'verdict' end
+    );
+    perform identity_sync_private.assert_row_count(
+      'identities kept in history', cardinality(changed_ids), cardinality(history_ids)
+    );
+
+    -- "is true" keeps the comparison of versions a filter, which PostgreSQL repeats on a row that it had to wait for.
+    update wxyc_schema.library_identity as known
+    set
+      discogs_artist_id = identity.discogs_artist_id,
+      musicbrainz_artist_id = identity.musicbrainz_artist_id,
+      wikidata_qid = identity.wikidata_qid,
+      spotify_id = identity.spotify_id,
+      apple_music_id = identity.apple_music_id,
+      bandcamp_id = identity.bandcamp_id,
+      method = identity.method,
+      confidence = identity.confidence,
+      last_verified_at = write_identities.verified_at,
+      notes = write_identities.origin
+    from unnest(identities) as identity
+    where identity.action = 'changed'
+      and known.library_id = identity.library_id
+      and (known.ctid = identity.version) is true;
+    get diagnostics touched = row_count;
+    perform identity_sync_private.assert_row_count('identities changed', cardinality(changed_ids), touched);
+  end if;
+
+  -- Nearly all rows of nearly all batches, so they come as two slim lists.
+  if confirmed_ids is not null then
+    update wxyc_schema.library_identity as known
+    set last_verified_at = write_identities.verified_at
+    from unnest(confirmed_ids, confirmed_versions) as seen (library_id, version)
+    where known.library_id = seen.library_id and (known.ctid = seen.version) is true;
+    get diagnostics touched = row_count;
+    perform identity_sync_private.assert_row_count('identities confirmed', cardinality(confirmed_ids), touched);
+  end if;
+
+  return history_ids;
+end;
+$$;
+
+revoke all on function identity_sync_private.write_identities(
+  identity_sync_private.judged_verdict[], text, timestamptz, text
+) from public;
+
+comment on function identity_sync_private.write_identities(
+  identity_sync_private.judged_verdict[], text, timestamptz, text
+) is
+  'Takes compared verdicts with their origin, time and the reason for the history; writes their main rows and returns the history rows. Raises LS006 where another writer or a trigger interfered.';
+--! EndIncluded functions/write/write_identities.sql
+--! Included functions/write/archive_sources.sql
+-- Copies source rows, as they are, into superseded_source before they are changed or removed.
+create or replace function identity_sync_private.archive_sources(
+  changes identity_sync_private.source_change[],
+  settlement_id bigint,
+  reason text
+)
+returns integer
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  archived integer;
+begin
+  insert into identity_sync.superseded_source (
+    settlement_id, library_id, source, action,
+    external_id, method, confidence, last_verified_at, boost_sources, notes, superseded_reason
+  )
+  select
+    archive_sources.settlement_id, known.library_id, known.source, change.action,
+    known.external_id, known.method, known.confidence, known.last_verified_at, known.boost_sources, known.notes,
+    archive_sources.reason
+  from unnest(changes) as change
+  join wxyc_schema.library_identity_source as known
+    on known.library_id = change.library_id and known.source = change.source
+  where change.action in ('changed', 'removed');
+  get diagnostics archived = row_count;
+  return archived;
+end;
+$$;
+
+revoke all on function identity_sync_private.archive_sources(
+  identity_sync_private.source_change[], bigint, text
+) from public;
+
+comment on function identity_sync_private.archive_sources(identity_sync_private.source_change[], bigint, text) is
+  'Takes changes to source rows, the settlement that makes them and why; returns how many rows it copied.';
+--! EndIncluded functions/write/archive_sources.sql
+--! Included functions/write/write_sources.sql
+-- Writes the sources of written identities, one statement a kind of change, and none where nothing changes. What is
+-- changed or removed is kept as it was. Each statement must touch the very rows compared.
+create or replace function identity_sync_private.write_sources(
+  identities identity_sync_private.judged_verdict[],
+  sources identity_sync_private.compared_sources,
+  origin text,
+  verified_at timestamptz,
+  settlement_id bigint,
+  reason text
+)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  touched integer;
+begin
+  if sources.uncompared > 0 then
+    insert into wxyc_schema.library_identity_source (
+      library_id, source, external_id, method, confidence, last_verified_at, notes
+    )
+    select
+      identity.library_id, judged.source, judged.external_id, judged.method, judged.confidence,
+      write_sources.verified_at, write_sources.origin
+    from unnest(identities) as identity
+    cross join lateral unnest(identity.sources) as judged
+    where identity.action = 'inserted';
+    get diagnostics touched = row_count;
+    perform identity_sync_private.assert_row_count('source rows of new identities', sources.uncompared, touched);
+  end if;
+
+  if sources.changed + sources.removed > 0 then
+    perform identity_sync_private.assert_row_count(
+      'source rows kept',
+      sources.changed + sources.removed,
+      identity_sync_private.archive_sources(sources.changes, settlement_id, reason)
+    );
+  end if;
+
+  if sources.removed > 0 then
+    delete from wxyc_schema.library_identity_source as known
+    using unnest(sources.changes) as change
+    where change.action = 'removed'
+      and known.library_id = change.library_id
+      and known.source = change.source
+      and (known.ctid = change.version) is true;
+    get diagnostics touched = row_count;
+    perform identity_sync_private.assert_row_count('source rows removed', sources.removed, touched);
+  end if;
+
+  if sources.changed > 0 then
+    update wxyc_schema.library_identity_source as known
+    set
+      external_id = change.external_id,
+      method = change.method,
+      confidence = change.confidence,
+      last_verified_at = write_sources.verified_at,
+      notes = write_sources.origin
+    from unnest(sources.changes) as change
+    where change.action = 'changed'
+      and known.library_id = change.library_id
+      and known.source = change.source
+      and (known.ctid = change.version) is true;
+    get diagnostics touched = row_count;
+    perform identity_sync_private.assert_row_count('source rows changed', sources.changed, touched);
+  end if;
+
+  if sources.inserted > 0 then
+    insert into wxyc_schema.library_identity_source (
+      library_id, source, external_id, method, confidence, last_verified_at, notes
+    )
+    select
+      change.library_id, change.source, change.external_id, change.method, change.confidence,
+      write_sources.verified_at, write_sources.origin
+    from unnest(sources.changes) as change
+    where change.action = 'inserted';
+    get diagnostics touched = row_count;
+    perform identity_sync_private.assert_row_count('source rows inserted', sources.inserted, touched);
+
+    -- Undoing must know what was added to an identity that was there; of a new identity everything was.
+    insert into identity_sync.superseded_source (settlement_id, library_id, source, action, superseded_reason)
+    select write_sources.settlement_id, change.library_id, change.source, change.action, write_sources.reason
+    from unnest(sources.changes) as change
+    where change.action = 'inserted' and not change.is_of_new_identity;
+  end if;
+end;
+$$;
+
+revoke all on function identity_sync_private.write_sources(
+  identity_sync_private.judged_verdict[], identity_sync_private.compared_sources, text, timestamptz, bigint, text
+) from public;
+
+comment on function identity_sync_private.write_sources(
+  identity_sync_private.judged_verdict[], identity_sync_private.compared_sources, text, timestamptz, bigint, text
+) is
+  'Takes compared verdicts, the changes to their source rows, and their origin, time, settlement and reason; writes the source rows. Raises LS006 where another writer or a trigger interfered.';
+--! EndIncluded functions/write/write_sources.sql
 --! Included functions/write/write_verdicts.sql
--- Writes judged verdicts: finds out what each would change, then issues one statement a kind of change, and none where
--- nothing changes. Columns of other writers are never named, what is changed or removed is kept as it was, and every
--- statement must touch the very rows that were looked at. It does all of it or raises, so that its caller can isolate a
--- culprit; called again with the same verdicts it moves nothing but last_verified_at.
+-- Writes judged identities: compares, then issues one statement a kind of change, and none where nothing changes.
+-- It does all of it or raises, so that its caller can isolate a culprit; called again with the same verdicts it moves
+-- nothing but last_verified_at.
 create or replace function identity_sync_private.write_verdicts(
   verdicts identity_sync_private.judged_verdict[],
   origin text,
@@ -2342,316 +2968,45 @@ create or replace function identity_sync_private.write_verdicts(
 returns identity_sync_private.write_result
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
--- Plans must not be made for the empty tables of a first run: every access is by primary key, a few hundred at a time.
-set enable_seqscan = off
 as $$
 declare
-  ids integer[];
-  is_repair constant boolean := starts_with(origin, 'repair:');
+  is_repair constant boolean := identity_sync_private.is_repair(origin);
   reason constant text := format('verdict of %s, settlement %s', origin, settlement_id);
-  settled identity_sync_private.write_result;
-  fresh identity_sync_private.judged_verdict[];
-  differing identity_sync_private.judged_verdict[];
-  differing_versions tid[];
-  confirmed_ids integer[];
-  confirmed_versions tid[];
-  -- Those whose source rows have to be compared, and how many source rows the others bring.
-  to_compare identity_sync_private.judged_verdict[];
-  fresh_sources integer;
-  changes identity_sync_private.source_change[];
-  touched integer;
+  identities identity_sync_private.judged_verdict[];
+  sources identity_sync_private.compared_sources;
+  written identity_sync_private.write_result := identity_sync_private.add_write_results(null, null);
 begin
-  select array_agg(verdict.library_id), sum(cardinality(verdict.sources))
-  into ids, fresh_sources
-  from unnest(verdicts) as verdict;
+  identities := identity_sync_private.compare_identities(verdicts, verified_at, is_repair);
+  written.history_ids := identity_sync_private.write_identities(identities, origin, verified_at, reason);
 
-  settled.inserted := '{}';
-  settled.changed := '{}';
-  settled.unchanged := '{}';
-  settled.manual_precedence := '{}';
-  settled.stale_verdict := '{}';
-  if exists (select from wxyc_schema.library_identity as known where known.library_id = any (ids)) then
-    select
-      array_agg(compared.verdict) filter (where compared.fate = 'change'),
-      array_agg(compared.version) filter (where compared.fate = 'change'),
-      array_agg(compared.library_id)
-        filter (where compared.fate = 'confirm' and compared.last_verified_at < write_verdicts.verified_at),
-      array_agg(compared.version)
-        filter (where compared.fate = 'confirm' and compared.last_verified_at < write_verdicts.verified_at),
-      sum(cardinality((compared.verdict).sources)) filter (where compared.fate = 'insert'),
-      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'insert'), '{}'),
-      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'change'), '{}'),
-      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'confirm'), '{}'),
-      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'hold'), '{}'),
-      coalesce(array_agg(compared.library_id) filter (where compared.fate = 'overtaken'), '{}')
-    into
-      differing, differing_versions, confirmed_ids, confirmed_versions, fresh_sources,
-      settled.inserted, settled.changed, settled.unchanged, settled.manual_precedence, settled.stale_verdict
-    from (
-      select
-        verdict,
-        verdict.library_id,
-        known.ctid as version,
-        known.last_verified_at,
-        case
-          when known.library_id is null then 'insert'
-          when not is_repair
-            and (
-              starts_with(known.notes, 'repair:')
-              or (known.method = 'manual' and known.notes is distinct from 'consumer:lml-bulk')
-            )
-          then 'hold'
-          when not is_repair and known.last_verified_at > write_verdicts.verified_at then 'overtaken'
-          when known.discogs_artist_id is distinct from verdict.discogs_artist_id
-            or known.musicbrainz_artist_id is distinct from verdict.musicbrainz_artist_id
-            or known.wikidata_qid is distinct from verdict.wikidata_qid
-            or known.spotify_id is distinct from verdict.spotify_id
-            or known.apple_music_id is distinct from verdict.apple_music_id
-            or known.bandcamp_id is distinct from verdict.bandcamp_id
-            or known.method is distinct from verdict.method
-            or known.confidence is distinct from verdict.confidence
-          then 'change'
-          else 'confirm'
-        end as fate
-      from unnest(verdicts) as verdict
-      left join wxyc_schema.library_identity as known on known.library_id = verdict.library_id
-      offset 0
-    ) as compared;
-  else
-    -- A first run's batches are new as a whole.
-    settled.inserted := ids;
-  end if;
+  sources := identity_sync_private.compare_sources(identities);
+  perform identity_sync_private.write_sources(identities, sources, origin, verified_at, settlement_id, reason);
 
-  -- Most batches are all new or all known, and then nothing has to be picked out.
-  fresh := case cardinality(settled.inserted)
-    when 0 then null
-    when cardinality(verdicts) then verdicts
-    else array(select verdict from unnest(verdicts) as verdict where verdict.library_id = any (settled.inserted))
-  end;
-  to_compare := case cardinality(settled.changed || settled.unchanged)
-    when 0 then null
-    when cardinality(verdicts) then verdicts
-    else array(
-      select verdict from unnest(verdicts) as verdict
-      where verdict.library_id = any (settled.changed || settled.unchanged)
-    )
-  end;
-
-  if fresh is not null then
-    insert into wxyc_schema.library_identity (
-      library_id, discogs_artist_id, musicbrainz_artist_id, wikidata_qid, spotify_id, apple_music_id, bandcamp_id,
-      method, confidence, last_verified_at, notes
-    )
-    select
-      verdict.library_id, verdict.discogs_artist_id, verdict.musicbrainz_artist_id, verdict.wikidata_qid,
-      verdict.spotify_id, verdict.apple_music_id, verdict.bandcamp_id,
-      verdict.method, verdict.confidence, write_verdicts.verified_at, write_verdicts.origin
-    from unnest(fresh) as verdict;
-    get diagnostics touched = row_count;
-    perform identity_sync_private.assert_row_count('identities inserted', cardinality(fresh), touched);
-  end if;
-
-  if differing is not null then
-    settled.history_ids := identity_sync_private.archive_identities(
-      settled.changed, reason, case when is_repair then 'repair' else 'verdict' end
-    );
-    perform identity_sync_private.assert_row_count(
-      'identities kept in history', cardinality(differing), cardinality(settled.history_ids)
-    );
-
-    -- "is true" keeps the comparison of versions a filter, which PostgreSQL repeats on a row that it had to wait for.
-    update wxyc_schema.library_identity as known
-    set
-      discogs_artist_id = verdict.discogs_artist_id,
-      musicbrainz_artist_id = verdict.musicbrainz_artist_id,
-      wikidata_qid = verdict.wikidata_qid,
-      spotify_id = verdict.spotify_id,
-      apple_music_id = verdict.apple_music_id,
-      bandcamp_id = verdict.bandcamp_id,
-      method = verdict.method,
-      confidence = verdict.confidence,
-      last_verified_at = write_verdicts.verified_at,
-      notes = write_verdicts.origin
-    from rows from (unnest(differing), unnest(differing_versions)) as verdict (
-      ordinal, library_id, outcome, discogs_artist_id, musicbrainz_artist_id, wikidata_qid, spotify_id, apple_music_id,
-      bandcamp_id, method, confidence, sources, null_confidence, duplicate, out_of_band, version
-    )
-    where known.library_id = verdict.library_id and (known.ctid = verdict.version) is true;
-    get diagnostics touched = row_count;
-    perform identity_sync_private.assert_row_count('identities changed', cardinality(differing), touched);
-  end if;
-
-  if confirmed_ids is not null then
-    update wxyc_schema.library_identity as known
-    set last_verified_at = write_verdicts.verified_at
-    from unnest(confirmed_ids, confirmed_versions) as seen (library_id, version)
-    where known.library_id = seen.library_id and (known.ctid = seen.version) is true;
-    get diagnostics touched = row_count;
-    perform identity_sync_private.assert_row_count('identities confirmed', cardinality(confirmed_ids), touched);
-  end if;
-
-  -- A new identity has no source rows to be compared with, unless somebody else has left some.
-  if fresh is not null and exists (
-    select from wxyc_schema.library_identity_source as known where known.library_id = any (settled.inserted)
-  )
-  then
-    to_compare := to_compare || fresh;
-    fresh_sources := null;
-  end if;
-
-  -- The source rows beside those that are there. A row of ours that the verdict no longer names goes, another writer's
-  -- stays.
-  select
-    array_agg(
-      row(
-        compared.library_id, compared.source, compared.external_id, compared.method, compared.confidence, compared.action,
-        compared.version
-      )::identity_sync_private.source_change
-    ) filter (where compared.action in ('inserted', 'changed', 'removed')),
-    count(*) filter (where compared.action = 'inserted'),
-    count(*) filter (where compared.action = 'changed'),
-    count(*) filter (where compared.action = 'unchanged'),
-    count(*) filter (where compared.action = 'removed')
-  into
-    changes,
-    settled.source_inserted, settled.source_changed, settled.source_unchanged, settled.source_removed
-  from (
-    select
-      coalesce(named.library_id, known.library_id) as library_id,
-      coalesce(named.source, known.source) as source,
-      named.external_id,
-      named.method,
-      named.confidence,
-      known.version,
-      case
-        when known.library_id is null then 'inserted'
-        when named.library_id is null and (known.notes = 'consumer:lml-bulk' or starts_with(known.notes, 'repair:'))
-        then 'removed'
-        when named.library_id is null then 'kept'
-        when named.external_id is distinct from known.external_id
-          or named.method is distinct from known.method
-          or named.confidence is distinct from known.confidence
-        then 'changed'
-        else 'unchanged'
-      end as action
-    from (
-      select verdict.library_id, judged.source, judged.external_id, judged.method, judged.confidence
-      from unnest(to_compare) as verdict
-      cross join lateral unnest(verdict.sources) as judged
-    ) as named
-    full join (
-      select
-        existing.library_id, existing.source, existing.external_id, existing.method, existing.confidence, existing.notes,
-        existing.ctid as version
-      from wxyc_schema.library_identity_source as existing
-      where existing.library_id = any (array(select verdict.library_id from unnest(to_compare) as verdict))
-    ) as known on known.library_id = named.library_id and known.source = named.source
-    offset 0
-  ) as compared;
-
-  if fresh_sources > 0 then
-    insert into wxyc_schema.library_identity_source (
-      library_id, source, external_id, method, confidence, last_verified_at, notes
-    )
-    select
-      verdict.library_id, judged.source, judged.external_id, judged.method, judged.confidence,
-      write_verdicts.verified_at, write_verdicts.origin
-    from unnest(fresh) as verdict
-    cross join lateral unnest(verdict.sources) as judged;
-    get diagnostics touched = row_count;
-    perform identity_sync_private.assert_row_count('source rows of new identities', fresh_sources, touched);
-  end if;
-
-  if settled.source_changed + settled.source_removed > 0 then
-    insert into identity_sync.superseded_source (
-      settlement_id, library_id, source, action,
-      external_id, method, confidence, last_verified_at, boost_sources, notes, superseded_reason
-    )
-    select
-      write_verdicts.settlement_id, known.library_id, known.source, change.action,
-      known.external_id, known.method, known.confidence, known.last_verified_at, known.boost_sources, known.notes, reason
-    from unnest(changes) as change
-    join wxyc_schema.library_identity_source as known
-      on known.library_id = change.library_id and known.source = change.source
-    where change.action in ('changed', 'removed');
-    get diagnostics touched = row_count;
-    perform identity_sync_private.assert_row_count('source rows kept', settled.source_changed + settled.source_removed, touched);
-  end if;
-
-  if settled.source_removed > 0 then
-    delete from wxyc_schema.library_identity_source as known
-    using unnest(changes) as change
-    where change.action = 'removed'
-      and known.library_id = change.library_id
-      and known.source = change.source
-      and (known.ctid = change.version) is true;
-    get diagnostics touched = row_count;
-    perform identity_sync_private.assert_row_count('source rows removed', settled.source_removed, touched);
-  end if;
-
-  if settled.source_changed > 0 then
-    update wxyc_schema.library_identity_source as known
-    set
-      external_id = change.external_id,
-      method = change.method,
-      confidence = change.confidence,
-      last_verified_at = write_verdicts.verified_at,
-      notes = write_verdicts.origin
-    from unnest(changes) as change
-    where change.action = 'changed'
-      and known.library_id = change.library_id
-      and known.source = change.source
-      and (known.ctid = change.version) is true;
-    get diagnostics touched = row_count;
-    perform identity_sync_private.assert_row_count('source rows changed', settled.source_changed, touched);
-  end if;
-
-  if settled.source_inserted > 0 then
-    insert into wxyc_schema.library_identity_source (
-      library_id, source, external_id, method, confidence, last_verified_at, notes
-    )
-    select
-      change.library_id, change.source, change.external_id, change.method, change.confidence,
-      write_verdicts.verified_at, write_verdicts.origin
-    from unnest(changes) as change
-    where change.action = 'inserted';
-    get diagnostics touched = row_count;
-    perform identity_sync_private.assert_row_count('source rows inserted', settled.source_inserted, touched);
-
-    -- Undoing must know what was added to an identity that was there; of a new identity everything was.
-    if cardinality(settled.changed) + cardinality(settled.unchanged) > 0 then
-      insert into identity_sync.superseded_source (settlement_id, library_id, source, action, superseded_reason)
-      select write_verdicts.settlement_id, change.library_id, change.source, change.action, reason
-      from unnest(changes) as change
-      where change.action = 'inserted'
-        and change.library_id = any (settled.changed || settled.unchanged);
-    end if;
-  end if;
-
-  -- A constraint that would speak only at the commit is heard here, where its culprit can still be found.
+  -- Check deferred constraints now, while bisection can still isolate the offending verdict.
   set constraints all immediate;
 
-  settled.source_inserted := settled.source_inserted + coalesce(fresh_sources, 0);
-  settled.library_gone := '{}';
-  settled.history_ids := coalesce(settled.history_ids, '{}');
-  settled.refused := '{}';
-  settled.linked_credit_ids := '{}';
-  settled.positioned_credit_ids := '{}';
-  settled.compilation_track := identity_sync_private.empty_report() -> 'compilation_track';
-  return settled;
+  written.verdicts := identities;
+  written.source_inserted := sources.uncompared + sources.inserted;
+  written.source_changed := sources.changed;
+  written.source_unchanged := sources.unchanged;
+  written.source_removed := sources.removed;
+  return written;
 end;
 $$;
 
-revoke all on function identity_sync_private.write_verdicts(identity_sync_private.judged_verdict[], text, timestamptz, bigint)
-from public;
+revoke all on function identity_sync_private.write_verdicts(
+  identity_sync_private.judged_verdict[], text, timestamptz, bigint
+) from public;
 
-comment on function identity_sync_private.write_verdicts(identity_sync_private.judged_verdict[], text, timestamptz, bigint) is
-  'Takes judged single_artist verdicts, whose libraries the caller has locked, with their origin, time and settlement; writes them and returns the ids by what became of them. Raises whatever the database refuses, and LS006 where rows were changed meanwhile.';
+comment on function identity_sync_private.write_verdicts(
+  identity_sync_private.judged_verdict[], text, timestamptz, bigint
+) is
+  'Takes judged single_artist verdicts, whose libraries the caller has locked, with their origin, time and settlement; writes them and returns them with their final outcomes. Raises what the database refuses, and LS006 where another writer or a trigger interfered.';
 --! EndIncluded functions/write/write_verdicts.sql
 --! Included functions/write/write_or_bisect.sql
--- Settles verdicts of one outcome, and where the database refuses, settles their halves, down to the one that it refuses.
+-- Writes verdicts of one outcome; where the database refuses, writes their halves, down to the one that it refuses.
 -- The good path costs one exception block; a block a verdict would overflow the subtransaction cache.
--- What is no verdict's fault (connection, deadlock, resources, lock timeout, shutdown, disk) is raised again as it came.
+-- What is no verdict's fault (connection, deadlock, resources, lock timeout, shutdown, disk) is raised as it came.
 create or replace function identity_sync_private.write_or_bisect(
   verdicts identity_sync_private.judged_verdict[],
   results jsonb,
@@ -2666,10 +3021,10 @@ as $$
 declare
   half constant integer := cardinality(verdicts) / 2;
   refusal identity_sync_private.writer_refusal;
-  settled identity_sync_private.write_result;
+  refused identity_sync_private.write_result;
 begin
   if verdicts is null then
-    return identity_sync_private.add_write_results(null, null);
+    return null;
   end if;
 
   for attempt in 1..3 loop
@@ -2688,7 +3043,7 @@ begin
           refusal.message = message_text,
           refusal.constraint_name = constraint_name;
     end;
-    -- Another writer was there first, and is nobody's fault: another look sees what he left.
+    -- Another writer was there first, which is no verdict's fault: another look sees what it left.
     exit when refusal.sqlstate not in ('LS006', '23505');
   end loop;
 
@@ -2699,27 +3054,31 @@ begin
     );
   end if;
 
-  settled := identity_sync_private.add_write_results(null, null);
-  refusal.library_id := verdicts[1].library_id;
-  if exists (select from wxyc_schema.library where library.id = refusal.library_id) then
-    settled.refused := array[refusal];
-  else
-    settled.library_gone := array[refusal.library_id];
-  end if;
-  return settled;
+  refused := identity_sync_private.add_write_results(null, null);
+  refused.verdicts := array[
+    case
+      when exists (select from wxyc_schema.library where library.id = verdicts[1].library_id)
+      then identity_sync_private.conclude_verdict(verdicts[1], 'writer_error', refusal => refusal)
+      else identity_sync_private.conclude_verdict(verdicts[1], 'library_gone')
+    end
+  ];
+  return refused;
 end;
 $$;
 
-revoke all on function identity_sync_private.write_or_bisect(identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint)
-from public;
+revoke all on function identity_sync_private.write_or_bisect(
+  identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint
+) from public;
 
-comment on function identity_sync_private.write_or_bisect(identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint) is
-  'Takes verdicts of one outcome, or NULL, and LML''s results, in which they find their tracks; returns what write_verdicts or write_track_links does, where what the database refuses comes back with SQLSTATE, message and constraint instead of raising. Raises only SQLSTATE classes 08, 40, 53, 55, 57 and 58.';
+comment on function identity_sync_private.write_or_bisect(
+  identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint
+) is
+  'Takes verdicts of one outcome (NULL returns NULL) and LML''s results, which hold their tracks; returns what write_verdicts or write_track_links does, where a verdict that the database refuses is a writer_error with SQLSTATE, message and constraint. Raises only SQLSTATE classes 08, 40, 53, 55, 57 and 58.';
 --! EndIncluded functions/write/write_or_bisect.sql
 --! Included functions/write/apply_identity_verdicts.sql
--- The only writer of identities, for the worker, the one-shot run, the operator and the dry run alike: judges every
--- verdict on its own, writes the good ones, quarantines the bad ones, and returns the report. Each library is all or
--- nothing, whatever is wrong with its neighbours. A second call with the same verdicts changes nothing.
+-- The only writer of identities, for the worker, the one-shot run, the operator and the dry run: judges each verdict,
+-- writes the good ones, quarantines the bad ones and returns the report. A library is written whole or not at all, and
+-- costs no other its verdict. A second call with the same verdicts changes nothing.
 create or replace function identity_sync.apply_identity_verdicts(
   response jsonb,
   requested integer[] default null,
@@ -2734,8 +3093,8 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
-  stated_origin constant text := coalesce(origin, 'repair:' || session_user);
-  is_repair constant boolean := starts_with(stated_origin, 'repair:');
+  stated_origin constant text := coalesce(origin, identity_sync_private.repair_origin(session_user));
+  is_repair constant boolean := identity_sync_private.is_repair(stated_origin);
   requested_ids constant integer[] := (
     select coalesce(array_agg(distinct named.id), case when requested is not null then '{}'::integer[] end)
     from unnest(requested) as named (id)
@@ -2749,33 +3108,15 @@ declare
   end;
   this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
   judged identity_sync_private.judged_verdict[];
+  judged_ids integer[];
+  attempted_ids integer[];
   resolvable identity_sync_private.judged_verdict[];
   visited identity_sync_private.judged_verdict[];
-  settled identity_sync_private.write_result;
-  outcomes identity_sync_private.verdict_outcome[];
-  judged_ids integer[];
-  without_identity integer[];
-  overtaken integer[] := '{}';
-  asked_in_vain integer[] := '{}';
-  brake_sample integer;
-  brake_unresolved_ids integer[];
+  others identity_sync_private.judged_verdict[];
+  written identity_sync_private.write_result;
   report jsonb;
 begin
-  if not is_repair and stated_origin <> 'consumer:lml-bulk' then
-    raise exception using
-      errcode = 'LS001',
-      message = format('origin is %L', origin),
-      hint = 'Allowed: consumer:lml-bulk for the service, a text that begins with repair: for a repair by hand, NULL for repair: and your login.';
-  end if;
-  if verified_at is null then
-    raise exception using
-      errcode = 'LS001',
-      message = 'verified_at is NULL',
-      hint = 'Name the time at which LML gave the answer, or leave it out for now.';
-  end if;
-  if strict_bands is null then
-    raise exception using errcode = 'LS001', message = 'strict_bands is NULL', hint = 'Allowed: true, false.';
-  end if;
+  perform identity_sync_private.validate_application(stated_origin, verified_at, strict_bands);
   if results is null and requested_ids is null then
     raise exception using
       errcode = 'LS003',
@@ -2785,11 +3126,13 @@ begin
   end if;
 
   if results is not null then
-    judged := identity_sync_private.judge_identity_verdicts(results, requested_ids, strict_bands, tracks_contract_version);
+    judged := identity_sync_private.judge_identity_verdicts(
+      results, requested_ids, strict_bands, tracks_contract_version
+    );
     -- Nothing is ever written for an id that was not asked.
     judged_ids := coalesce(requested_ids, array(select verdict.library_id from unnest(judged) as verdict));
     perform identity_sync_private.lock_identities(judged_ids);
-    asked_in_vain := array(
+    attempted_ids := array(
       select attempt.library_id
       from identity_sync.attempt
       where attempt.library_id = any (judged_ids)
@@ -2797,87 +3140,39 @@ begin
           select from wxyc_schema.library_identity as known where known.library_id = attempt.library_id
         )
     );
-    select
-      array_agg(verdict) filter (where verdict.outcome = 'resolved'),
-      array_agg(verdict) filter (where verdict.outcome = 'resolved_compilation'),
-      array_agg(verdict.library_id) filter (where verdict.outcome in ('unresolved', 'compilation'))
-    into resolvable, visited, without_identity
-    from unnest(judged) as verdict;
-    if not is_repair and without_identity is not null then
-      overtaken := array(
-        select known.library_id
-        from wxyc_schema.library_identity as known
-        where known.library_id = any (without_identity)
-          and known.last_verified_at > apply_identity_verdicts.verified_at
-      );
-    end if;
+  else
+    judged := array(
+      select identity_sync_private.bare_verdict(null, unanswered.id, 'lml_error')
+      from unnest(requested_ids) as unanswered (id)
+    );
   end if;
 
-  settled := identity_sync_private.add_write_results(
+  select
+    array_agg(verdict) filter (where verdict.outcome = 'resolved'),
+    array_agg(verdict) filter (where verdict.outcome = 'resolved_compilation'),
+    array_agg(verdict) filter (where verdict.outcome not in ('resolved', 'resolved_compilation'))
+  into resolvable, visited, others
+  from unnest(judged) as verdict;
+  if not is_repair then
+    others := identity_sync_private.mark_overtaken(others, verified_at);
+  end if;
+
+  written := identity_sync_private.add_write_results(
     identity_sync_private.write_or_bisect(resolvable, results, stated_origin, verified_at, this_settlement),
     identity_sync_private.write_or_bisect(visited, results, stated_origin, verified_at, this_settlement)
   );
-
   -- Every result, and every id without one, has exactly one outcome from here on.
-  select array_agg(row(concluded.ordinal, concluded.library_id, concluded.outcome)::identity_sync_private.verdict_outcome)
-  into outcomes
-  from (
-    select
-      verdict.ordinal,
-      verdict.library_id,
-      case
-        when verdict.outcome in ('resolved', 'resolved_compilation') then
-          case
-            when verdict.library_id = any (settled.manual_precedence) then 'manual_precedence'
-            when verdict.library_id = any (settled.stale_verdict) then 'stale_verdict'
-            when verdict.library_id = any (settled.library_gone) then 'library_gone'
-            when exists (
-              select from unnest(settled.refused) as refusal where refusal.library_id = verdict.library_id
-            )
-            then 'writer_error'
-            else verdict.outcome
-          end
-        when verdict.outcome in ('unresolved', 'compilation') and verdict.library_id = any (overtaken)
-        then 'stale_verdict'
-        else verdict.outcome
-      end as outcome
-    from unnest(judged) as verdict
-    union all
-    select null, unanswered.id, 'lml_error'
-    from unnest(case when results is null then requested_ids end) as unanswered (id)
-  ) as concluded;
+  written.verdicts := written.verdicts || others;
 
-  -- A shed is measured on rows that held an identity or were never asked before.
-  select
-    count(*),
-    coalesce(array_agg(reached.library_id) filter (where reached.outcome = 'unresolved'), '{}')
-  into brake_sample, brake_unresolved_ids
-  from unnest(outcomes) as reached
-  where reached.outcome in ('resolved', 'resolved_compilation', 'compilation', 'unresolved')
-    and reached.library_id <> all (asked_in_vain);
-
-  perform identity_sync_private.record_attempts(outcomes, verified_at, is_repair, this_settlement);
-
-  report := identity_sync_private.build_report(outcomes, judged, settled);
-
-  insert into identity_sync.settlement (
-    settlement_id, origin, verified_at, requested, unrequested, report, inserted_ids, history_ids,
-    linked_credit_ids, positioned_credit_ids, brake_sample, brake_unresolved_ids
-  )
-  overriding system value
-  values (
-    this_settlement, stated_origin, verified_at,
-    coalesce(cardinality(requested_ids), cardinality(outcomes), 0),
-    case when requested_ids is null then 0 else coalesce(cardinality(outcomes), 0) - cardinality(requested_ids) end,
-    report, settled.inserted, settled.history_ids,
-    settled.linked_credit_ids, settled.positioned_credit_ids, brake_sample, brake_unresolved_ids
+  perform identity_sync_private.record_attempts(written.verdicts, verified_at, is_repair, this_settlement);
+  report := identity_sync_private.build_report(written);
+  perform identity_sync_private.record_settlement(
+    this_settlement, stated_origin, verified_at, requested_ids, attempted_ids, written, report
   );
-
   perform identity_sync_private.quarantine_verdicts(
-    outcomes, results, set_aside, tracks_contract_version, settled.refused, stated_origin, verified_at, strict_bands,
+    written.verdicts, results, set_aside, tracks_contract_version, stated_origin, verified_at, strict_bands,
     this_settlement
   );
-
   return report;
 end;
 $$;
@@ -2888,9 +3183,8 @@ comment on function identity_sync.apply_identity_verdicts(jsonb, integer[], text
   'Takes LML''s whole answer, an array of results or one result; the library ids that were asked (NULL: a repair by hand, which trusts every id in library); the origin kept in notes (consumer:lml-bulk, or repair: and more; NULL: repair: and the login); the time of the answer; and whether a confidence outside its method''s band refuses its verdict. Returns the report as jsonb. Raises LS001 for a bad argument, LS003 where response is no answer and nothing was requested, and passes on SQLSTATE classes 08, 40, 53, 55, 57 and 58.';
 --! EndIncluded functions/write/apply_identity_verdicts.sql
 --! Included functions/write/apply_identity_response.sql
--- apply_identity_verdicts for the text of an answer as it came off the wire.
--- Results that jsonb cannot hold are quarantined as text and the others applied. Where the text is no answer at all,
--- nothing is written and every requested id counts as lml_error.
+-- apply_identity_verdicts for the text of an answer as it came off the wire. Results that jsonb cannot hold are
+-- quarantined as text and the others applied. Where the text is no answer, every requested id counts as lml_error.
 create or replace function identity_sync.apply_identity_response(
   body text,
   requested integer[],
@@ -2947,6 +3241,34 @@ revoke all on function identity_sync_private.rehearse_identity_verdicts(
 comment on function identity_sync_private.rehearse_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) is
   'Takes the arguments of apply_identity_verdicts; returns the report that it would return. Raises what it raises.';
 --! EndIncluded functions/write/rehearse_identity_verdicts.sql
+--! Included functions/write/replace_attempt.sql
+-- Sets a library's attempt, however new the one is that it replaces: a release and a poison input override any answer.
+create or replace function identity_sync_private.replace_attempt(
+  library_id integer,
+  outcome text,
+  attempted_at timestamptz,
+  settlement_id bigint
+)
+returns void
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  insert into identity_sync.attempt as known (library_id, outcome, attempted_at, settlement_id)
+  values (
+    replace_attempt.library_id, replace_attempt.outcome, replace_attempt.attempted_at, replace_attempt.settlement_id
+  )
+  on conflict (library_id) do update
+  set
+    outcome = excluded.outcome,
+    attempted_at = excluded.attempted_at,
+    settlement_id = coalesce(excluded.settlement_id, known.settlement_id);
+$$;
+
+revoke all on function identity_sync_private.replace_attempt(integer, text, timestamptz, bigint) from public;
+
+comment on function identity_sync_private.replace_attempt(integer, text, timestamptz, bigint) is
+  'Takes a library, the outcome and time of its attempt, and the settlement that made it (NULL: that of the attempt before stays).';
+--! EndIncluded functions/write/replace_attempt.sql
 --! Included functions/run/another_run_waits.sql
 -- Tells a lane that waits for a place in flight whether its process should carry another run instead. Lanes of a long run
 -- may fill every process, and a run that is opened beside it would make no call until the long one ends.
@@ -3523,7 +3845,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   came_at constant timestamptz := clock_timestamp();
-  service constant text := 'consumer:lml-bulk';
+  service constant text := identity_sync_private.service_origin();
   results constant jsonb := identity_sync_private.results_of(answer);
   this_batch record;
   report jsonb;
@@ -3968,7 +4290,7 @@ as $$
     run_id, batch_id, dry_run, is_answer, origin, verified_at, requested, unrequested, report
   )
   select
-    batch.run_id, batch.batch_id, run.dry_run, false, 'consumer:lml-bulk', clock_timestamp(), counted.rows, 0,
+    batch.run_id, batch.batch_id, run.dry_run, false, identity_sync_private.service_origin(), clock_timestamp(), counted.rows, 0,
     jsonb_set(
       jsonb_set(identity_sync_private.empty_report(), '{scanned}', to_jsonb(counted.rows)),
       array['rows_skipped', record_unanswered_batch.counted_as],
@@ -4080,10 +4402,7 @@ begin
   from identity_sync.settlement
   where settlement.settlement_id = recorded;
 
-  insert into identity_sync.attempt as known (library_id, outcome, attempted_at, settlement_id)
-  values (poisoned.library_id, 'poison_input', came_at, recorded)
-  on conflict (library_id) do update
-  set outcome = excluded.outcome, attempted_at = excluded.attempted_at, settlement_id = excluded.settlement_id;
+  perform identity_sync_private.replace_attempt(poisoned.library_id, 'poison_input', came_at, recorded);
 
   update identity_sync.quarantined_verdict as entry
   set closed_at = came_at, closed_reason = format('a later refusal, settlement %s', recorded)
@@ -4094,7 +4413,7 @@ begin
   )
   values (
     recorded, poisoned.library_id, 'poison_input', quarantine_poison_input.reason, left(body, 10000),
-    'consumer:lml-bulk', came_at, poisoned.strict_bands
+    identity_sync_private.service_origin(), came_at, poisoned.strict_bands
   );
 end;
 $$;
@@ -4467,9 +4786,8 @@ comment on function identity_sync.rescue_identity_runs(integer) is
   'Takes the lanes to enqueue for each open run; returns how many runs were open.';
 --! EndIncluded functions/upkeep/rescue_identity_runs.sql
 --! Included functions/repair/apply_identity_preview.sql
--- Writes what a dry run previewed: its very answers, as they were kept, without a second call to LML.
--- Each is as old as it was then, so a verdict that a newer one has overtaken since is a stale_verdict.
--- Applied twice, it changes nothing the second time.
+-- Writes what a dry run previewed: the answers that it kept, without a second call to LML. Each keeps its age, so a
+-- verdict that a newer one has overtaken since is a stale_verdict. A second time it changes nothing.
 create or replace function identity_sync.apply_identity_preview(run_id bigint)
 returns jsonb
 language plpgsql volatile security definer
@@ -4525,7 +4843,7 @@ begin
       identity_sync.apply_identity_response(
         body => previewed.answer,
         requested => previewed.library_ids,
-        origin => 'consumer:lml-bulk',
+        origin => identity_sync_private.service_origin(),
         verified_at => previewed.answered_at,
         strict_bands => previewed.strict_bands
       )
@@ -4542,11 +4860,11 @@ $$;
 revoke all on function identity_sync.apply_identity_preview(bigint) from public;
 
 comment on function identity_sync.apply_identity_preview(bigint) is
-  'Takes a dry run that is over; applies its kept answers and returns the report. Raises LS002 for an unknown run, LS004 where it was no dry run, is not over, or its answers are gone.';
+  'Takes a dry run that has finished; applies its kept answers and returns the report. Raises LS002 for an unknown run, LS004 where the run was no dry run, has not finished, or has lost its answers.';
 --! EndIncluded functions/repair/apply_identity_preview.sql
 --! Included functions/repair/diff_snapshots.sql
--- Two states of identity_snapshot side by side: every column that differs, old beside new, in reading order.
--- A row that came has no old values, a row that went no new ones.
+-- Two results of identity_snapshot side by side: every column that differs, old beside new, in reading order.
+-- A row that was added has no old values, a row that was removed has no new ones.
 create or replace function identity_sync.diff_snapshots(before jsonb, after jsonb)
 returns table (library_id integer, stored_row text, column_name text, old_value text, new_value text)
 language sql immutable
@@ -4554,7 +4872,8 @@ set search_path = pg_catalog, pg_temp
 as $$
   with cell as (
     select
-      'before' as side, library.key::integer as library_id, stored.key as stored_row, field.key as column_name, field.value
+      'before' as side, library.key::integer as library_id, stored.key as stored_row, field.key as column_name,
+      field.value
     from jsonb_each(before) as library
     cross join lateral jsonb_each(library.value) as stored
     cross join lateral jsonb_each_text(stored.value) as field
@@ -4582,11 +4901,12 @@ $$;
 revoke all on function identity_sync.diff_snapshots(jsonb, jsonb) from public;
 
 comment on function identity_sync.diff_snapshots(jsonb, jsonb) is
-  'Takes two states of identity_snapshot; returns a row for each column that differs, its old value beside the new one.';
+  'Takes two results of identity_snapshot; returns one row a column that differs, with its old and new value.';
 --! EndIncluded functions/repair/diff_snapshots.sql
 --! Included functions/repair/identity_snapshot.sql
--- What is stored for the libraries that an answer names, for comparing before with after: the main row, every
--- source row and every track credit as jsonb, under a name for each. The time of verification is left out, since every confirmation moves it.
+-- What is stored for the libraries that an answer names, for comparing before with after: the main row, each source
+-- row and each track credit as jsonb, under a name of its own. Every confirmation moves last_verified_at, so it is left
+-- out.
 create or replace function identity_sync.identity_snapshot(response jsonb)
 returns jsonb
 language sql stable
@@ -4637,9 +4957,9 @@ comment on function identity_sync.identity_snapshot(jsonb) is
   'Takes an answer of LML; returns what is stored for the libraries it names, as {library_id: {row: content}}.';
 --! EndIncluded functions/repair/identity_snapshot.sql
 --! Included functions/repair/release_identity.sql
--- Lets go of a library's identity, or of the hold that a hand has on it: what LML composes goes, with a history row, and
--- the library is due whatever else holds. The main row itself goes where no other writer's column is filled; otherwise
--- its ids of ours are emptied and its confidence is 0, so that nobody takes it for resolved.
+-- Takes back a library's identity, or the hold of a repair on it: what LML composes goes, with a history row, and the
+-- library is due at once. The main row itself goes where no other writer's column is filled; otherwise its ids of ours
+-- are emptied and its confidence is 0, so that it does not count as resolved.
 create or replace function identity_sync.release_identity(library_id integer, reason text)
 returns jsonb
 language plpgsql volatile security definer
@@ -4650,6 +4970,7 @@ declare
   released_at constant timestamptz := clock_timestamp();
   is_shared boolean;
   kept_history_ids integer[];
+  removals identity_sync_private.source_change[];
   removed_sources integer;
 begin
   if btrim(coalesce(reason, '')) = '' then
@@ -4688,46 +5009,37 @@ begin
       apple_music_id = null,
       bandcamp_id = null,
       confidence = 0,
-      notes = 'consumer:lml-bulk'
+      notes = identity_sync_private.service_origin()
     where known.library_id = release_identity.library_id;
   else
     delete from wxyc_schema.library_identity as known where known.library_id = release_identity.library_id;
   end if;
 
-  with removed as (
-    delete from wxyc_schema.library_identity_source as known
-    where known.library_id = release_identity.library_id
-      and (known.notes = 'consumer:lml-bulk' or starts_with(known.notes, 'repair:'))
-    returning known.*
-  ),
-  kept as (
-    insert into identity_sync.superseded_source (
-      settlement_id, library_id, source, action,
-      external_id, method, confidence, last_verified_at, boost_sources, notes, superseded_reason
-    )
-    select
-      this_settlement, removed.library_id, removed.source, 'removed',
-      removed.external_id, removed.method, removed.confidence, removed.last_verified_at, removed.boost_sources,
-      removed.notes, reason
-    from removed
-    returning superseded_source.source
+  -- Locked first, so that the rows which are copied are the rows which go.
+  select array_agg(
+    row(locked.library_id, locked.source, null, null, null, 'removed', null, null)::identity_sync_private.source_change
   )
-  select count(*)
-  into removed_sources
-  from kept;
+  into removals
+  from (
+    select known.library_id, known.source
+    from wxyc_schema.library_identity_source as known
+    where known.library_id = release_identity.library_id and identity_sync_private.is_ours(known.notes)
+    for update
+  ) as locked;
+  removed_sources := identity_sync_private.archive_sources(removals, this_settlement, reason);
+  delete from wxyc_schema.library_identity_source as known
+  using unnest(removals) as removal
+  where known.library_id = removal.library_id and known.source = removal.source;
 
-  insert into identity_sync.attempt as known (library_id, outcome, attempted_at, settlement_id)
-  values (release_identity.library_id, 'released', released_at, this_settlement)
-  on conflict on constraint attempt_pkey do update
-  set outcome = excluded.outcome, attempted_at = excluded.attempted_at, settlement_id = excluded.settlement_id;
+  perform identity_sync_private.replace_attempt(library_id, 'released', released_at, this_settlement);
 
   insert into identity_sync.settlement (
     settlement_id, origin, verified_at, requested, unrequested, report, history_ids
   )
   overriding system value
   values (
-    this_settlement, 'repair:' || session_user, released_at, 0, 0, identity_sync_private.empty_report(),
-    kept_history_ids
+    this_settlement, identity_sync_private.repair_origin(session_user), released_at, 0, 0,
+    identity_sync_private.empty_report(), kept_history_ids
   );
 
   return jsonb_build_object(
@@ -4741,12 +5053,12 @@ $$;
 revoke all on function identity_sync.release_identity(integer, text) from public;
 
 comment on function identity_sync.release_identity(integer, text) is
-  'Takes a library and why it is let go of; returns what became of its identity (none, emptied, removed) and how many source rows went. Raises LS001 for an empty reason, LS002 for an unknown library.';
+  'Takes a library and why its identity is taken back; returns what became of it (none, emptied, removed) and how many source rows went. Raises LS001 for an empty reason, LS002 for an unknown library.';
 --! EndIncluded functions/repair/release_identity.sql
 --! Included functions/repair/replay_quarantined_verdicts.sql
--- Judges and applies again what is in quarantine, each entry with its own origin, time and strictness: after a rule or a
--- constraint has changed. What is refused again goes back in; a poison input becomes due instead, since there is no
--- verdict to replay; an entry that nobody had asked for is never replayed.
+-- Judges and applies quarantined verdicts again, after a rule or a constraint has changed: each with its own origin,
+-- time and strictness. What is refused again returns to quarantine; a poison input, which has no verdict, becomes due
+-- instead; a verdict on an id that was not asked stays where it is.
 create or replace function identity_sync.replay_quarantined_verdicts(run_id bigint default null)
 returns jsonb
 language plpgsql volatile security definer
@@ -4775,10 +5087,7 @@ begin
     end if;
 
     if entry.outcome = 'poison_input' then
-      insert into identity_sync.attempt as known (library_id, outcome, attempted_at)
-      values (entry.library_id, 'released', clock_timestamp())
-      on conflict (library_id) do update
-      set outcome = excluded.outcome, attempted_at = excluded.attempted_at;
+      perform identity_sync_private.replace_attempt(entry.library_id, 'released', clock_timestamp(), null);
       made_due := made_due + 1;
       continue;
     end if;
@@ -4814,7 +5123,7 @@ $$;
 revoke all on function identity_sync.replay_quarantined_verdicts(bigint) from public;
 
 comment on function identity_sync.replay_quarantined_verdicts(bigint) is
-  'Takes a run (NULL: all); replays its open quarantine and returns the report of that, with the entries replayed, made due, and never replayed (untrusted).';
+  'Takes a run (NULL: all runs); replays its open quarantine entries and returns their report, with the counts replayed, made_due and never_replayed (untrusted).';
 --! EndIncluded functions/repair/replay_quarantined_verdicts.sql
 --! Included functions/observe/identity_health.sql
 -- Judges the service by its work, as the tables show it: the last successful run is recent, and open runs move unless
@@ -4979,7 +5288,7 @@ as $$
       ) as entry
     ),
     'planning_holds', (
-      select '{"key_refused": 0, "shed": 0}'::jsonb || coalesce(jsonb_object_agg(hold.name, 1), '{}')
+      select '{"key_refused": 0, "brake": 0}'::jsonb || coalesce(jsonb_object_agg(hold.name, 1), '{}')
       from identity_sync.planning_hold as hold
     ),
     'last_success_age_seconds', (

@@ -1,5 +1,5 @@
---! Previous: sha1:a718642cab2cbf19e69aea5eb514e9361bd0da78
---! Hash: sha1:c4069d6e1ad020572bdb091ea36ea01171b621d9
+--! Previous: sha1:88e2bea79e7fc730d62017a6f8395375263174d6
+--! Hash: sha1:d4028a4a580a5a6cbeb78c4bc6c9c8c69199f90a
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

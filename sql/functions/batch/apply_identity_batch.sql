@@ -12,7 +12,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   came_at constant timestamptz := clock_timestamp();
-  service constant text := 'consumer:lml-bulk';
+  service constant text := identity_sync_private.service_origin();
   results constant jsonb := identity_sync_private.results_of(answer);
   this_batch record;
   report jsonb;

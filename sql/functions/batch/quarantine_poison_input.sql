@@ -28,10 +28,7 @@ begin
   from identity_sync.settlement
   where settlement.settlement_id = recorded;
 
-  insert into identity_sync.attempt as known (library_id, outcome, attempted_at, settlement_id)
-  values (poisoned.library_id, 'poison_input', came_at, recorded)
-  on conflict (library_id) do update
-  set outcome = excluded.outcome, attempted_at = excluded.attempted_at, settlement_id = excluded.settlement_id;
+  perform identity_sync_private.replace_attempt(poisoned.library_id, 'poison_input', came_at, recorded);
 
   update identity_sync.quarantined_verdict as entry
   set closed_at = came_at, closed_reason = format('a later refusal, settlement %s', recorded)
@@ -42,7 +39,7 @@ begin
   )
   values (
     recorded, poisoned.library_id, 'poison_input', quarantine_poison_input.reason, left(body, 10000),
-    'consumer:lml-bulk', came_at, poisoned.strict_bands
+    identity_sync_private.service_origin(), came_at, poisoned.strict_bands
   );
 end;
 $$;

@@ -53,7 +53,8 @@ begin
           when verdict.has_duplicate
           then (select count(*) from unnest(verdict.sources) as source where source.out_of_band)
           else verdict.out_of_band
-        end
+        end,
+        null, null, null
       )::identity_sync_private.judged_verdict
     ),
     count(verdict.id) > count(distinct verdict.id),
@@ -206,12 +207,9 @@ begin
   if has_repeated or answered_count < cardinality(requested) then
     judged := judged || array(
       select
-        row(
-          null,
-          asked.id,
-          case when library.id is null then 'library_gone' else 'lml_cardinality_mismatch' end,
-          null, null, null, null, null, null, null, null, null, 0, 0, 0
-        )::identity_sync_private.judged_verdict
+        identity_sync_private.bare_verdict(
+          null, asked.id, case when library.id is null then 'library_gone' else 'lml_cardinality_mismatch' end
+        )
       from unnest(requested) as asked (id)
       left join wxyc_schema.library on library.id = asked.id
       where not exists (select from unnest(judged) as verdict where verdict.library_id = asked.id)

@@ -9,10 +9,7 @@ as $$
     array_agg(
       case
         when ranked.position = 1 or ranked.library_id is null then ranked.verdict
-        else row(
-          ranked.ordinal, ranked.library_id, 'lml_untrusted_library_id',
-          null, null, null, null, null, null, null, null, null, 0, 0, 0
-        )::identity_sync_private.judged_verdict
+        else identity_sync_private.bare_verdict(ranked.ordinal, ranked.library_id, 'lml_untrusted_library_id')
       end
       order by ranked.ordinal
     )

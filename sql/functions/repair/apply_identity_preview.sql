@@ -1,6 +1,5 @@
--- Writes what a dry run previewed: its very answers, as they were kept, without a second call to LML.
--- Each is as old as it was then, so a verdict that a newer one has overtaken since is a stale_verdict.
--- Applied twice, it changes nothing the second time.
+-- Writes what a dry run previewed: the answers that it kept, without a second call to LML. Each keeps its age, so a
+-- verdict that a newer one has overtaken since is a stale_verdict. A second time it changes nothing.
 create or replace function identity_sync.apply_identity_preview(run_id bigint)
 returns jsonb
 language plpgsql volatile security definer
@@ -56,7 +55,7 @@ begin
       identity_sync.apply_identity_response(
         body => previewed.answer,
         requested => previewed.library_ids,
-        origin => 'consumer:lml-bulk',
+        origin => identity_sync_private.service_origin(),
         verified_at => previewed.answered_at,
         strict_bands => previewed.strict_bands
       )
@@ -73,4 +72,4 @@ $$;
 revoke all on function identity_sync.apply_identity_preview(bigint) from public;
 
 comment on function identity_sync.apply_identity_preview(bigint) is
-  'Takes a dry run that is over; applies its kept answers and returns the report. Raises LS002 for an unknown run, LS004 where it was no dry run, is not over, or its answers are gone.';
+  'Takes a dry run that has finished; applies its kept answers and returns the report. Raises LS002 for an unknown run, LS004 where the run was no dry run, has not finished, or has lost its answers.';

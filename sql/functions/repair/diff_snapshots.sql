@@ -1,5 +1,5 @@
--- Two states of identity_snapshot side by side: every column that differs, old beside new, in reading order.
--- A row that came has no old values, a row that went no new ones.
+-- Two results of identity_snapshot side by side: every column that differs, old beside new, in reading order.
+-- A row that was added has no old values, a row that was removed has no new ones.
 create or replace function identity_sync.diff_snapshots(before jsonb, after jsonb)
 returns table (library_id integer, stored_row text, column_name text, old_value text, new_value text)
 language sql immutable
@@ -7,7 +7,8 @@ set search_path = pg_catalog, pg_temp
 as $$
   with cell as (
     select
-      'before' as side, library.key::integer as library_id, stored.key as stored_row, field.key as column_name, field.value
+      'before' as side, library.key::integer as library_id, stored.key as stored_row, field.key as column_name,
+      field.value
     from jsonb_each(before) as library
     cross join lateral jsonb_each(library.value) as stored
     cross join lateral jsonb_each_text(stored.value) as field
@@ -35,4 +36,4 @@ $$;
 revoke all on function identity_sync.diff_snapshots(jsonb, jsonb) from public;
 
 comment on function identity_sync.diff_snapshots(jsonb, jsonb) is
-  'Takes two states of identity_snapshot; returns a row for each column that differs, its old value beside the new one.';
+  'Takes two results of identity_snapshot; returns one row a column that differs, with its old and new value.';

@@ -1,5 +1,6 @@
--- What is stored for the libraries that an answer names, for comparing before with after: the main row, every
--- source row and every track credit as jsonb, under a name for each. The time of verification is left out, since every confirmation moves it.
+-- What is stored for the libraries that an answer names, for comparing before with after: the main row, each source
+-- row and each track credit as jsonb, under a name of its own. Every confirmation moves last_verified_at, so it is left
+-- out.
 create or replace function identity_sync.identity_snapshot(response jsonb)
 returns jsonb
 language sql stable

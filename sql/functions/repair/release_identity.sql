@@ -1,6 +1,6 @@
--- Lets go of a library's identity, or of the hold that a hand has on it: what LML composes goes, with a history row, and
--- the library is due whatever else holds. The main row itself goes where no other writer's column is filled; otherwise
--- its ids of ours are emptied and its confidence is 0, so that nobody takes it for resolved.
+-- Takes back a library's identity, or the hold of a repair on it: what LML composes goes, with a history row, and the
+-- library is due at once. The main row itself goes where no other writer's column is filled; otherwise its ids of ours
+-- are emptied and its confidence is 0, so that it does not count as resolved.
 create or replace function identity_sync.release_identity(library_id integer, reason text)
 returns jsonb
 language plpgsql volatile security definer
@@ -11,6 +11,7 @@ declare
   released_at constant timestamptz := clock_timestamp();
   is_shared boolean;
   kept_history_ids integer[];
+  removals identity_sync_private.source_change[];
   removed_sources integer;
 begin
   if btrim(coalesce(reason, '')) = '' then
@@ -49,46 +50,37 @@ begin
       apple_music_id = null,
       bandcamp_id = null,
       confidence = 0,
-      notes = 'consumer:lml-bulk'
+      notes = identity_sync_private.service_origin()
     where known.library_id = release_identity.library_id;
   else
     delete from wxyc_schema.library_identity as known where known.library_id = release_identity.library_id;
   end if;
 
-  with removed as (
-    delete from wxyc_schema.library_identity_source as known
-    where known.library_id = release_identity.library_id
-      and (known.notes = 'consumer:lml-bulk' or starts_with(known.notes, 'repair:'))
-    returning known.*
-  ),
-  kept as (
-    insert into identity_sync.superseded_source (
-      settlement_id, library_id, source, action,
-      external_id, method, confidence, last_verified_at, boost_sources, notes, superseded_reason
-    )
-    select
-      this_settlement, removed.library_id, removed.source, 'removed',
-      removed.external_id, removed.method, removed.confidence, removed.last_verified_at, removed.boost_sources,
-      removed.notes, reason
-    from removed
-    returning superseded_source.source
+  -- Locked first, so that the rows which are copied are the rows which go.
+  select array_agg(
+    row(locked.library_id, locked.source, null, null, null, 'removed', null, null)::identity_sync_private.source_change
   )
-  select count(*)
-  into removed_sources
-  from kept;
+  into removals
+  from (
+    select known.library_id, known.source
+    from wxyc_schema.library_identity_source as known
+    where known.library_id = release_identity.library_id and identity_sync_private.is_ours(known.notes)
+    for update
+  ) as locked;
+  removed_sources := identity_sync_private.archive_sources(removals, this_settlement, reason);
+  delete from wxyc_schema.library_identity_source as known
+  using unnest(removals) as removal
+  where known.library_id = removal.library_id and known.source = removal.source;
 
-  insert into identity_sync.attempt as known (library_id, outcome, attempted_at, settlement_id)
-  values (release_identity.library_id, 'released', released_at, this_settlement)
-  on conflict on constraint attempt_pkey do update
-  set outcome = excluded.outcome, attempted_at = excluded.attempted_at, settlement_id = excluded.settlement_id;
+  perform identity_sync_private.replace_attempt(library_id, 'released', released_at, this_settlement);
 
   insert into identity_sync.settlement (
     settlement_id, origin, verified_at, requested, unrequested, report, history_ids
   )
   overriding system value
   values (
-    this_settlement, 'repair:' || session_user, released_at, 0, 0, identity_sync_private.empty_report(),
-    kept_history_ids
+    this_settlement, identity_sync_private.repair_origin(session_user), released_at, 0, 0,
+    identity_sync_private.empty_report(), kept_history_ids
   );
 
   return jsonb_build_object(
@@ -102,4 +94,4 @@ $$;
 revoke all on function identity_sync.release_identity(integer, text) from public;
 
 comment on function identity_sync.release_identity(integer, text) is
-  'Takes a library and why it is let go of; returns what became of its identity (none, emptied, removed) and how many source rows went. Raises LS001 for an empty reason, LS002 for an unknown library.';
+  'Takes a library and why its identity is taken back; returns what became of it (none, emptied, removed) and how many source rows went. Raises LS001 for an empty reason, LS002 for an unknown library.';

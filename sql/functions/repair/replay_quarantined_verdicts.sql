@@ -1,6 +1,6 @@
--- Judges and applies again what is in quarantine, each entry with its own origin, time and strictness: after a rule or a
--- constraint has changed. What is refused again goes back in; a poison input becomes due instead, since there is no
--- verdict to replay; an entry that nobody had asked for is never replayed.
+-- Judges and applies quarantined verdicts again, after a rule or a constraint has changed: each with its own origin,
+-- time and strictness. What is refused again returns to quarantine; a poison input, which has no verdict, becomes due
+-- instead; a verdict on an id that was not asked stays where it is.
 create or replace function identity_sync.replay_quarantined_verdicts(run_id bigint default null)
 returns jsonb
 language plpgsql volatile security definer
@@ -29,10 +29,7 @@ begin
     end if;
 
     if entry.outcome = 'poison_input' then
-      insert into identity_sync.attempt as known (library_id, outcome, attempted_at)
-      values (entry.library_id, 'released', clock_timestamp())
-      on conflict (library_id) do update
-      set outcome = excluded.outcome, attempted_at = excluded.attempted_at;
+      perform identity_sync_private.replace_attempt(entry.library_id, 'released', clock_timestamp(), null);
       made_due := made_due + 1;
       continue;
     end if;
@@ -68,4 +65,4 @@ $$;
 revoke all on function identity_sync.replay_quarantined_verdicts(bigint) from public;
 
 comment on function identity_sync.replay_quarantined_verdicts(bigint) is
-  'Takes a run (NULL: all); replays its open quarantine and returns the report of that, with the entries replayed, made due, and never replayed (untrusted).';
+  'Takes a run (NULL: all runs); replays its open quarantine entries and returns their report, with the counts replayed, made_due and never_replayed (untrusted).';

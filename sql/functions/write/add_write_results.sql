@@ -1,6 +1,5 @@
--- What became of two shares of a batch, as one: lists are joined, counts are summed.
--- NULL stands for nothing settled, so that two of them make the empty result.
--- It refuses nothing.
+-- Two shares of a batch as one: lists are joined, counts are summed.
+-- NULL stands for a share of which nothing was written, so that two of them make the empty result.
 create or replace function identity_sync_private.add_write_results(
   earlier identity_sync_private.write_result,
   later identity_sync_private.write_result
@@ -10,13 +9,7 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
   select row(
-    coalesce(earlier.inserted, '{}') || later.inserted,
-    coalesce(earlier.changed, '{}') || later.changed,
-    coalesce(earlier.unchanged, '{}') || later.unchanged,
-    coalesce(earlier.manual_precedence, '{}') || later.manual_precedence,
-    coalesce(earlier.stale_verdict, '{}') || later.stale_verdict,
-    coalesce(earlier.library_gone, '{}') || later.library_gone,
-    coalesce(earlier.refused, '{}') || later.refused,
+    coalesce(earlier.verdicts, '{}') || later.verdicts,
     coalesce(earlier.history_ids, '{}') || later.history_ids,
     coalesce(earlier.source_inserted, 0) + coalesce(later.source_inserted, 0),
     coalesce(earlier.source_changed, 0) + coalesce(later.source_changed, 0),
@@ -31,7 +24,11 @@ as $$
   )::identity_sync_private.write_result;
 $$;
 
-revoke all on function identity_sync_private.add_write_results(identity_sync_private.write_result, identity_sync_private.write_result) from public;
+revoke all on function identity_sync_private.add_write_results(
+  identity_sync_private.write_result, identity_sync_private.write_result
+) from public;
 
-comment on function identity_sync_private.add_write_results(identity_sync_private.write_result, identity_sync_private.write_result) is
-  'Takes what was settled of two shares of a batch, either NULL; returns it as one.';
+comment on function identity_sync_private.add_write_results(
+  identity_sync_private.write_result, identity_sync_private.write_result
+) is
+  'Takes the results of writing two shares of a batch, either NULL; returns them as one.';

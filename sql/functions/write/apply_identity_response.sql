@@ -1,6 +1,5 @@
--- apply_identity_verdicts for the text of an answer as it came off the wire.
--- Results that jsonb cannot hold are quarantined as text and the others applied. Where the text is no answer at all,
--- nothing is written and every requested id counts as lml_error.
+-- apply_identity_verdicts for the text of an answer as it came off the wire. Results that jsonb cannot hold are
+-- quarantined as text and the others applied. Where the text is no answer, every requested id counts as lml_error.
 create or replace function identity_sync.apply_identity_response(
   body text,
   requested integer[],

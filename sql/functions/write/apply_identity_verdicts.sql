@@ -1,6 +1,6 @@
--- The only writer of identities, for the worker, the one-shot run, the operator and the dry run alike: judges every
--- verdict on its own, writes the good ones, quarantines the bad ones, and returns the report. Each library is all or
--- nothing, whatever is wrong with its neighbours. A second call with the same verdicts changes nothing.
+-- The only writer of identities, for the worker, the one-shot run, the operator and the dry run: judges each verdict,
+-- writes the good ones, quarantines the bad ones and returns the report. A library is written whole or not at all, and
+-- costs no other its verdict. A second call with the same verdicts changes nothing.
 create or replace function identity_sync.apply_identity_verdicts(
   response jsonb,
   requested integer[] default null,
@@ -15,8 +15,8 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
-  stated_origin constant text := coalesce(origin, 'repair:' || session_user);
-  is_repair constant boolean := starts_with(stated_origin, 'repair:');
+  stated_origin constant text := coalesce(origin, identity_sync_private.repair_origin(session_user));
+  is_repair constant boolean := identity_sync_private.is_repair(stated_origin);
   requested_ids constant integer[] := (
     select coalesce(array_agg(distinct named.id), case when requested is not null then '{}'::integer[] end)
     from unnest(requested) as named (id)
@@ -30,33 +30,15 @@ declare
   end;
   this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
   judged identity_sync_private.judged_verdict[];
+  judged_ids integer[];
+  attempted_ids integer[];
   resolvable identity_sync_private.judged_verdict[];
   visited identity_sync_private.judged_verdict[];
-  settled identity_sync_private.write_result;
-  outcomes identity_sync_private.verdict_outcome[];
-  judged_ids integer[];
-  without_identity integer[];
-  overtaken integer[] := '{}';
-  asked_in_vain integer[] := '{}';
-  brake_sample integer;
-  brake_unresolved_ids integer[];
+  others identity_sync_private.judged_verdict[];
+  written identity_sync_private.write_result;
   report jsonb;
 begin
-  if not is_repair and stated_origin <> 'consumer:lml-bulk' then
-    raise exception using
-      errcode = 'LS001',
-      message = format('origin is %L', origin),
-      hint = 'Allowed: consumer:lml-bulk for the service, a text that begins with repair: for a repair by hand, NULL for repair: and your login.';
-  end if;
-  if verified_at is null then
-    raise exception using
-      errcode = 'LS001',
-      message = 'verified_at is NULL',
-      hint = 'Name the time at which LML gave the answer, or leave it out for now.';
-  end if;
-  if strict_bands is null then
-    raise exception using errcode = 'LS001', message = 'strict_bands is NULL', hint = 'Allowed: true, false.';
-  end if;
+  perform identity_sync_private.validate_application(stated_origin, verified_at, strict_bands);
   if results is null and requested_ids is null then
     raise exception using
       errcode = 'LS003',
@@ -66,11 +48,13 @@ begin
   end if;
 
   if results is not null then
-    judged := identity_sync_private.judge_identity_verdicts(results, requested_ids, strict_bands, tracks_contract_version);
+    judged := identity_sync_private.judge_identity_verdicts(
+      results, requested_ids, strict_bands, tracks_contract_version
+    );
     -- Nothing is ever written for an id that was not asked.
     judged_ids := coalesce(requested_ids, array(select verdict.library_id from unnest(judged) as verdict));
     perform identity_sync_private.lock_identities(judged_ids);
-    asked_in_vain := array(
+    attempted_ids := array(
       select attempt.library_id
       from identity_sync.attempt
       where attempt.library_id = any (judged_ids)
@@ -78,87 +62,39 @@ begin
           select from wxyc_schema.library_identity as known where known.library_id = attempt.library_id
         )
     );
-    select
-      array_agg(verdict) filter (where verdict.outcome = 'resolved'),
-      array_agg(verdict) filter (where verdict.outcome = 'resolved_compilation'),
-      array_agg(verdict.library_id) filter (where verdict.outcome in ('unresolved', 'compilation'))
-    into resolvable, visited, without_identity
-    from unnest(judged) as verdict;
-    if not is_repair and without_identity is not null then
-      overtaken := array(
-        select known.library_id
-        from wxyc_schema.library_identity as known
-        where known.library_id = any (without_identity)
-          and known.last_verified_at > apply_identity_verdicts.verified_at
-      );
-    end if;
+  else
+    judged := array(
+      select identity_sync_private.bare_verdict(null, unanswered.id, 'lml_error')
+      from unnest(requested_ids) as unanswered (id)
+    );
   end if;
 
-  settled := identity_sync_private.add_write_results(
+  select
+    array_agg(verdict) filter (where verdict.outcome = 'resolved'),
+    array_agg(verdict) filter (where verdict.outcome = 'resolved_compilation'),
+    array_agg(verdict) filter (where verdict.outcome not in ('resolved', 'resolved_compilation'))
+  into resolvable, visited, others
+  from unnest(judged) as verdict;
+  if not is_repair then
+    others := identity_sync_private.mark_overtaken(others, verified_at);
+  end if;
+
+  written := identity_sync_private.add_write_results(
     identity_sync_private.write_or_bisect(resolvable, results, stated_origin, verified_at, this_settlement),
     identity_sync_private.write_or_bisect(visited, results, stated_origin, verified_at, this_settlement)
   );
-
   -- Every result, and every id without one, has exactly one outcome from here on.
-  select array_agg(row(concluded.ordinal, concluded.library_id, concluded.outcome)::identity_sync_private.verdict_outcome)
-  into outcomes
-  from (
-    select
-      verdict.ordinal,
-      verdict.library_id,
-      case
-        when verdict.outcome in ('resolved', 'resolved_compilation') then
-          case
-            when verdict.library_id = any (settled.manual_precedence) then 'manual_precedence'
-            when verdict.library_id = any (settled.stale_verdict) then 'stale_verdict'
-            when verdict.library_id = any (settled.library_gone) then 'library_gone'
-            when exists (
-              select from unnest(settled.refused) as refusal where refusal.library_id = verdict.library_id
-            )
-            then 'writer_error'
-            else verdict.outcome
-          end
-        when verdict.outcome in ('unresolved', 'compilation') and verdict.library_id = any (overtaken)
-        then 'stale_verdict'
-        else verdict.outcome
-      end as outcome
-    from unnest(judged) as verdict
-    union all
-    select null, unanswered.id, 'lml_error'
-    from unnest(case when results is null then requested_ids end) as unanswered (id)
-  ) as concluded;
+  written.verdicts := written.verdicts || others;
 
-  -- A shed is measured on rows that held an identity or were never asked before.
-  select
-    count(*),
-    coalesce(array_agg(reached.library_id) filter (where reached.outcome = 'unresolved'), '{}')
-  into brake_sample, brake_unresolved_ids
-  from unnest(outcomes) as reached
-  where reached.outcome in ('resolved', 'resolved_compilation', 'compilation', 'unresolved')
-    and reached.library_id <> all (asked_in_vain);
-
-  perform identity_sync_private.record_attempts(outcomes, verified_at, is_repair, this_settlement);
-
-  report := identity_sync_private.build_report(outcomes, judged, settled);
-
-  insert into identity_sync.settlement (
-    settlement_id, origin, verified_at, requested, unrequested, report, inserted_ids, history_ids,
-    linked_credit_ids, positioned_credit_ids, brake_sample, brake_unresolved_ids
-  )
-  overriding system value
-  values (
-    this_settlement, stated_origin, verified_at,
-    coalesce(cardinality(requested_ids), cardinality(outcomes), 0),
-    case when requested_ids is null then 0 else coalesce(cardinality(outcomes), 0) - cardinality(requested_ids) end,
-    report, settled.inserted, settled.history_ids,
-    settled.linked_credit_ids, settled.positioned_credit_ids, brake_sample, brake_unresolved_ids
+  perform identity_sync_private.record_attempts(written.verdicts, verified_at, is_repair, this_settlement);
+  report := identity_sync_private.build_report(written);
+  perform identity_sync_private.record_settlement(
+    this_settlement, stated_origin, verified_at, requested_ids, attempted_ids, written, report
   );
-
   perform identity_sync_private.quarantine_verdicts(
-    outcomes, results, set_aside, tracks_contract_version, settled.refused, stated_origin, verified_at, strict_bands,
+    written.verdicts, results, set_aside, tracks_contract_version, stated_origin, verified_at, strict_bands,
     this_settlement
   );
-
   return report;
 end;
 $$;

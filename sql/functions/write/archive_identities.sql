@@ -1,4 +1,4 @@
--- Copies main rows, as they are, into library_identity_history, in id order, before somebody changes them.
+-- Copies main rows, as they are, into library_identity_history, in id order, before they are changed or removed.
 -- A library without a main row leaves none.
 create or replace function identity_sync_private.archive_identities(library_ids integer[], reason text, category text)
 returns integer[]

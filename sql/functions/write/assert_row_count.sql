@@ -1,5 +1,5 @@
--- Holds a statement of the writer to the rows it was meant for: whoever else writes them takes no lock of ours, and a
--- trigger may drop what is written without a word. Where the counts differ it raises LS006, and nothing of it stays.
+-- Raises LS006 if a statement touched a different number of rows than intended: another writer, who takes no lock of
+-- ours, or a trigger interfered. Nothing of the statement stays.
 create or replace function identity_sync_private.assert_row_count(what text, meant integer, touched integer)
 returns void
 language plpgsql immutable

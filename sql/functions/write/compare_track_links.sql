@@ -1,12 +1,14 @@
 -- Lays the judged tracks of compilations beside their credits and finds what each would change, writing nothing.
--- An entry belongs to the credit of its library with exactly its artist_name and track_title, null to null; it means the
--- one artist of the catalogue whose name folds as its resolved name does. Every key and every unusable entry is in
--- exactly one of the first seven counts, the others are "of which".
-create or replace function identity_sync_private.compare_track_links(verdicts identity_sync_private.judged_verdict[], results jsonb)
+-- An entry joins the credit with exactly its artist_name and track_title; its artist is the one whose name folds as the
+-- resolved name does. Each key and unusable entry is in one of the first seven counts, the others are "of which".
+create or replace function identity_sync_private.compare_track_links(
+  verdicts identity_sync_private.judged_verdict[],
+  results jsonb
+)
 returns identity_sync_private.compared_tracks
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
--- One hash join of all entries with all credits, whatever the planner makes of arrays and of tables still empty.
+-- One hash join of all entries with all credits, however many rows the planner expects of arrays and of empty tables.
 set enable_seqscan = off
 set enable_nestloop = off
 set enable_mergejoin = off
@@ -23,7 +25,7 @@ begin
       identity_sync_private.judge_tracks(compare_track_links.results #> array[(verdict.ordinal - 1)::text, 'tracks'])
     ) as track
   ),
-  -- Of several artists with one fold nobody can say which is meant.
+  -- Several artists with one fold are ambiguous, and none of them is meant.
   artist as (
     select
       named.resolved_artist_name,
@@ -109,7 +111,9 @@ begin
       order by reached.credit_id
     ) filter (where reached.fate in ('written', 'unlinked')),
     coalesce(array_agg(reached.credit_id) filter (where reached.fate = 'written' and reached.is_first), '{}'),
-    coalesce(array_agg(reached.credit_id) filter (where reached.fate = 'written' and reached.new_position is not null), '{}'),
+    coalesce(
+      array_agg(reached.credit_id) filter (where reached.fate = 'written' and reached.new_position is not null), '{}'
+    ),
     jsonb_build_object(
       'written', count(*) filter (where reached.fate = 'written'),
       'unlinked', count(*) filter (where reached.fate = 'unlinked'),
@@ -118,7 +122,8 @@ begin
       'no_cta_match', count(*) filter (where reached.fate = 'no_cta_match'),
       'no_resolved_name', count(*) filter (where reached.fate = 'no_resolved_name'),
       'unusable', count(*) filter (where reached.fate = 'unusable'),
-      'no_catalog_artist', count(*) filter (where reached.fate in ('written', 'unchanged') and reached.artist_id is null),
+      'no_catalog_artist',
+      count(*) filter (where reached.fate in ('written', 'unchanged') and reached.artist_id is null),
       'ambiguous_position',
       count(*) filter (
         where reached.fate in ('written', 'unchanged') and reached.known_position is null and reached.ambiguous_position
@@ -134,7 +139,8 @@ begin
 end;
 $$;
 
-revoke all on function identity_sync_private.compare_track_links(identity_sync_private.judged_verdict[], jsonb) from public;
+revoke all on function identity_sync_private.compare_track_links(identity_sync_private.judged_verdict[], jsonb)
+from public;
 
 comment on function identity_sync_private.compare_track_links(identity_sync_private.judged_verdict[], jsonb) is
   'Takes judged compilations and LML''s results, which hold their tracks; returns the changes to their credits, in id order, and the counts of the report''s compilation_track.';

@@ -1,12 +1,11 @@
 -- Sets aside what was refused, as it came and with the reason in words, and closes the entries of libraries that have
--- been settled since. A library has one open entry, its latest refusal; one that LML named without being asked never
--- pushes out a refusal that can be replayed. Where nothing was refused or open, nothing is written.
+-- an outcome since. A library has one open entry, its latest refusal; one that LML named without being asked never
+-- pushes out a refusal that can be replayed.
 create or replace function identity_sync_private.quarantine_verdicts(
-  outcomes identity_sync_private.verdict_outcome[],
+  verdicts identity_sync_private.judged_verdict[],
   results jsonb,
   set_aside jsonb,
   tracks_contract_version jsonb,
-  refused identity_sync_private.writer_refusal[],
   origin text,
   verified_at timestamptz,
   strict_bands boolean,
@@ -22,42 +21,43 @@ begin
   update identity_sync.quarantined_verdict as entry
   set
     closed_at = clock_timestamp(),
-    closed_reason = format('%s by settlement %s', reached.outcome, quarantine_verdicts.settlement_id)
-  from unnest(outcomes) as reached
-  where reached.outcome in ('resolved', 'resolved_compilation', 'unresolved', 'compilation', 'library_gone')
-    and entry.library_id = reached.library_id
+    closed_reason = format('%s by settlement %s', judged.outcome, quarantine_verdicts.settlement_id)
+  from unnest(verdicts) as judged
+  where judged.outcome in ('resolved', 'resolved_compilation', 'unresolved', 'compilation', 'library_gone')
+    and entry.library_id = judged.library_id
     and entry.closed_at is null
-    and (entry.verified_at <= quarantine_verdicts.verified_at or starts_with(quarantine_verdicts.origin, 'repair:'));
+    and (
+      entry.verified_at <= quarantine_verdicts.verified_at
+      or identity_sync_private.is_repair(quarantine_verdicts.origin)
+    );
 
   for refusal in
     select
-      reached.library_id,
-      reached.outcome,
+      judged.library_id,
+      judged.outcome,
       listed.verdict,
       listed.aside,
       fault.path,
       fault.value,
       fault.reason,
-      by_database.sqlstate,
-      by_database.message,
-      by_database.constraint_name,
+      (judged.refusal).sqlstate,
+      (judged.refusal).message,
+      (judged.refusal).constraint_name,
       exists (
         select from identity_sync.quarantined_verdict as entry
-        where entry.library_id = reached.library_id
+        where entry.library_id = judged.library_id
           and entry.closed_at is null
           and entry.outcome <> 'lml_untrusted_library_id'
-          and reached.outcome = 'lml_untrusted_library_id'
+          and judged.outcome = 'lml_untrusted_library_id'
       ) as is_outranked
-    from unnest(outcomes) as reached
+    from unnest(verdicts) as judged
     cross join lateral (
-      select results -> (reached.ordinal - 1) as verdict, set_aside -> reached.ordinal::text as aside
+      select results -> (judged.ordinal - 1) as verdict, set_aside -> judged.ordinal::text as aside
     ) as listed
-    left join unnest(refused) as by_database
-      on by_database.library_id = reached.library_id and reached.outcome = 'writer_error'
     cross join lateral (
       select
         case
-          when reached.outcome = 'invalid_verdict' and listed.aside is not null then row(
+          when judged.outcome = 'invalid_verdict' and listed.aside is not null then row(
             listed.aside ->> 'path',
             null,
             format(
@@ -65,22 +65,23 @@ begin
               coalesce(nullif(listed.aside ->> 'path', ''), 'the verdict'), listed.aside ->> 'fault'
             )
           )::identity_sync_private.refusal
-          when reached.outcome = 'invalid_verdict' then identity_sync_private.explain_refusal(listed.verdict, strict_bands)
-          when reached.outcome = 'lml_untrusted_library_id' then row(
+          when judged.outcome = 'invalid_verdict'
+          then identity_sync_private.explain_refusal(listed.verdict, strict_bands)
+          when judged.outcome = 'lml_untrusted_library_id' then row(
             'library_id',
-            to_jsonb(reached.library_id),
-            format('library_id %s was not asked, or is named for the second time', reached.library_id)
+            to_jsonb(judged.library_id),
+            format('library_id %s was not asked, or is named for the second time', judged.library_id)
           )::identity_sync_private.refusal
-          when reached.outcome = 'writer_error' then row(
-            null, null, format('the database refused it: %s', by_database.message)
+          when judged.outcome = 'writer_error' then row(
+            null, null, format('the database refused it: %s', (judged.refusal).message)
           )::identity_sync_private.refusal
         end as found
     ) as explained
     cross join lateral (
       select (explained.found).path, (explained.found).value, (explained.found).reason
     ) as fault
-    where reached.outcome in ('invalid_verdict', 'writer_error', 'lml_untrusted_library_id')
-    order by reached.outcome <> 'lml_untrusted_library_id', reached.ordinal
+    where judged.outcome in ('invalid_verdict', 'writer_error', 'lml_untrusted_library_id')
+    order by judged.outcome <> 'lml_untrusted_library_id', judged.ordinal
   loop
     if not refusal.is_outranked then
       update identity_sync.quarantined_verdict as entry
@@ -110,12 +111,10 @@ end;
 $$;
 
 revoke all on function identity_sync_private.quarantine_verdicts(
-  identity_sync_private.verdict_outcome[], jsonb, jsonb, jsonb, identity_sync_private.writer_refusal[], text, timestamptz, boolean,
-  bigint
+  identity_sync_private.judged_verdict[], jsonb, jsonb, jsonb, text, timestamptz, boolean, bigint
 ) from public;
 
 comment on function identity_sync_private.quarantine_verdicts(
-  identity_sync_private.verdict_outcome[], jsonb, jsonb, jsonb, identity_sync_private.writer_refusal[], text, timestamptz, boolean,
-  bigint
+  identity_sync_private.judged_verdict[], jsonb, jsonb, jsonb, text, timestamptz, boolean, bigint
 ) is
-  'Takes the outcomes of a settlement, LML''s results, those set aside by their number, the tracks_contract_version they came with, what the database refused, and the settlement''s origin, time and strictness; writes and closes quarantine entries.';
+  'Takes verdicts with their final outcomes, LML''s results, those set aside by their number, the tracks_contract_version they came with, and the settlement''s origin, time, strictness and id; writes and closes quarantine entries.';

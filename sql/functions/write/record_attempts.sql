@@ -1,7 +1,7 @@
--- Leaves the durable mark of every answer that left no fresh identity, and lifts the mark of every library that got one.
--- A mark that is newer than this answer stays, whichever way round the two arrive.
+-- Keeps an attempt for every answer that left no fresh identity, and removes that of every library that got one.
+-- An attempt newer than this answer stays, in whichever order the two arrive.
 create or replace function identity_sync_private.record_attempts(
-  outcomes identity_sync_private.verdict_outcome[],
+  verdicts identity_sync_private.judged_verdict[],
   verified_at timestamptz,
   is_repair boolean,
   settlement_id bigint
@@ -12,21 +12,21 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
-  in_vain constant text[] := array[
+  kept constant text[] := array[
     'unresolved', 'compilation', 'resolved_compilation', 'invalid_verdict', 'writer_error', 'manual_precedence'
   ];
 begin
-  if exists (select from unnest(outcomes) as reached where reached.outcome = any (in_vain)) then
+  if exists (select from unnest(verdicts) as verdict where verdict.outcome = any (kept)) then
     insert into identity_sync.attempt as known (library_id, outcome, attempted_at, settlement_id)
     select
-      reached.library_id,
+      verdict.library_id,
       -- Its tracks were visited or not: either way LML has no more to say before the retry window is over.
-      case reached.outcome when 'resolved_compilation' then 'compilation' else reached.outcome end,
+      case verdict.outcome when 'resolved_compilation' then 'compilation' else verdict.outcome end,
       record_attempts.verified_at,
       record_attempts.settlement_id
-    from unnest(outcomes) as reached
-    where reached.outcome = any (in_vain) and reached.library_id is not null
-    order by reached.library_id
+    from unnest(verdicts) as verdict
+    where verdict.outcome = any (kept) and verdict.library_id is not null
+    order by verdict.library_id
     on conflict (library_id) do update
     set
       outcome = excluded.outcome,
@@ -37,13 +37,17 @@ begin
 
   delete from identity_sync.attempt as known
   where known.library_id = any (
-      array(select reached.library_id from unnest(outcomes) as reached where reached.outcome = 'resolved')
+      array(select verdict.library_id from unnest(verdicts) as verdict where verdict.outcome = 'resolved')
     )
     and (known.attempted_at <= record_attempts.verified_at or record_attempts.is_repair);
 end;
 $$;
 
-revoke all on function identity_sync_private.record_attempts(identity_sync_private.verdict_outcome[], timestamptz, boolean, bigint) from public;
+revoke all on function identity_sync_private.record_attempts(
+  identity_sync_private.judged_verdict[], timestamptz, boolean, bigint
+) from public;
 
-comment on function identity_sync_private.record_attempts(identity_sync_private.verdict_outcome[], timestamptz, boolean, bigint) is
-  'Takes the outcomes of a settlement, the time of the answer, and whether a repair by hand overrides newer marks; writes and lifts attempts.';
+comment on function identity_sync_private.record_attempts(
+  identity_sync_private.judged_verdict[], timestamptz, boolean, bigint
+) is
+  'Takes verdicts with their final outcomes, the time of the answer, whether a repair by hand overrides newer attempts, and the settlement; keeps and removes attempts.';

@@ -1,6 +1,6 @@
--- Settles verdicts of one outcome, and where the database refuses, settles their halves, down to the one that it refuses.
+-- Writes verdicts of one outcome; where the database refuses, writes their halves, down to the one that it refuses.
 -- The good path costs one exception block; a block a verdict would overflow the subtransaction cache.
--- What is no verdict's fault (connection, deadlock, resources, lock timeout, shutdown, disk) is raised again as it came.
+-- What is no verdict's fault (connection, deadlock, resources, lock timeout, shutdown, disk) is raised as it came.
 create or replace function identity_sync_private.write_or_bisect(
   verdicts identity_sync_private.judged_verdict[],
   results jsonb,
@@ -15,10 +15,10 @@ as $$
 declare
   half constant integer := cardinality(verdicts) / 2;
   refusal identity_sync_private.writer_refusal;
-  settled identity_sync_private.write_result;
+  refused identity_sync_private.write_result;
 begin
   if verdicts is null then
-    return identity_sync_private.add_write_results(null, null);
+    return null;
   end if;
 
   for attempt in 1..3 loop
@@ -37,7 +37,7 @@ begin
           refusal.message = message_text,
           refusal.constraint_name = constraint_name;
     end;
-    -- Another writer was there first, and is nobody's fault: another look sees what he left.
+    -- Another writer was there first, which is no verdict's fault: another look sees what it left.
     exit when refusal.sqlstate not in ('LS006', '23505');
   end loop;
 
@@ -48,19 +48,23 @@ begin
     );
   end if;
 
-  settled := identity_sync_private.add_write_results(null, null);
-  refusal.library_id := verdicts[1].library_id;
-  if exists (select from wxyc_schema.library where library.id = refusal.library_id) then
-    settled.refused := array[refusal];
-  else
-    settled.library_gone := array[refusal.library_id];
-  end if;
-  return settled;
+  refused := identity_sync_private.add_write_results(null, null);
+  refused.verdicts := array[
+    case
+      when exists (select from wxyc_schema.library where library.id = verdicts[1].library_id)
+      then identity_sync_private.conclude_verdict(verdicts[1], 'writer_error', refusal => refusal)
+      else identity_sync_private.conclude_verdict(verdicts[1], 'library_gone')
+    end
+  ];
+  return refused;
 end;
 $$;
 
-revoke all on function identity_sync_private.write_or_bisect(identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint)
-from public;
+revoke all on function identity_sync_private.write_or_bisect(
+  identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint
+) from public;
 
-comment on function identity_sync_private.write_or_bisect(identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint) is
-  'Takes verdicts of one outcome, or NULL, and LML''s results, in which they find their tracks; returns what write_verdicts or write_track_links does, where what the database refuses comes back with SQLSTATE, message and constraint instead of raising. Raises only SQLSTATE classes 08, 40, 53, 55, 57 and 58.';
+comment on function identity_sync_private.write_or_bisect(
+  identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint
+) is
+  'Takes verdicts of one outcome (NULL returns NULL) and LML''s results, which hold their tracks; returns what write_verdicts or write_track_links does, where a verdict that the database refuses is a writer_error with SQLSTATE, message and constraint. Raises only SQLSTATE classes 08, 40, 53, 55, 57 and 58.';

@@ -1,6 +1,6 @@
--- Links the tracks of compilations to the artists who play them: finds out what each entry would change, then issues one
--- UPDATE, and none where nothing changes. What a link was is kept in superseded_track_link; a librarian's is never touched,
--- and no column but the four of the link is named.
+-- Links the tracks of compilations to the artists who play them: compares, then issues one UPDATE, and none where
+-- nothing changes. What a link was is kept in superseded_track_link; a librarian's is never touched, and no column but
+-- the four of the link is named.
 create or replace function identity_sync_private.write_track_links(
   verdicts identity_sync_private.judged_verdict[],
   results jsonb,
@@ -11,13 +11,13 @@ create or replace function identity_sync_private.write_track_links(
 returns identity_sync_private.write_result
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
--- Credits are taken in id order, one by one through their key, whatever the planner makes of an array.
+-- Credits are taken in id order, one by one through their key, however many rows the planner expects of an array.
 set enable_seqscan = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-  is_repair constant boolean := starts_with(origin, 'repair:');
-  settled identity_sync_private.write_result := identity_sync_private.add_write_results(null, null);
+  is_repair constant boolean := identity_sync_private.is_repair(origin);
+  written identity_sync_private.write_result := identity_sync_private.add_write_results(null, null);
   current identity_sync_private.judged_verdict[];
   compared identity_sync_private.compared_tracks;
   changed integer;
@@ -26,8 +26,8 @@ begin
   -- Newer than this answer is an identity that is there, or the last answer that called the row a compilation.
   select
     array_agg(verdict) filter (where not listed.is_overtaken),
-    coalesce(array_agg(verdict.library_id) filter (where listed.is_overtaken), '{}')
-  into current, settled.stale_verdict
+    array_agg(identity_sync_private.conclude_verdict(verdict, 'stale_verdict')) filter (where listed.is_overtaken)
+  into current, written.verdicts
   from unnest(verdicts) as verdict
   left join wxyc_schema.library_identity as known on known.library_id = verdict.library_id
   left join identity_sync.attempt on attempt.library_id = verdict.library_id and attempt.outcome = 'compilation'
@@ -39,11 +39,12 @@ begin
   ) as listed;
 
   if current is null then
-    return settled;
+    return written;
   end if;
+  written.verdicts := written.verdicts || current;
 
   compared := identity_sync_private.compare_track_links(current, results);
-  settled.compilation_track := compared.counts;
+  written.compilation_track := compared.counts;
 
   if compared.changes is not null then
     changed := cardinality(compared.changes);
@@ -61,7 +62,9 @@ begin
       join wxyc_schema.compilation_track_artist as known on known.id = change.credit_id
       where change.action <> 'linked';
       get diagnostics touched = row_count;
-      perform identity_sync_private.assert_row_count('track links kept', changed - cardinality(compared.linked), touched);
+      perform identity_sync_private.assert_row_count(
+        'track links kept', changed - cardinality(compared.linked), touched
+      );
     end if;
 
     -- "is true" keeps the comparison of versions a filter, which PostgreSQL repeats on a row that it had to wait for.
@@ -76,19 +79,22 @@ begin
     get diagnostics touched = row_count;
     perform identity_sync_private.assert_row_count('track links written', changed, touched);
 
-    settled.linked_credit_ids := compared.linked;
-    settled.positioned_credit_ids := compared.positioned;
+    written.linked_credit_ids := compared.linked;
+    written.positioned_credit_ids := compared.positioned;
 
-    -- A constraint that would speak only at the commit is heard here, where its culprit can still be found.
+    -- Check deferred constraints now, while bisection can still isolate the offending verdict.
     set constraints all immediate;
   end if;
 
-  return settled;
+  return written;
 end;
 $$;
 
-revoke all on function identity_sync_private.write_track_links(identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint)
-from public;
+revoke all on function identity_sync_private.write_track_links(
+  identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint
+) from public;
 
-comment on function identity_sync_private.write_track_links(identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint) is
-  'Takes judged compilations whose tracks were visited and whose libraries the caller has locked, LML''s results, and their origin, time and settlement; links their credits and returns the ids that were overtaken and the counts. Raises whatever the database refuses, and LS006 where credits were changed meanwhile.';
+comment on function identity_sync_private.write_track_links(
+  identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint
+) is
+  'Takes judged compilations whose tracks were visited and whose libraries the caller has locked, LML''s results, and their origin, time and settlement; links their credits and returns them with their final outcomes, and the counts. Raises what the database refuses, and LS006 where another writer or a trigger interfered.';
