@@ -7,13 +7,6 @@ import { generatedPages } from '../support/docs.js';
 import { definitions, mentions, ROOT, readText, repositoryFiles } from '../support/repository.js';
 import { useRoles } from '../support/roles.js';
 
-// What the pages name already, and what still carries its old name. Empty once everything is here.
-const ARRIVING = [
-  ...['sql/wire.md', 'sql/states.md', 'sql/functions/batch/decide_call_outcome.sql'],
-  ...['sql/functions/write/write_identities.sql', 'sql/functions/write/write_sources.sql'],
-];
-const LEAVING = { LS000: 'LS007' };
-
 const files = repositoryFiles();
 const pages = files.filter((path) => path.endsWith('.md'));
 
@@ -33,11 +26,7 @@ test.each(pages)('every link of %s leads to a file', (page) => {
   const links = [...readText(page).matchAll(/\]\((?!\w+:)([^)#]+)(?:#[^)]*)?\)/g)].map(([, link]) =>
     join(page, '..', link!),
   );
-  expect(links.filter((path) => !existsSync(join(ROOT, path)) && !ARRIVING.includes(path))).toEqual([]);
-});
-
-test('what was arriving is named no longer once it is here', () => {
-  expect(ARRIVING.filter((path) => existsSync(join(ROOT, path)))).toEqual([]);
+  expect(links.filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
 });
 
 test('the map in sql/README.md draws an arrow for each pair of rooms of which one calls the other, and no other', () => {
@@ -56,11 +45,10 @@ test('the map in sql/README.md draws an arrow for each pair of rooms of which on
 test('the table of errors in sql/README.md lists each SQLSTATE that sql/ raises, and no other', () => {
   const code = files.filter((path) => /^sql\/.*\.sql$/.test(path)).map(readText);
   const raised = code.flatMap((text) => text.match(/(?<=errcode = ')LS\d{3}(?=')/g) ?? []);
-  const current = raised.map((sqlstate) => LEAVING[sqlstate as keyof typeof LEAVING] ?? sqlstate);
   const listed = [...readText('sql/README.md').matchAll(/^\| `(LS\d{3})` \|/gm)].map(
     ([, sqlstate]) => sqlstate,
   );
-  expect(listed).toEqual([...new Set(current)].sort());
+  expect(listed).toEqual([...new Set(raised)].sort());
 });
 
 test('sql/decisions.md gives the reason for each dependency, and for no other', () => {

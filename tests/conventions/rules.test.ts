@@ -44,7 +44,7 @@ test.each([
 // The files that may spell an origin.
 test.each([
   ["'consumer:lml-bulk'", ['functions/wire/service_origin.sql']],
-  ["'repair:", ['functions/wire/is_repair.sql']],
+  ["'repair:", ['functions/wire/repair_origin.sql']],
 ])('an origin is spelt in one file: %s', (literal, allowed) => {
   expect(code.filter(({ text }) => text.includes(literal)).map(({ path }) => path)).toEqual(allowed);
 });

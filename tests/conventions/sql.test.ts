@@ -12,7 +12,6 @@ import {
   repositoryFiles,
   type SqlFile,
 } from '../support/repository.js';
-import { TOO_LONG, TOO_WIDE, UNTESTED } from './debts.js';
 
 const MAX_LINES = 150;
 /** The judge states every rule once, and is read from top to bottom. */
@@ -57,10 +56,8 @@ describe('a file in sql/', () => {
     expect(silent.map(({ path }) => path)).toEqual([]);
   });
 
-  test('describes a function in one line, which begins with what it takes and ends as a sentence', () => {
-    const others = functions.filter(
-      ({ text }) => !/\bis\s+'Takes (?:[^'\n]|'')+; (?:[^'\n]|'')+\.';\n$/.test(text),
-    );
+  test('describes a function in one line, which begins with its verb and ends as a sentence', () => {
+    const others = functions.filter(({ text }) => !/\bis\s+'[A-Z][a-z]+s (?:[^'\n]|'')+\.';\n$/.test(text));
     expect(others.map(({ path }) => path)).toEqual([]);
   });
 
@@ -68,7 +65,7 @@ describe('a file in sql/', () => {
     const long = functions.filter(
       ({ name, text }) => linesOf(text).length > (MAX_LINES_OF.get(name) ?? MAX_LINES),
     );
-    expect(long.map(({ path }) => path)).toEqual(TOO_LONG);
+    expect(long.map(({ path }) => path)).toEqual([]);
   });
 });
 
@@ -86,7 +83,7 @@ describe('the layout of SQL', () => {
 
   test(`has at most ${MAX_COLUMNS} columns, save for the one line of a description`, () => {
     const wide = lines.filter(({ line }) => [...line].length > MAX_COLUMNS && !/^ {2}'.*';$/.test(line));
-    expect([...new Set(wide.map(({ path }) => path))].sort()).toEqual(TOO_WIDE);
+    expect([...new Set(wide.map(({ path }) => path))].sort()).toEqual([]);
   });
 
   test('is lower case', () => {
@@ -119,7 +116,7 @@ describe('the rooms of sql/functions', () => {
 
   test('are those of tests/: each function has its folder, with a test in it', () => {
     const untested = functions.filter(({ room, name }) => !hasTests(join(ROOT, 'tests', room, name)));
-    expect(untested.map(({ room, name }) => `${room}/${name}`)).toEqual(UNTESTED);
+    expect(untested.map(({ room, name }) => `${room}/${name}`)).toEqual([]);
   });
 
   test('have no test folder of a function that is gone', () => {
