@@ -1,5 +1,5 @@
 --! Previous: sha1:04cad807bc7fc8996ba6e8960413b03692003378
---! Hash: sha1:88e2bea79e7fc730d62017a6f8395375263174d6
+--! Hash: sha1:1385a0e831bfb1933f41b2af266d5661d8194be7
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -446,9 +446,9 @@ comment on function identity_sync_private.salvage_identity_answer(text) is
   'Takes the text of an answer that jsonb refuses; returns an answer whose unreadable results stand as text in set_aside, under their number, NULL where the text is no JSON or no answer.';
 --! EndIncluded functions/wire/salvage_identity_answer.sql
 --! Included functions/wire/read_identity_answer.sql
--- Reads an answer as it came off the wire, so that one value that jsonb refuses costs one verdict, not 500.
--- What jsonb refuses is an escaped NUL, a lone surrogate or a number out of bounds. A result that holds one is set aside
--- as text, under its number; the others are read.
+-- Reads an answer as it came off the wire, so that one value that jsonb refuses costs one verdict, not 500. What jsonb
+-- refuses is an escaped NUL, a lone surrogate or a number out of bounds. A result that holds one is set aside as text,
+-- under its number; the others are read.
 create or replace function identity_sync.read_identity_answer(body text)
 returns jsonb
 language plpgsql stable
@@ -1870,8 +1870,9 @@ comment on function identity_sync_private.build_report(identity_sync_private.wri
 --! EndIncluded functions/write/build_report.sql
 --! Included functions/write/lock_identities.sql
 -- Makes sessions that apply verdicts for the same libraries wait for one another, in id order, so that they neither
--- deadlock nor lose a history row. The locks are advisory, one an id, and end with the transaction: neighbouring batches
--- do not wait. More than 1,000 ids would crowd the lock table, and take one lock against all sessions, as NULL does.
+-- deadlock nor lose a history row. The locks are advisory, one an id, and end with the transaction: neighbouring
+-- batches do not wait. More than 1,000 ids would crowd the lock table, and take one lock against all sessions, as NULL
+-- does.
 create or replace function identity_sync_private.lock_identities(library_ids integer[])
 returns void
 language plpgsql volatile
@@ -2157,8 +2158,8 @@ comment on function identity_sync_private.record_attempts(
   'Takes verdicts with their final outcomes, the time of the answer, whether a repair by hand overrides newer attempts, and the settlement; keeps and removes attempts.';
 --! EndIncluded functions/write/record_attempts.sql
 --! Included functions/write/record_settlement.sql
--- Records one call of the writer: what it reported, what undoing it needs, and the sample that the brake is measured on.
--- The sample is of rows that held an identity or were never asked before.
+-- Records one call of the writer: what it reported, what undoing it needs, and the sample that the brake is measured
+-- on. The sample is of rows that held an identity or were never asked before.
 create or replace function identity_sync_private.record_settlement(
   settlement_id bigint,
   origin text,
@@ -3270,8 +3271,8 @@ comment on function identity_sync_private.replace_attempt(integer, text, timesta
   'Takes a library, the outcome and time of its attempt, and the settlement that made it (NULL: that of the attempt before stays).';
 --! EndIncluded functions/write/replace_attempt.sql
 --! Included functions/run/another_run_waits.sql
--- Tells a lane that waits for a place in flight whether its process should carry another run instead. Lanes of a long run
--- may fill every process, and a run that is opened beside it would make no call until the long one ends.
+-- Tells a lane that waits for a place in flight whether its process should carry another run instead. Lanes of a long
+-- run may fill every process, and a run that is opened beside it would make no call until the long one ends.
 create or replace function identity_sync_private.another_run_waits(run_id bigint)
 returns boolean
 language sql stable
@@ -4003,17 +4004,18 @@ comment on function identity_sync_private.reopen_identity_batch(bigint) is
   'Takes an unfinished batch; opens it again, or abandons it where its run was told to stop.';
 --! EndIncluded functions/batch/reopen_identity_batch.sql
 --! Included functions/batch/take_turn.sql
--- Decides whether a worker may begin another call now, so that workers share the calls evenly, also one that joins late.
--- A worker that is ahead leaves a free place in flight to one that waits and is behind.
--- The caller holds the lock of claim_identity_batch.
+-- Decides whether a worker may begin another call now, so that workers share the calls evenly, also one that joins
+-- late. A worker that is ahead leaves a free place in flight to one that waits and is behind. The caller holds the lock
+-- of claim_identity_batch.
 create or replace function identity_sync_private.take_turn(worker text, concurrency integer, in_flight integer)
 returns boolean
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  -- A place that changes hands lies idle until a lane of the other worker asks for it, 100 ms at most. A lead of two calls
-  -- makes that rare. It also bounds what a worker may catch up on: calls that others made while it was away are not owed.
+  -- A place that changes hands lies idle until a lane of the other worker asks for it, 100 ms at most. A lead of two
+  -- calls makes that rare. It also bounds what a worker may catch up on: calls that others made while it was away are
+  -- not owed.
   lead constant integer := 2;
   -- A lane that waits asks ten times a second: a worker that has been silent for this long waits no more.
   silence constant interval := interval '1 second';
@@ -4053,8 +4055,8 @@ comment on function identity_sync_private.take_turn(text, integer, integer) is
   'Takes a worker, the calls that it allows in flight over the whole database, and those in flight; returns whether it may begin one, and counts it.';
 --! EndIncluded functions/batch/take_turn.sql
 --! Included functions/batch/claim_identity_batch.sql
--- Gives a lane the next batch of its run, with a lease. Claims wait for one another, so the limit on calls in flight holds
--- over all processes and runs, and workers share the calls evenly. While the lane's last answer is being written,
+-- Gives a lane the next batch of its run, with a lease. Claims wait for one another, so the limit on calls in flight
+-- holds over all processes and runs, and workers share the calls evenly. While the lane's last answer is being written,
 -- "answered" gives up its place in flight.
 create or replace function identity_sync.claim_identity_batch(
   run_id bigint,
@@ -4290,7 +4292,8 @@ as $$
     run_id, batch_id, dry_run, is_answer, origin, verified_at, requested, unrequested, report
   )
   select
-    batch.run_id, batch.batch_id, run.dry_run, false, identity_sync_private.service_origin(), clock_timestamp(), counted.rows, 0,
+    batch.run_id, batch.batch_id, run.dry_run, false, identity_sync_private.service_origin(), clock_timestamp(),
+    counted.rows, 0,
     jsonb_set(
       jsonb_set(identity_sync_private.empty_report(), '{scanned}', to_jsonb(counted.rows)),
       array['rows_skipped', record_unanswered_batch.counted_as],
@@ -4671,8 +4674,8 @@ comment on function identity_sync.return_identity_batch(bigint, text) is
   'Takes a batch and the lane that holds it; opens it again, or abandons it where its run is stopping.';
 --! EndIncluded functions/batch/return_identity_batch.sql
 --! Included functions/upkeep/analyze_filled_tables.sql
--- Renews the planner's statistics of the tables that a run fills, since the next plan may be made before autovacuum comes.
--- It waits for no lock: a table under maintenance by another session is skipped.
+-- Renews the planner's statistics of the tables that a run fills, since the next plan may be made before autovacuum
+-- comes. It waits for no lock: a table under maintenance by another session is skipped.
 create or replace function identity_sync.analyze_filled_tables()
 returns void
 language plpgsql volatile security definer
@@ -4703,9 +4706,9 @@ comment on function identity_sync.analyze_filled_tables() is
   'Analyzes the tables of identities, their history and this schema of which a tenth, and a thousand rows, have changed since the last analysis.';
 --! EndIncluded functions/upkeep/analyze_filled_tables.sql
 --! Included functions/upkeep/prune_identity_sync.sql
--- Deletes what is of no use any more: batches of runs that ended long ago, with their calls and kept answers, quarantine
--- that was closed long ago, and workers that are gone. What undoing needs always stays: history, superseded rows and
--- settlements. A run keeps its report.
+-- Deletes what is of no use any more: batches of runs that ended long ago, with their calls and kept answers,
+-- quarantine that was closed long ago, and workers that are gone. What undoing needs always stays: history, superseded
+-- rows and settlements. A run keeps its report.
 create or replace function identity_sync.prune_identity_sync(keep_days integer)
 returns void
 language plpgsql volatile security definer
@@ -4740,8 +4743,8 @@ comment on function identity_sync.prune_identity_sync(integer) is
   'Takes for how many days batches, answers and closed quarantine are kept; deletes what is older. Raises LS001 for less than a day.';
 --! EndIncluded functions/upkeep/prune_identity_sync.sql
 --! Included functions/upkeep/rescue_identity_runs.sql
--- Keeps the open runs going when processes have died: frees leases that ran out, stops runs past their deadline, ends those
--- that have nothing unfinished, and enqueues lanes for the rest, which a worker that has just joined takes up.
+-- Keeps the open runs going when processes have died: frees leases that ran out, stops runs past their deadline, ends
+-- those that have nothing unfinished, and enqueues lanes for the rest, which a worker that has just joined takes up.
 -- Calling it often does no harm.
 create or replace function identity_sync.rescue_identity_runs(lanes integer)
 returns integer
@@ -5358,8 +5361,8 @@ comment on view identity_sync.coverage is
 --! EndIncluded views/coverage.sql
 --! Included views/gate.sql
 -- Says whether the backfill is complete, as the station counts it: fewer than 1,000 library rows are truly unresolved.
--- Such a row has no identity or a confidence below 0.70, and no row of its artist has 0.70 or more by another method than
--- inherited. The view always has one row.
+-- Such a row has no identity or a confidence below 0.70, and no row of its artist has 0.70 or more by another method
+-- than inherited. The view always has one row.
 create or replace view identity_sync.gate as
 select
   count(*) filter (where not counted.is_resolved and not counted.artist_is_resolved) as truly_unresolved,

@@ -1,5 +1,5 @@
---! Previous: sha1:88e2bea79e7fc730d62017a6f8395375263174d6
---! Hash: sha1:d4028a4a580a5a6cbeb78c4bc6c9c8c69199f90a
+--! Previous: sha1:1385a0e831bfb1933f41b2af266d5661d8194be7
+--! Hash: sha1:b61fb9dff62da9cb2e5dcac559feefd11c27d5be
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

@@ -1,6 +1,6 @@
 -- Says whether the backfill is complete, as the station counts it: fewer than 1,000 library rows are truly unresolved.
--- Such a row has no identity or a confidence below 0.70, and no row of its artist has 0.70 or more by another method than
--- inherited. The view always has one row.
+-- Such a row has no identity or a confidence below 0.70, and no row of its artist has 0.70 or more by another method
+-- than inherited. The view always has one row.
 create or replace view identity_sync.gate as
 select
   count(*) filter (where not counted.is_resolved and not counted.artist_is_resolved) as truly_unresolved,

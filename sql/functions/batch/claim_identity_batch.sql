@@ -1,5 +1,5 @@
--- Gives a lane the next batch of its run, with a lease. Claims wait for one another, so the limit on calls in flight holds
--- over all processes and runs, and workers share the calls evenly. While the lane's last answer is being written,
+-- Gives a lane the next batch of its run, with a lease. Claims wait for one another, so the limit on calls in flight
+-- holds over all processes and runs, and workers share the calls evenly. While the lane's last answer is being written,
 -- "answered" gives up its place in flight.
 create or replace function identity_sync.claim_identity_batch(
   run_id bigint,

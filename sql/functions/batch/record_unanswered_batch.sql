@@ -9,7 +9,8 @@ as $$
     run_id, batch_id, dry_run, is_answer, origin, verified_at, requested, unrequested, report
   )
   select
-    batch.run_id, batch.batch_id, run.dry_run, false, identity_sync_private.service_origin(), clock_timestamp(), counted.rows, 0,
+    batch.run_id, batch.batch_id, run.dry_run, false, identity_sync_private.service_origin(), clock_timestamp(),
+    counted.rows, 0,
     jsonb_set(
       jsonb_set(identity_sync_private.empty_report(), '{scanned}', to_jsonb(counted.rows)),
       array['rows_skipped', record_unanswered_batch.counted_as],

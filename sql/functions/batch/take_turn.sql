@@ -1,14 +1,15 @@
--- Decides whether a worker may begin another call now, so that workers share the calls evenly, also one that joins late.
--- A worker that is ahead leaves a free place in flight to one that waits and is behind.
--- The caller holds the lock of claim_identity_batch.
+-- Decides whether a worker may begin another call now, so that workers share the calls evenly, also one that joins
+-- late. A worker that is ahead leaves a free place in flight to one that waits and is behind. The caller holds the lock
+-- of claim_identity_batch.
 create or replace function identity_sync_private.take_turn(worker text, concurrency integer, in_flight integer)
 returns boolean
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  -- A place that changes hands lies idle until a lane of the other worker asks for it, 100 ms at most. A lead of two calls
-  -- makes that rare. It also bounds what a worker may catch up on: calls that others made while it was away are not owed.
+  -- A place that changes hands lies idle until a lane of the other worker asks for it, 100 ms at most. A lead of two
+  -- calls makes that rare. It also bounds what a worker may catch up on: calls that others made while it was away are
+  -- not owed.
   lead constant integer := 2;
   -- A lane that waits asks ten times a second: a worker that has been silent for this long waits no more.
   silence constant interval := interval '1 second';

@@ -1,5 +1,5 @@
--- Renews the planner's statistics of the tables that a run fills, since the next plan may be made before autovacuum comes.
--- It waits for no lock: a table under maintenance by another session is skipped.
+-- Renews the planner's statistics of the tables that a run fills, since the next plan may be made before autovacuum
+-- comes. It waits for no lock: a table under maintenance by another session is skipped.
 create or replace function identity_sync.analyze_filled_tables()
 returns void
 language plpgsql volatile security definer

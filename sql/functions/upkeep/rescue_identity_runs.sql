@@ -1,5 +1,5 @@
--- Keeps the open runs going when processes have died: frees leases that ran out, stops runs past their deadline, ends those
--- that have nothing unfinished, and enqueues lanes for the rest, which a worker that has just joined takes up.
+-- Keeps the open runs going when processes have died: frees leases that ran out, stops runs past their deadline, ends
+-- those that have nothing unfinished, and enqueues lanes for the rest, which a worker that has just joined takes up.
 -- Calling it often does no harm.
 create or replace function identity_sync.rescue_identity_runs(lanes integer)
 returns integer

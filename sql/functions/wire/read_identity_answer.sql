@@ -1,6 +1,6 @@
--- Reads an answer as it came off the wire, so that one value that jsonb refuses costs one verdict, not 500.
--- What jsonb refuses is an escaped NUL, a lone surrogate or a number out of bounds. A result that holds one is set aside
--- as text, under its number; the others are read.
+-- Reads an answer as it came off the wire, so that one value that jsonb refuses costs one verdict, not 500. What jsonb
+-- refuses is an escaped NUL, a lone surrogate or a number out of bounds. A result that holds one is set aside as text,
+-- under its number; the others are read.
 create or replace function identity_sync.read_identity_answer(body text)
 returns jsonb
 language plpgsql stable

@@ -1,6 +1,7 @@
 -- Makes sessions that apply verdicts for the same libraries wait for one another, in id order, so that they neither
--- deadlock nor lose a history row. The locks are advisory, one an id, and end with the transaction: neighbouring batches
--- do not wait. More than 1,000 ids would crowd the lock table, and take one lock against all sessions, as NULL does.
+-- deadlock nor lose a history row. The locks are advisory, one an id, and end with the transaction: neighbouring
+-- batches do not wait. More than 1,000 ids would crowd the lock table, and take one lock against all sessions, as NULL
+-- does.
 create or replace function identity_sync_private.lock_identities(library_ids integer[])
 returns void
 language plpgsql volatile

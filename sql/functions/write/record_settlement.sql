@@ -1,5 +1,5 @@
--- Records one call of the writer: what it reported, what undoing it needs, and the sample that the brake is measured on.
--- The sample is of rows that held an identity or were never asked before.
+-- Records one call of the writer: what it reported, what undoing it needs, and the sample that the brake is measured
+-- on. The sample is of rows that held an identity or were never asked before.
 create or replace function identity_sync_private.record_settlement(
   settlement_id bigint,
   origin text,
