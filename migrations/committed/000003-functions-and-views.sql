@@ -1,5 +1,5 @@
 --! Previous: sha1:c4d8cba518e3e02a9e30b96e862e8ef7c9c2472d
---! Hash: sha1:362b8eaa166512bbd870f5748dd04b0366334be9
+--! Hash: sha1:256512007c3df872f3b4033c1c59454f7321a5e0
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -1196,7 +1196,8 @@ begin
         else provenance.named
       end as sources,
       -- The order is promised, so most ids are found at their own place.
-      requested is null or requested[field.ordinal] = field.id or field.id = any (requested) as is_requested,
+      coalesce(requested is null or requested[field.ordinal] = field.id, false) or field.id = any (requested)
+        as is_requested,
       coalesce(
         field.legs is not null
           and coalesce(provenance.has_valid_legs, true)

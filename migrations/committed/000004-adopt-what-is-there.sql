@@ -1,5 +1,5 @@
---! Previous: sha1:362b8eaa166512bbd870f5748dd04b0366334be9
---! Hash: sha1:0922c4d2238baf5d22f1c9eb8c66a6798e4ffcf3
+--! Previous: sha1:256512007c3df872f3b4033c1c59454f7321a5e0
+--! Hash: sha1:97b7c3d170d851af9ed709a41d99f9a93734f9e8
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without
