@@ -1,5 +1,5 @@
 --! Previous: sha1:04cad807bc7fc8996ba6e8960413b03692003378
---! Hash: sha1:1385a0e831bfb1933f41b2af266d5661d8194be7
+--! Hash: sha1:aa15a1d9e7b9ada5fe8cf0ace96e674a3b03ef5e
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -1301,7 +1301,8 @@ begin
         else provenance.named
       end as sources,
       -- The order is promised, so most ids are found at their own place.
-      requested is null or requested[field.ordinal] = field.id or field.id = any (requested) as is_requested,
+      coalesce(requested is null or requested[field.ordinal] = field.id, false) or field.id = any (requested)
+        as is_requested,
       coalesce(
         field.legs is not null
           and coalesce(provenance.has_valid_legs, true)

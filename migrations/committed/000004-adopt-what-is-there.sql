@@ -1,5 +1,5 @@
---! Previous: sha1:1385a0e831bfb1933f41b2af266d5661d8194be7
---! Hash: sha1:b61fb9dff62da9cb2e5dcac559feefd11c27d5be
+--! Previous: sha1:aa15a1d9e7b9ada5fe8cf0ace96e674a3b03ef5e
+--! Hash: sha1:cfa9e15d6228ee5c3b10255c656e48b0fb15b0e2
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

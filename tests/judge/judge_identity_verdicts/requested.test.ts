@@ -1,0 +1,33 @@
+import { expect, test } from 'vitest';
+import { DILATE, ERASER, SANGOMA, toText, unresolved, useWriter } from '../../support/writer.js';
+
+const writer = useWriter();
+
+test.each([
+  ['in the order of the request', [DILATE, ERASER], [DILATE, ERASER], ['unresolved', 'unresolved']],
+  ['in another order', [ERASER, DILATE], [DILATE, ERASER], ['unresolved', 'unresolved']],
+  [
+    'one that was not requested, beyond the last place',
+    [DILATE, ERASER],
+    [DILATE],
+    ['unresolved', 'lml_untrusted_library_id'],
+  ],
+  [
+    'one that was not requested, in the place of another',
+    [SANGOMA, ERASER],
+    [DILATE, ERASER],
+    ['lml_untrusted_library_id', 'unresolved', 'lml_cardinality_mismatch'],
+  ],
+  ['any id, where nothing was requested', [SANGOMA, ERASER], null, ['unresolved', 'unresolved']],
+])('only a requested id is trusted: %s', async (_, answered, requested, outcomes) => {
+  const results = toText(answered.map((id) => unresolved(id)));
+  const [{ judged }] = await writer.sql<[{ judged: string[] }]>`
+    select array(
+      select verdict.outcome
+      from unnest(
+        identity_sync_private.judge_identity_verdicts(${results}::text::jsonb, ${requested}::integer[], false, '1')
+      ) as verdict
+      order by verdict.ordinal nulls last, verdict.library_id
+    ) as judged`;
+  expect(judged).toEqual(outcomes);
+});
