@@ -66,7 +66,8 @@ test('a run that was no dry run, is not over, or whose answers are gone is refus
   });
 
   await answer();
-  await sql`update identity_sync.batch set answer = null, answered_at = null where run_id = ${runId}`;
+  await sql`update identity_sync.run set finished_at = finished_at - interval '31 days' where run_id = ${runId}`;
+  await call(sql, 'prune_identity_sync', { keep_days: 30 });
   await expect(apply(runId)).rejects.toMatchObject({
     code: 'LS004',
     message: `the answers of dry run ${runId} are gone`,
