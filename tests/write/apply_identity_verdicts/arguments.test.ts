@@ -1,15 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import {
-  type Circumstances,
-  DILATE,
-  ERASER,
-  MONDAY,
-  REPAIR,
-  reported,
-  SERVICE,
-  singleArtist,
-  useWriter,
-} from '../../support/writer.js';
+import { DILATE, ERASER, REPAIR, reported, SERVICE, singleArtist, useWriter } from '../../support/writer.js';
 
 const writer = useWriter();
 
@@ -106,36 +96,3 @@ test.each([SERVICE, 'repair:', REPAIR, "repair:%s 'quoted' \\ 100 %"])(
     expect((await writer.sources(DILATE)).discogs).toMatchObject({ notes: origin });
   },
 );
-
-const bad: [argument: string, circumstances: Circumstances, message: string, hint: string][] = [
-  ...['', 'consumer', 'Consumer:lml-bulk', 'consumer:lml-bulk ', 'repair', ' repair:x'].map(
-    (origin): [string, Circumstances, string, string] => [
-      `origin ${JSON.stringify(origin)}`,
-      { origin },
-      `origin is '${origin}'`,
-      'Allowed: consumer:lml-bulk for the service, a text that begins with repair: for a repair by hand, NULL for repair: and your login.',
-    ],
-  ),
-  [
-    'verified_at NULL',
-    { verifiedAt: null },
-    'verified_at is NULL',
-    'Name the time at which LML gave the answer, or leave it out for now.',
-  ],
-  ['strict_bands NULL', { strictBands: null }, 'strict_bands is NULL', 'Allowed: true, false.'],
-];
-
-test.each(bad)('%s is refused, and nothing is written', async (_, circumstances, message, hint) => {
-  const before = await writer.everything();
-
-  const application = writer.apply([singleArtist(DILATE)], {
-    requested: [DILATE],
-    origin: SERVICE,
-    verifiedAt: MONDAY,
-    ...circumstances,
-  });
-
-  await expect(application).rejects.toMatchObject({ code: 'LS001', message, hint });
-  expect(await writer.everything()).toEqual(before);
-  expect(await writer.sql`select from identity_sync.settlement`).toHaveLength(0);
-});

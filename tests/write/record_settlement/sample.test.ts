@@ -1,0 +1,87 @@
+// The brake is measured on rows that held an identity or were never asked before: a row that was asked in vain and is
+// unresolved again says nothing about LML.
+import { expect, test } from 'vitest';
+import {
+  compilation,
+  DILATE,
+  ERASER,
+  MONDAY,
+  NEW_AMERYKAH,
+  NOWHERE,
+  reported,
+  SANGOMA,
+  SERVICE,
+  singleArtist,
+  TUESDAY,
+  unresolved,
+  useWriter,
+  VARIOUS,
+} from '../../support/writer.js';
+
+const writer = useWriter();
+
+async function lastSettlement() {
+  const [settlement] = await writer.sql`
+    select origin, verified_at, requested, unrequested, report, inserted_ids, brake_sample, brake_unresolved_ids
+    from identity_sync.settlement
+    order by settlement_id desc
+    limit 1`;
+  return settlement!;
+}
+
+test('rows that were asked in vain before are left out of the sample', async () => {
+  await writer.service([singleArtist(DILATE), unresolved(SANGOMA), unresolved(ERASER)], {
+    verifiedAt: MONDAY,
+  });
+
+  await writer.service(
+    [
+      unresolved(DILATE),
+      unresolved(SANGOMA),
+      singleArtist(ERASER),
+      unresolved(NEW_AMERYKAH),
+      compilation(VARIOUS),
+    ],
+    { verifiedAt: TUESDAY },
+  );
+
+  expect(await lastSettlement()).toMatchObject({
+    brake_sample: 3,
+    brake_unresolved_ids: [DILATE, NEW_AMERYKAH],
+    inserted_ids: [ERASER],
+  });
+});
+
+test('what is refused or gone is no part of it', async () => {
+  await writer.service([singleArtist(DILATE, { kind: 'hunch' }), unresolved(NOWHERE)]);
+  expect(await lastSettlement()).toMatchObject({ brake_sample: 0, brake_unresolved_ids: [] });
+});
+
+test('a call of the service is recorded with its report and the ids beyond those that were asked', async () => {
+  const report = await writer.apply([singleArtist(DILATE), unresolved(SANGOMA)], {
+    requested: [DILATE],
+    origin: SERVICE,
+    verifiedAt: MONDAY,
+  });
+
+  expect(report).toEqual(
+    reported({
+      rows_resolved: 1,
+      rows_skipped: { lml_untrusted_library_id: 1 },
+      identity: { inserted: 1 },
+      source: { inserted: 2 },
+    }),
+  );
+  expect(await lastSettlement()).toMatchObject({
+    origin: SERVICE,
+    verified_at: MONDAY,
+    requested: 1,
+    unrequested: 1,
+    report,
+  });
+});
+
+test('a repair counts every verdict as asked', async () => {
+  await writer.repair([singleArtist(DILATE), unresolved(SANGOMA)]);
+  expect(await lastSettlement()).toMatchObject({ requested: 2, unrequested: 0 });
+});
