@@ -222,7 +222,7 @@ export const SETTINGS = {
   SENTRY_RELEASE: {
     value: z.string().describe('a text').optional(),
     readBy: RUNS,
-    about: 'the release that Sentry is told',
+    about: 'the release that Sentry shows',
   },
 } as const satisfies Record<string, Setting>;
 

@@ -1,5 +1,5 @@
 --! Previous: sha1:04cad807bc7fc8996ba6e8960413b03692003378
---! Hash: sha1:aa15a1d9e7b9ada5fe8cf0ace96e674a3b03ef5e
+--! Hash: sha1:4b0248b1e4d268bc57134467e692dce3ac92909c
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -24,7 +24,7 @@ comment on function identity_sync.is_blank(text) is
 --! EndIncluded functions/wire/is_blank.sql
 --! Included functions/wire/has_name.sql
 -- LML can be asked only for an artist whose name is not blank.
--- The first character settles nearly every name, at a fraction of the cost of is_blank.
+-- The first character decides nearly every name, at a fraction of the cost of is_blank.
 create or replace function identity_sync_private.has_name(name text)
 returns boolean
 language sql immutable parallel safe
@@ -37,7 +37,7 @@ comment on function identity_sync_private.has_name(text) is
 --! EndIncluded functions/wire/has_name.sql
 --! Included functions/wire/has_text.sql
 -- A text of a track counts only where it holds more than white space.
--- The first character settles nearly every case at less cost.
+-- The first character decides nearly every case at less cost.
 create or replace function identity_sync_private.has_text(value text)
 returns boolean
 language sql immutable parallel safe
@@ -503,8 +503,8 @@ comment on function identity_sync_private.results_of(jsonb) is
   'Takes LML''s whole answer, an array of results, or one result; returns the array of results, NULL where it is none of these.';
 --! EndIncluded functions/wire/results_of.sql
 --! Included functions/wire/sources.sql
--- Every source of the wire contract, in the order in which a refusal lists them. A new source is added here alone,
--- at the end, since its place gives source_bit; at most 31 have room.
+-- Every source of the wire contract, in the order in which a refusal lists them. No other code lists them. A new source
+-- goes to the end, since its place gives source_bit; at most 31 have room.
 create or replace function identity_sync_private.sources()
 returns text[]
 language sql immutable parallel safe
@@ -3272,8 +3272,8 @@ comment on function identity_sync_private.replace_attempt(integer, text, timesta
   'Takes a library, the outcome and time of its attempt, and the settlement that made it (NULL: that of the attempt before stays).';
 --! EndIncluded functions/write/replace_attempt.sql
 --! Included functions/run/another_run_waits.sql
--- Tells a lane that waits for a place in flight whether its process should carry another run instead. Lanes of a long
--- run may fill every process, and a run that is opened beside it would make no call until the long one ends.
+-- Whether the process of a lane that waits for a place in flight should carry another run instead. Lanes of a long run
+-- may fill every process, and a run that is opened beside it would make no call until the long one ends.
 create or replace function identity_sync_private.another_run_waits(run_id bigint)
 returns boolean
 language sql stable

@@ -1,5 +1,5 @@
---! Previous: sha1:aa15a1d9e7b9ada5fe8cf0ace96e674a3b03ef5e
---! Hash: sha1:cfa9e15d6228ee5c3b10255c656e48b0fb15b0e2
+--! Previous: sha1:4b0248b1e4d268bc57134467e692dce3ac92909c
+--! Hash: sha1:ca581c3df037b752e20f0bdac9b8c47321a36a6f
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

@@ -4,7 +4,7 @@ import { OK, settingsFrom, stopOnSignals } from './command.js';
 
 export const workerCommand = new Command('worker')
   .description(
-    'the production process: carries runs, and plans, tends and tidies by the crontab, until SIGTERM',
+    'the production process: carries runs, and plans, rescues and prunes by the crontab, until SIGTERM',
   )
   .action(async () => {
     const settings = await settingsFrom('worker');

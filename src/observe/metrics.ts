@@ -96,12 +96,7 @@ async function textOf(counted: Counted | null): Promise<string> {
       for (const [key, count] of Object.entries(values)) total.inc({ key }, count);
     }
     gauges('due_rows', 'Library rows that a run would ask about now.', 'cohort', counted.due_rows);
-    gauges(
-      'open_batches',
-      'Batches of open runs that are not settled yet, by state.',
-      'state',
-      counted.open_batches,
-    );
+    gauges('open_batches', 'Unfinished batches of open runs, by state.', 'state', counted.open_batches);
     gauges(
       'quarantined_verdicts',
       'Verdicts in quarantine that are still open.',

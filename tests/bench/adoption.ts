@@ -104,7 +104,7 @@ async function fingerprint(sql: postgres.Sql) {
   return row;
 }
 
-/** The station at its work: one query of an identity after another, until told to end; returns the longest in ms. */
+/** The station at its work: one query of an identity after another, until its end is called; returns the longest in ms. */
 function watch(sql: postgres.Sql) {
   let longest = 0;
   let over = false;

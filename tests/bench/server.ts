@@ -34,7 +34,7 @@ export interface Measurement extends Usage {
   updates: number;
   hotUpdates: number;
   grownBytes: number;
-  /** Of all the server's processes; null where the system does not tell. */
+  /** Of all the server's processes; null where the system does not say. */
   serverCpuSeconds: number | null;
 }
 

@@ -42,12 +42,12 @@ try {
       }
     }
   }
-  tell(megabytes, measured);
+  print(megabytes, measured);
 } finally {
   await server.stop();
 }
 
-function tell(megabytes: number, measured: Record<string, Measurement[]>): void {
+function print(megabytes: number, measured: Record<string, Measurement[]>): void {
   console.log(
     `PostgreSQL ${server.version}: ${RELEASES} releases of ${CREDITS} credits, ${megabytes.toFixed(1)} MB of JSON`,
   );
@@ -141,7 +141,7 @@ async function warmUp(sql: postgres.Sql): Promise<void> {
   const [elsewhere, track] = [RELEASES + 1, { artist_name: 'Nobody', resolved_artist_name: 'Nobody' }];
   const result = { kind: 'compilation', library_id: elsewhere, provenance: [], tracks: [track] };
   const body = JSON.stringify({ results: [result], tracks_contract_version: 1 });
-  // PostgreSQL plans a statement of a function anew five times before it keeps a plan.
+  // PostgreSQL plans a statement of a function again five times before it keeps a plan.
   for (let call = 0; call < 6; call++)
     await sql`select from identity_sync.apply_identity_response(body => ${body}, requested => ${[elsewhere]})`;
 }

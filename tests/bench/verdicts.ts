@@ -18,7 +18,7 @@ export const SHAPES = 100_000;
 
 const shaped = new Map<string, [head: string, tail: string]>();
 
-/** One tenth of the catalogue are compilations that nobody has visited yet, one twentieth LML does not know. */
+/** One tenth of the catalogue are compilations that LML has not visited yet, one twentieth LML does not know. */
 export function kindOf(id: number): Result['kind'] {
   if (id % 10 === 0) return 'compilation';
   return id % 20 === 1 ? 'unresolved' : 'single_artist';

@@ -9,7 +9,7 @@ export type Writer = (url: string, batches: Batch[]) => Promise<Usage>;
 
 /**
  * How the job that this replaces writes: a transaction a verdict, a statement a row, over one connection and with
- * prepared statements. An answer in vain leaves its mark alone.
+ * prepared statements. Of an answer without an identity it writes the mark only.
  */
 export const writeRowByRow: Writer = (url, batches) =>
   timed(url, 1, async ([sql]) => {

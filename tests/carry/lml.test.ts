@@ -99,7 +99,7 @@ describe('a call', () => {
     expect(standIn.calls).toHaveLength(1);
   });
 
-  test('tells how long it took', async () => {
+  test('says how long it took', async () => {
     standIn.respondWith(() => ({ delayMs: 150 }));
     const { latencyMs } = await lml.ask(REQUEST, never);
     expect(latencyMs).toBeGreaterThanOrEqual(149);
@@ -140,7 +140,7 @@ describe('a call that fails says why, and never rejects', () => {
     expect(failure).toMatch(words);
   });
 
-  test('nobody there', async () => {
+  test('no server', async () => {
     const nowhere = connectLml('http://127.0.0.1:1', { timeoutMs: 5000 });
     expect(await nowhere.ask(REQUEST, never)).toMatchObject({
       status: null,

@@ -81,7 +81,7 @@ describe('a run over real records', () => {
     );
   });
 
-  test('leaves nothing due of what it settled: the second run makes no call', async () => {
+  test('leaves nothing due of what it applied: the second run makes no call', async () => {
     expect(await candidates(database.sql)).toEqual([]);
     const before = lml.calls.length;
 
@@ -190,7 +190,7 @@ describe('a run', () => {
     expect(await running.ended).toMatchObject({ status: 0 });
   });
 
-  test('takes its knobs from the flags', async () => {
+  test('takes its parameters from the flags', async () => {
     await shelve(database.sql, 'Autechre');
     const flags = {
       '--scope': 'refresh',

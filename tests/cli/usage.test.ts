@@ -92,7 +92,7 @@ describe('a secret that is not usable is named, never shown', () => {
 });
 
 test.each([['--help'], ['help'], ['run', '--help']])(
-  '%j is no error, and tells of the commands or flags',
+  '%j is no error, and lists the commands or flags',
   async (...args) => {
     const { status, stdout } = await cli(args.flat(), {});
     expect(status).toBe(0);

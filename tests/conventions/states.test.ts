@@ -36,7 +36,7 @@ describe('sql/states.md', () => {
     expect(named(section('A run'))).toEqual(await allowed('run', 'stop_cause'));
   });
 
-  test('tells of each outcome of a run', async () => {
+  test('names each outcome of a run', async () => {
     for (const outcome of await allowed('run', 'outcome')) {
       expect(section('A run')).toContain(`| ${outcome} | \`outcome\` |`);
     }

@@ -38,10 +38,10 @@ async function wereAsked(ids: number[], what: 'resolved' | 'unresolved') {
 async function wasUsual(unresolved: number) {
   const ids = await shelveMany(database.sql, 300);
   const { batch_id } = await claim(database.sql, await plan(database.sql, { batch_size: 300 }));
-  const told = ids.map((id, index) =>
+  const results = ids.map((id, index) =>
     index % 100 < unresolved ? verdict.unresolved(id) : verdict.resolved(id),
   );
-  await settle(database.sql, batch_id, { body: answerOf(told) });
+  await settle(database.sql, batch_id, { body: answerOf(results) });
 }
 
 async function holds(): Promise<string[]> {
@@ -143,7 +143,7 @@ describe('the brake lets go on', () => {
     expect(await runOf(database.sql)).toMatchObject({ ...completed, scope: 'ids' });
   });
 
-  test('a recheck of compilations, be it in vain', async () => {
+  test('a recheck of compilations, though it resolves none', async () => {
     const ids = await shelveMany(database.sql, 250, UNHEARD_OF);
     await database.sql`update wxyc_schema.library set code_volume_letters = 'Z'`;
     // They hold an identity and a mark, so that they would count elsewhere.

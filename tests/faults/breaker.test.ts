@@ -41,7 +41,7 @@ async function pausedFor(pauses: number, seconds: number) {
   expect(paused_for).toBeLessThanOrEqual(seconds);
 }
 
-test('a run whose last three batches failed pauses, for longer each time, and after four pauses in vain it stops', async () => {
+test('a run whose last three batches failed pauses, for longer each time, and after four pauses without a change it stops', async () => {
   const ids = await shelveMany(database.sql, 9);
   lml.respondWith(() => ({ status: 503 }));
   const running = start();

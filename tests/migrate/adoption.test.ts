@@ -92,7 +92,7 @@ describe('a production database', () => {
     expect(filled.count).toBe(RECORDS);
   });
 
-  test('brings its marks along: what was asked in vain, where no identity is newer', async () => {
+  test('makes its marks attempts, where no identity is newer', async () => {
     const attempts = await production.sql`
       select attempt.library_id, outcome, attempted_at = library.unresolved_attempted_at as at_its_time
       from identity_sync.attempt join wxyc_schema.library on library.id = attempt.library_id
@@ -159,7 +159,7 @@ describe('a production database', () => {
       expect(await sql`select from identity_sync.superseded_source`).toHaveLength(0);
     });
 
-    test('asks for no row again that was asked in vain last week', () => {
+    test('asks for no row again that was asked without success last week', () => {
       expect(asked).not.toContain(COCTEAU_TWINS);
       expect(asked).not.toContain(NEU);
       expect(asked).toContain(CAN);

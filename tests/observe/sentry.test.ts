@@ -275,12 +275,12 @@ describe('with a DSN', () => {
       observer.runEnded(RUN, { ...REPORT, outcome_reason: failure });
     }
     await observer.close();
-    const told = receiver.texts.join('\n');
-    expect(told).toContain('cannot reach postgres://db.example/wxyc');
-    expect(told).not.toMatch(/hunter\d/);
-    expect(told).not.toContain(JSON.stringify(hostname()));
-    expect(told).not.toContain(userInfo().homedir);
-    expect(told).not.toMatch(/server_name|"modules"|"breadcrumbs"|"user"|"request"/);
+    const received = receiver.texts.join('\n');
+    expect(received).toContain('cannot reach postgres://db.example/wxyc');
+    expect(received).not.toMatch(/hunter\d/);
+    expect(received).not.toContain(JSON.stringify(hostname()));
+    expect(received).not.toContain(userInfo().homedir);
+    expect(received).not.toMatch(/server_name|"modules"|"breadcrumbs"|"user"|"request"/);
   });
 
   test('what the process does besides is not recorded, and its requests are as they were', async () => {
@@ -294,13 +294,13 @@ describe('with a DSN', () => {
   test.each([
     [1, 1],
     [0, 0],
-  ])('at a sample rate of %s, %s of the spans and every error is reported', async (rate, told) => {
+  ])('at a sample rate of %s, %s of the spans and every error is reported', async (rate, spans) => {
     await observer.close();
     const sampling = await startSentry({ ...settingsFor(receiver), tracesSampleRate: rate });
     sampling.callEnded(RUN, CALL);
     sampling.batchFailed(RUN, FAILED);
     await sampling.close();
-    expect(receiver.spans()).toHaveLength(told);
+    expect(receiver.spans()).toHaveLength(spans);
     expect(receiver.errors()).toHaveLength(1);
   });
 
@@ -327,7 +327,7 @@ describe('with a DSN', () => {
   });
 });
 
-test('a DSN that is none costs nothing but the telling, and is not printed', async () => {
+test('a DSN that is none costs nothing but the reports, and is not printed', async () => {
   const story = `observer.batchFailed(${JSON.stringify(RUN)}, ${JSON.stringify(FAILED)}); await observer.close();`;
   const { status, printed, complained } = await otherProcess('https://hunter6.example/1', story);
   expect(status).toBe(0);
@@ -369,7 +369,7 @@ test.each([
   ['https://abc@o1.ingest.sentry.example/project', false],
   ['ftp://abc@o1.ingest.sentry.example/42', false],
   ['', false],
-])('a DSN is told from what is none: %s', (text, isDsn) => {
+])('a DSN is distinguished from what is none: %s', (text, isDsn) => {
   expect(DSN.test(text)).toBe(isDsn);
 });
 

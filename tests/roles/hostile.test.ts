@@ -136,8 +136,8 @@ describe('a caller with traps in the search_path and pg_temp catches no function
 
   test('when he carries runs, and writes what a dry run previewed', async () => {
     const dryRun = await plan(sql, { dry_run: true, include_null_canonical: true });
-    const rehearsed = await claim(sql, dryRun);
-    await settle(sql, rehearsed.batch_id, { body: answerOf([verdict.resolved(dilate)]) });
+    const previewed = await claim(sql, dryRun);
+    await settle(sql, previewed.batch_id, { body: answerOf([verdict.resolved(dilate)]) });
     await call(sql, 'apply_identity_preview', { run_id: dryRun });
 
     const run = await plan(sql, { scope: 'ids', ids: [dilate, sangoma], batch_size: 1 });

@@ -116,7 +116,7 @@ function start(command: string[]): void {
   processes.add(begun);
 }
 
-/** Notes what a dead process had in its hands, and ends its leases, since nobody is to wait for them in vain. */
+/** Notes what a dead process had in its hands, and ends its leases, so that no process waits for them. */
 async function bury(dead: Process): Promise<void> {
   processes.delete(dead);
   if (dead.child.exitCode !== null && dead.child.exitCode !== 0) {
@@ -163,7 +163,7 @@ async function judge(): Promise<number> {
         select count(*)::integer from identity_sync.lml_call
         where failure is not null or (http_status is not null and http_status <> 200)
       ) as failed_calls,
-      -- A record that a completed run has not settled.
+      -- A record that a completed run has not applied.
       (
         select count(*)::integer
         from identity_sync.run cross join unnest(${ids}::integer[]) as record (id)
@@ -172,11 +172,11 @@ async function judge(): Promise<number> {
           where batch.run_id = run.run_id and batch.state = 'applied' and record.id = any (batch.library_ids)
         )
       ) as lost,
-      -- A batch that was settled twice, and a record whose identity one run has replaced twice.
+      -- A batch that was applied twice, and a record whose identity one run has replaced twice.
       (
         select count(*)::integer
         from (select from identity_sync.settlement group by batch_id having count(*) > 1) as batch
-      ) as settled_twice,
+      ) as applied_twice,
       (
         select count(*)::integer
         from (
@@ -212,9 +212,9 @@ async function judge(): Promise<number> {
     'records asked again': again,
     '… that had been in dead hands': inDeadHands,
     '… that had not': unexcused,
-    'records settled without being asked': neverAsked,
+    'records applied without being requested': neverAsked,
     'records lost': counted.lost,
-    'batches settled twice': counted.settled_twice,
+    'batches applied twice': counted.applied_twice,
     'history written twice': counted.double_history,
     'history rows too many': counted.history_too_many,
     seconds: Math.round((performance.now() - started) / 1000),
@@ -222,7 +222,7 @@ async function judge(): Promise<number> {
   const wrong =
     counted.completed !== runs ||
     lml.maxInFlight > 4 ||
-    [unexcused, neverAsked, counted.lost, counted.settled_twice].some((number) => number !== 0) ||
+    [unexcused, neverAsked, counted.lost, counted.applied_twice].some((number) => number !== 0) ||
     [counted.double_history, counted.history_too_many].some((number) => number !== 0);
   return wrong ? 1 : 0;
 }

@@ -139,7 +139,7 @@ export interface Came {
   maxTries?: number;
 }
 
-/** Hands in what came of a call, unless said otherwise an answer of 200, and returns what becomes of the batch. */
+/** Finishes a call, with an answer of 200 unless stated otherwise, and returns what becomes of the batch. */
 export async function settle(sql: postgres.ISql, batchId: string, came: Came): Promise<string> {
   const { leased_by = 'lane', status = 200, body = null, failure = null, retryAfter = null } = came;
   const [settled] = await call<{ outcome: string }>(sql, 'finish_identity_call', {

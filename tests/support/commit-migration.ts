@@ -21,7 +21,7 @@ if (complaint) {
   try {
     await commitCurrent(process.argv[2]!);
   } catch (error) {
-    // graphile-migrate has told what is wrong, and left its own copy of every included text behind.
+    // graphile-migrate has said what is wrong, and left its own copy of every included text behind.
     writeFileSync(CURRENT, written);
     console.error(
       `${error instanceof Error ? error.message : error}\nmigrations/current.sql is as it was before.`,

@@ -69,7 +69,7 @@ async function quietly(work: () => Promise<void>): Promise<void> {
   await sql`reset client_min_messages`;
 }
 
-/** Watches the rooms, and applies whatever differs from what was applied last, until Ctrl-C. */
+/** Watches the rooms, and applies what differs from what was applied last, until Ctrl-C. */
 async function applyWhatIsSaved(): Promise<void> {
   const applied = new Map<string, string>();
   await applyChanges(applied, { says: 'refusals' });

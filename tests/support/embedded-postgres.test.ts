@@ -42,7 +42,7 @@ test('refuses a login without the password', async () => {
   await expect(ask(guess).finally(() => server.stop())).rejects.toMatchObject({ code: '28P01' });
 });
 
-test('leaves the directory, with the log in it, when told to keep it', async () => {
+test('leaves the directory, with the log in it, when asked to keep it', async () => {
   const server = await startEmbeddedPostgres({ version, directory: join(place, 'kept'), keep: true });
   await server.stop();
   expect(server.directory).toBe(join(place, 'kept'));
@@ -54,7 +54,7 @@ test('refuses a directory that exists, and leaves it alone', async () => {
   expect(existsSync(place)).toBe(true);
 });
 
-test('tells what the server said when it does not start', async () => {
+test('reports what the server said when it does not start', async () => {
   const directory = join(place, 'broken');
   const settings = { shared_buffers: 'plenty' };
   await expect(startEmbeddedPostgres({ version, directory, settings })).rejects.toThrow(

@@ -23,7 +23,7 @@ interface Server {
 // Nothing in a test database needs to survive a crash.
 const SETTINGS = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off', max_connections: '100' };
 
-/** Starts the project's server, builds the template and tells the tests where both are. */
+/** Starts the project's server, builds the template and hands the tests the address of both. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const server = await startServer(project.name);
   const admin = postgres(server.url, { max: 1, onnotice: () => {} });

@@ -109,7 +109,7 @@ as $$
   ) as leg (source, external_id);
 $$;
 
--- The records that have a story, each told where its constant is (production.ts).
+-- The records that have a story, each described where its constant is (production.ts).
 
 select
   pg_temp.shelve(900001, 'Stereolab'),

@@ -17,11 +17,11 @@ export const BROADCAST = 900005;
 export const NINA_SIMONE = 900006;
 /** Known to the rotation job alone. */
 export const THE_FALL = 900007;
-/** Asked in vain six days ago. */
+/** Asked without success six days ago. */
 export const COCTEAU_TWINS = 900008;
-/** Asked in vain, and identified since. */
+/** Asked without success, and identified since. */
 export const CAN = 900009;
-/** Identified long ago, asked in vain since. */
+/** Identified long ago, asked without success since. */
 export const NEU = 900010;
 
 const file = (url: string) => readFile(new URL(url, import.meta.url), 'utf8');

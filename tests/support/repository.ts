@@ -86,7 +86,7 @@ export async function applyDefinitions(sql: postgres.Sql): Promise<void> {
   });
 }
 
-/** A database's objects, each under a name that tells its kind, with all that can differ between two of one name. */
+/** A database's objects, each under a name that says its kind, with all that can differ between two of one name. */
 export type SystemCatalogue = Record<string, unknown>;
 
 /** Describes a database's schemas, less PostgreSQL's own: relations, constraints, triggers, routines and grants. */

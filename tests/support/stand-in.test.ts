@@ -217,7 +217,7 @@ describe('an answer', () => {
     expect(await results(asking(...asked))).toEqual(expected);
   });
 
-  it('carries no version of the tracks contract unless told to', async () => {
+  it('carries no version of the tracks contract unless it is set', async () => {
     await start();
     expect(await (await post(asking(input(1)))).json()).toMatchObject({ tracks_contract_version: null });
     await lml.close();
@@ -260,7 +260,7 @@ describe('an answer', () => {
       ]);
     });
 
-    it('finds most of them, under a name without the number that Discogs tells namesakes apart by', async () => {
+    it('finds most of them, under a name without the number by which Discogs distinguishes namesakes', async () => {
       await start({ compilations, tracksContractVersion: 1 });
       const asked = [...compilations.keys()].map((album_title, id) => ({
         ...input(id + 1, 'Various Artists'),
@@ -571,7 +571,7 @@ describe('a fault', () => {
 });
 
 describe('the log', () => {
-  it('tells of each call its ids, status and headers, and of each id how often it was asked', async () => {
+  it('reports of each call its ids, status and headers, and of each id how often it was asked', async () => {
     await start({ apiKey: 'secret' });
     const key = { authorization: 'Bearer secret' };
     await post(asking(input(1), input(2)), key);

@@ -1,4 +1,4 @@
-// The crontab's three tasks, set off by hand: planning what is due, tending what is open, tidying what is over.
+// The crontab's three tasks, set off by hand: planning what is due, rescuing what is open, pruning what is over.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { loadIdentities, type StandIn, startStandIn } from '../../src/demo/stand-in.js';
 import { candidates, claim, plan, verdict } from '../support/catalogue.js';
@@ -32,7 +32,7 @@ afterEach(async () => {
   await untilNoJobs();
 });
 
-/** Waits until the worker has done whatever it was given. */
+/** Waits until the worker has done all it was given. */
 async function untilNoJobs() {
   await expect
     .poll(() => database.sql`select from graphile_worker.jobs`, { timeout: 10_000 })
@@ -109,9 +109,9 @@ describe('planning', () => {
   });
 });
 
-test('tending takes up what dead processes left behind: a lease that ran out, and lanes that nobody carries', async () => {
+test('rescuing takes up what dead processes left behind: a lease that ran out, and lanes that are in no queue', async () => {
   const ids = await shelveMany(database.sql, 3);
-  // Nobody hears of this run, and its first batch is in a dead hand.
+  // No worker knows of this run, and a dead process holds its first batch.
   await database.sql.begin(async (tx) => {
     const runId = await plan(tx, { batch_size: 1 });
     await claim(tx, runId, { leased_by: 'dead:1:1', lease_ms: 0 });
@@ -123,7 +123,7 @@ test('tending takes up what dead processes left behind: a lease that ran out, an
   expect(await identified(database.sql)).toEqual(ids);
 });
 
-test('tending ends a run that has nothing unfinished, and one whose deadline has passed', async () => {
+test('rescuing ends a run that has nothing unfinished, and one whose deadline has passed', async () => {
   const ids = await shelveMany(database.sql, 3);
   await database.sql.begin(async (tx) => {
     const finished = await plan(tx, { scope: 'refresh', ids: ids.slice(0, 1) });

@@ -1,4 +1,4 @@
-// Several workers on one database: they share a run and one limit on the calls in flight, and get in nobody's way.
+// Several workers on one database: they share a run and one limit on the calls in flight, and stay out of each other's way.
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { loadIdentities, type StandIn, startStandIn } from '../../src/demo/stand-in.js';
 import { call, candidates, plan } from '../support/catalogue.js';

@@ -24,7 +24,7 @@ async function states(sql: postgres.Sql): Promise<string[]> {
   return batches.map((batch) => batch.state);
 }
 
-describe('a worker told to end', () => {
+describe('a worker that is asked to end', () => {
   test('finishes the calls in flight, and another one carries the rest at once', async ({
     database,
     lml,
@@ -40,7 +40,7 @@ describe('a worker told to end', () => {
     expect(lml.calls).toHaveLength(2);
     expect(await states(database.sql)).toEqual(['applied', 'applied', 'open', 'open', 'open']);
     expect(await runOf(database.sql)).toMatchObject({ outcome: null, stop_cause: null });
-    // A lane waits in the queue, so that nobody has to tend the run first.
+    // A lane waits in the queue, so that the run needs no rescue first.
     expect(await database.sql`select from graphile_worker.jobs where locked_at is null`).not.toEqual([]);
 
     await cli.worker();

@@ -1,5 +1,5 @@
--- Tells a lane that waits for a place in flight whether its process should carry another run instead. Lanes of a long
--- run may fill every process, and a run that is opened beside it would make no call until the long one ends.
+-- Whether the process of a lane that waits for a place in flight should carry another run instead. Lanes of a long run
+-- may fill every process, and a run that is opened beside it would make no call until the long one ends.
 create or replace function identity_sync_private.another_run_waits(run_id bigint)
 returns boolean
 language sql stable

@@ -1,5 +1,5 @@
 -- LML can be asked only for an artist whose name is not blank.
--- The first character settles nearly every name, at a fraction of the cost of is_blank.
+-- The first character decides nearly every name, at a fraction of the cost of is_blank.
 create or replace function identity_sync_private.has_name(name text)
 returns boolean
 language sql immutable parallel safe

@@ -1,5 +1,5 @@
 -- A text of a track counts only where it holds more than white space.
--- The first character settles nearly every case at less cost.
+-- The first character decides nearly every case at less cost.
 create or replace function identity_sync_private.has_text(value text)
 returns boolean
 language sql immutable parallel safe

@@ -1,5 +1,5 @@
--- Every source of the wire contract, in the order in which a refusal lists them. A new source is added here alone,
--- at the end, since its place gives source_bit; at most 31 have room.
+-- Every source of the wire contract, in the order in which a refusal lists them. No other code lists them. A new source
+-- goes to the end, since its place gives source_bit; at most 31 have room.
 create or replace function identity_sync_private.sources()
 returns text[]
 language sql immutable parallel safe

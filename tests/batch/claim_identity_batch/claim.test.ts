@@ -30,7 +30,7 @@ test('gives the batches of a run in their order, each to one leased_by, with the
   }
 });
 
-test('leases for as long as it is told, and writes down the call', async () => {
+test('leases for as long as is asked, and records the call', async () => {
   const { batch_id } = await claim(database.sql, runId, { leased_by: 'host:1:2', lease_ms: 90_000 });
 
   const [leased] = await database.sql`
@@ -106,7 +106,7 @@ describe('the places in flight', () => {
 });
 
 describe('a lane whose answer has come', () => {
-  test('gives up its place with its next claim, while the answer is still being settled', async () => {
+  test('gives up its place with its next claim, while the answer is still being written', async () => {
     const first = await claim(database.sql, runId, { concurrency: 1 });
     const second = await claim(database.sql, runId, { concurrency: 1, answered: first.batch_id });
 
@@ -125,7 +125,7 @@ describe('a lane whose answer has come', () => {
 });
 
 describe('a lease that has run out', () => {
-  test.each(['in_flight', 'answered'])('gives the batch, %s, to whoever claims next', async (state) => {
+  test.each(['in_flight', 'answered'])('gives the batch, %s, to the lane that claims next', async (state) => {
     const lost = await claim(database.sql, runId, { leased_by: 'dead' });
     if (state === 'answered') {
       await claim(database.sql, runId, { leased_by: 'dead', answered: lost.batch_id });
@@ -172,7 +172,7 @@ describe('a lease that has run out', () => {
     expect(settled).toBe('applied');
   });
 
-  test('is renewed by nobody but its leased_by', async () => {
+  test('is renewed by its leased_by alone', async () => {
     const lost = await claim(database.sql, runId, { leased_by: 'dead', lease_ms: 0 });
     const found = await claim(database.sql, runId, { leased_by: 'alive', answered: lost.batch_id });
     expect(found.batch_id).toBe(lost.batch_id);
@@ -195,7 +195,7 @@ describe('with no batch to give', () => {
 });
 
 describe('a batch whose records are all gone', () => {
-  test('is settled without a call, and the next one given', async () => {
+  test('is closed without a call, and the next one given', async () => {
     await database.sql`delete from wxyc_schema.library where id = ${ids[0]!}`;
     const claimed = await claim(database.sql, runId);
 

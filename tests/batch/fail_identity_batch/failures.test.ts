@@ -31,7 +31,7 @@ describe('a failure', () => {
     expect(await candidates(database.sql)).toEqual([autechre, stereolab]);
   });
 
-  test('is counted once, and never undoes what was settled', async () => {
+  test('is counted once, and never undoes what was applied', async () => {
     const runId = await plan(database.sql, { batch_size: 1 });
     const settled = await claim(database.sql, runId);
     await settle(database.sql, settled.batch_id, { body: resolveAll(settled.request) });

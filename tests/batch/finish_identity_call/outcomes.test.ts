@@ -1,4 +1,4 @@
-// What the result of a call leaves in the ledger; which outcome it has, decide_call_outcome tells.
+// What the result of a call leaves in the ledger; its outcome is decided by decide_call_outcome.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
   answerOf,

@@ -19,7 +19,7 @@ const NEW = { leased_by: 'new:2:1', concurrency: 1 };
 
 type Lane = Parameters<typeof tryToClaim>[2];
 
-/** Asks for a batch; a worker that is told to wait goes on waiting, however slow this machine is. */
+/** Asks for a batch; a worker that must wait goes on waiting, however slow this machine is. */
 async function ask(lane: Lane): Promise<string | null> {
   const given = await tryToClaim(database.sql, runId, lane);
   await database.sql`

@@ -34,7 +34,7 @@ beforeAll(async () => {
   await put('stale, but tried lately', LONG_AGO, 'unresolved');
 });
 
-test('a library is due once, by its identity and its attempt alone, whatever its name', async () => {
+test('a library is due once, by its identity and its attempt alone, not by its name', async () => {
   const due = await database.sql<{ id: number }[]>`
     select id from identity_sync_private.due_libraries(${SINCE}, ${SINCE}, false) as due (id) order by id`;
   const names = ['never asked', 'stale', 'tried long ago', 'released'];

@@ -1,4 +1,4 @@
-// The cohorts sum to the whole, and so do partitions: no row falls out between them, whatever is NULL in it.
+// The cohorts sum to the whole, and so do partitions: no row falls out between them, even where columns are NULL.
 import { describe, expect, test } from 'vitest';
 import { call, candidates, credit, shelve, shelveRealRecords } from '../../support/catalogue.js';
 import { useDatabase } from '../../support/database.js';

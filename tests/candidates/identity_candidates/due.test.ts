@@ -138,7 +138,7 @@ const unmarked: [outcome: string, leave: (id: number) => Promise<unknown>][] = [
     },
   ],
   [
-    'an answer in vain older than its identity',
+    'an attempt older than its identity',
     async (id) => {
       await applied(id, [verdict.resolved(id)], '8 days');
       await applied(id, [verdict.unresolved(id)], '9 days');
@@ -161,7 +161,7 @@ test.each(unmarked)('%s leaves no mark: the row is due in the next run', async (
   expect(await database.sql`select from identity_sync.attempt where library_id = ${id}`).toHaveLength(0);
 });
 
-test('a later success lifts the mark of an answer in vain: from then on the identity counts', async () => {
+test('a later success lifts an attempt: from then on the identity counts', async () => {
   const id = await shelve(database.sql, 'Stereolab');
   await applied(id, [verdict.unresolved(id)], '9 days');
   expect(await isDue(id)).toBe(false);
@@ -180,7 +180,7 @@ test('an identity and a mark hold each on its own', async () => {
   expect(await isDue(id, { stale_days: 9, unresolved_retry_days: 9 })).toBe(false);
 });
 
-test('what a batch settled and what is due have nothing in common', async () => {
+test('what a batch applied and what is due have nothing in common', async () => {
   const [resolved, unresolved, compilation, invalid, refused] = await shelveAll(
     database.sql,
     'Autechre',
@@ -237,7 +237,7 @@ describe('a released row', () => {
   const before: [string, Leave][] = [
     ['a fresh identity', (id) => applied(id, [verdict.resolved(id)], '1 day')],
     ['a hold by hand', (id) => applied(id, [verdict.resolved(id)], '1 day', REPAIR)],
-    ['an answer in vain', (id) => applied(id, [verdict.unresolved(id)], '1 day')],
+    ['an answer without an identity', (id) => applied(id, [verdict.unresolved(id)], '1 day')],
     ['no canonical entity', async () => {}],
   ];
 
@@ -300,7 +300,7 @@ async function applied(id: number, results: object[], age: string, origin = SERV
       origin => ${origin}, verified_at => clock_timestamp() - ${age}::interval)`;
 }
 
-/** Leaves a mark that is nobody's answer. */
+/** Leaves an attempt that no answer made. */
 async function marked(id: number, outcome: string, age: string) {
   await database.sql`
     insert into identity_sync.attempt (library_id, outcome, attempted_at)

@@ -1,4 +1,4 @@
-// A knob out of range is refused in the same words by whoever is asked, and no run comes of it.
+// A parameter out of range is refused in the same words by each function that takes it, and no run is opened.
 import { beforeAll, describe, expect, test } from 'vitest';
 import { call, shelve } from '../../support/catalogue.js';
 import { useDatabase } from '../../support/database.js';

@@ -69,7 +69,7 @@ test.each<[string, Record<string, unknown>, Name[]]>([
     ],
   ],
   [
-    'recheck: compilation-shaped and once asked in vain, or a compilation, whatever the retry window',
+    'recheck: compilation-shaped with an attempt, or a compilation, without regard to the retry window',
     { scope: 'recheck' },
     ['soundtrackInVain', 'hiphop', 'hiphopLongAgo', 'split', 'localSplit', 'refused'],
   ],
@@ -90,7 +90,7 @@ test('refresh takes an identity from the minute on at which it is stale', async 
 });
 
 describe('ids', () => {
-  test('asks for exactly the ids named, whatever came of them, each once; unknown ones are no candidates', async () => {
+  test('asks for exactly the ids named, with or without an outcome, each once; unknown ones are no candidates', async () => {
     const wanted = [ids.fresh, ids.localDemo, ids.inVain, ids.fresh, null, 987654321];
     expect(await candidates(database.sql, { scope: 'ids', ids: wanted })).toEqual([
       ids.fresh,

@@ -136,7 +136,7 @@ describe('/healthz', () => {
     const standing = { lanes: { ok: false, open_runs: 1, limit_seconds: SILENCE_SECONDS } };
     const moving = { lanes: { ok: true, open_runs: 1 } };
 
-    test('is well from the start, and not once nobody has moved it', async () => {
+    test('is well from the start, and not once it has stood still', async () => {
       expect(await healthz()).toMatchObject({ status: 200, body: moving });
       await passed('110 seconds');
       expect(await healthz()).toMatchObject({ status: 200, body: { lanes: { silent_seconds: near(110) } } });
@@ -150,7 +150,7 @@ describe('/healthz', () => {
     test.each<[string, () => Promise<unknown>]>([
       ['a call began', () => claim(database.sql, runId)],
       [
-        'a batch was settled',
+        'a batch was applied',
         async () => {
           const { batch_id, request } = await claim(database.sql, runId);
           await settle(database.sql, batch_id, { body: resolveAll(request) });
@@ -158,7 +158,7 @@ describe('/healthz', () => {
         },
       ],
       [
-        'a call was answered, if in vain',
+        'a call was answered, though without an identity',
         async () => {
           const { batch_id } = await claim(database.sql, runId);
           await settle(database.sql, batch_id, { status: 500, maxTries: 3 });
@@ -273,7 +273,7 @@ test('all probes answer the login that sql/roles.sql makes for the worker', asyn
 });
 
 describe.each(['/healthz', '/readyz'])('without a database that answers, %s', (path) => {
-  test('says so at once where nobody listens, and nothing of the login', async () => {
+  test('says so at once where no server listens, and nothing of the login', async () => {
     const url = Object.assign(new URL(database.url), { port: await unusedPort() }).href;
     const { status, body } = await ask(path, {}, url);
     expect({ status, body }).toEqual({
@@ -341,7 +341,7 @@ describe('the server', () => {
     await expect(serve({}, database.url, server.port)).rejects.toMatchObject({ code: 'EADDRINUSE' });
   });
 
-  test('is closed at once, whoever keeps a connection open', async () => {
+  test('is closed at once, though a client keeps a connection open', async () => {
     const server = await serve({});
     const socket = connectSocket(server.port, '127.0.0.1');
     await once(socket, 'connect');
@@ -404,7 +404,7 @@ async function serve(settings: Partial<ProbeSettings>, url = database.url, port 
   return server;
 }
 
-/** Asks with a connection of its own, verbatim, since fetch would tidy the path up. */
+/** Asks with a connection of its own, verbatim, since fetch would normalize the path. */
 async function get(port: number, path: string, method = 'GET') {
   const asked = request({ host: '127.0.0.1', port, path, method, agent: false }).end();
   const [response] = await once(asked, 'response');
@@ -431,7 +431,7 @@ async function listen(server: Server | HttpServer): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-/** Stands between the probes and the database, and holds back whatever passes while it is told to. */
+/** Stands between the probes and the database, and holds back what passes while it is closed. */
 async function startRelay(databaseUrl: string) {
   const target = new URL(databaseUrl);
   const pairs: [Socket, Socket][] = [];

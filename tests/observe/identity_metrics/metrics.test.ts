@@ -31,7 +31,7 @@ afterEach(async () => {
   for (const close of closing.reverse()) await close();
 });
 
-test('totals are what was settled for real, under the keys of the report', async () => {
+test('totals are what was applied for real, under the keys of the report', async () => {
   await shelveAll(database.sql, 'Autechre', 'Stereolab', 'Sessa', 'Juana Molina');
   const runId = await plan(database.sql);
   const { batch_id, request } = await claim(database.sql, runId);
@@ -65,7 +65,7 @@ test('totals are what was settled for real, under the keys of the report', async
   });
 });
 
-test('a run counts once, while it is open, when it is over, and when its batches are tidied away', async () => {
+test('a run counts once, while it is open, when it is over, and when its batches are pruned', async () => {
   await shelveAll(database.sql, 'Autechre', 'Stereolab');
   const runId = await plan(database.sql, { batch_size: 1 });
   const settleNext = async () => {
@@ -99,7 +99,7 @@ test('every key of the report is there from the start, and what was scanned is t
   );
 });
 
-test('a rehearsal counts for nothing', async () => {
+test('a dry run counts for nothing', async () => {
   await shelve(database.sql, 'Autechre');
   const { batch_id, request } = await claim(database.sql, await plan(database.sql, { dry_run: true }));
   await settle(database.sql, batch_id, { body: resolveAll(request) });
@@ -108,7 +108,7 @@ test('a rehearsal counts for nothing', async () => {
   expect(metrics).not.toHaveProperty('identity_sync_last_success_age_seconds');
 });
 
-test('what is due is counted by cohort, with the knobs of the process', async () => {
+test('what is due is counted by cohort, with the parameters of the process', async () => {
   await shelveAll(database.sql, 'Autechre', 'Stereolab', { artist: 'Sessa', canonical: false });
   await credit(database.sql, await shelve(database.sql, 'Various Artists - Rock - B'), 'Juana Molina');
   expect(await scrape()).toMatchObject({
@@ -154,7 +154,7 @@ test('quarantine is counted as long as it is open', async () => {
   });
 });
 
-test('the last success has an age once there was one, whatever failed since', async () => {
+test('the last success has an age once there was one, also where runs have failed since', async () => {
   expect(await scrape()).not.toHaveProperty('identity_sync_last_success_age_seconds');
   await plan(database.sql);
   await database.sql`update identity_sync.run set finished_at = clock_timestamp() - interval '1 hour'`;
@@ -246,11 +246,11 @@ test('every metric says what it is, under a name of the service', async () => {
   expect(new Set(samples)).toEqual(new Set(names));
 });
 
-interface Knobs {
+interface Parameters {
   includeNullCanonical?: boolean;
 }
 
-function connect(knobs: Knobs = {}, url = database.url) {
+function connect(parameters: Parameters = {}, url = database.url) {
   const probes = connectProbes(url, {
     migrations: [],
     maxAgeHours: 26,
@@ -259,15 +259,15 @@ function connect(knobs: Knobs = {}, url = database.url) {
     staleDays: 7,
     unresolvedRetryDays: 30,
     includeNullCanonical: false,
-    ...knobs,
+    ...parameters,
   });
   closing.push(() => probes.close());
   return probes;
 }
 
 /** What a process that was just started says. */
-async function scrape(knobs?: Knobs) {
-  return parse(await connect(knobs).metrics());
+async function scrape(parameters?: Parameters) {
+  return parse(await connect(parameters).metrics());
 }
 
 /** The samples of the text format, by name and labels as they stand there; a line that is none is an error. */

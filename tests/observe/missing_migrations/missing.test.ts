@@ -1,4 +1,4 @@
-// A program that brings newer migrations than its database has seen is told so.
+// A program that brings newer migrations than its database has seen says so.
 import { expect, test } from 'vitest';
 import { call } from '../../support/catalogue.js';
 import { useDatabase } from '../../support/database.js';

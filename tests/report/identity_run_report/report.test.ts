@@ -155,7 +155,7 @@ describe('the report of a run', () => {
 });
 
 describe('run_progress', () => {
-  test('has a line a run, the latest first, which tells how far it is', async () => {
+  test('has a line a run, the latest first, which says how far it is', async () => {
     const runId = await plan(database.sql, { batch_size: 2, opened_by: 'host:1' });
     const dry = await plan(database.sql, { dry_run: true, scope: 'refresh' });
     const lines = () => database.sql`select * from identity_sync.run_progress`;

@@ -36,7 +36,7 @@ describe('a run is over', () => {
     expect(await runOf(database.sql, runId)).toMatchObject({ outcome: 'completed', outcome_reason: null });
   });
 
-  test('also where the last two batches are settled at once, each by a session that sees the other open', async () => {
+  test('also where the last two batches are finished at once, each by a session that sees the other open', async () => {
     const runId = await plan(database.sql, { batch_size: 2 });
     const [one, other] = [await claim(database.sql, runId), await claim(database.sql, runId)];
     const [first, second] = [connect(database.url), connect(database.url)];
@@ -51,7 +51,7 @@ describe('a run is over', () => {
     expect(await runOf(database.sql, runId)).toMatchObject({ outcome: 'completed' });
   });
 
-  test('also where it is told to stop while its last call is settled', async () => {
+  test('also where it is stopped while its last call is finished', async () => {
     const runId = await plan(database.sql, { batch_size: 2 });
     const last = await claim(database.sql, runId);
     const [first, second] = [connect(database.url), connect(database.url)];
@@ -116,7 +116,7 @@ test('rows of which a newer identity is there are not refused: a run of nothing 
   });
 });
 
-test('a batch that failed fails the run, and the first reason is told', async () => {
+test('a batch that failed fails the run, and the first reason is reported', async () => {
   const runId = await plan(database.sql, { batch_size: 2 });
   const failed = await claim(database.sql, runId);
   await settle(database.sql, failed.batch_id, { status: 404 });

@@ -51,7 +51,7 @@ test('a run that is stopping gets none', async ({ database }) => {
   expect(await jobs(database)).toEqual([]);
 });
 
-test('they begin when they are told to', async ({ database }) => {
+test('they begin at the time that is given', async ({ database }) => {
   const runId = await planned(database);
   await call(database.sql, 'enqueue_lanes', { run_id: runId, lanes: 1, run_at: '2037-01-01T00:00:00Z' });
   const [job] = await database.sql`select run_at from graphile_worker.jobs`;

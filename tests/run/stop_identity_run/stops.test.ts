@@ -21,7 +21,7 @@ beforeEach(async () => {
 });
 afterEach(() => database.drop());
 
-describe('a run told to stop', () => {
+describe('a run that is stopped', () => {
   test('abandons what no lane has claimed, which stays due, and is over with its last call in flight', async () => {
     const runId = await plan(database.sql, { batch_size: 1 });
     const { batch_id, request } = await claim(database.sql, runId);

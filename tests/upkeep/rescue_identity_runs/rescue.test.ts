@@ -70,7 +70,7 @@ test('a run past its deadline stops, and says that it was the deadline', async (
   expect(await runs()).toEqual([{ outcome: 'stopped', stop_cause: 'deadline' }]);
 });
 
-test('a run that was told to stop ends once what was in flight has died', async () => {
+test('a run that is stopping ends once what was in flight has died', async () => {
   await shelveAll(database.sql, 'Stereolab');
   const runId = await plan(database.sql);
   await claim(database.sql, runId, { lease_ms: 0 });

@@ -1,11 +1,11 @@
-// The halves of a bisected batch are told as one.
+// The halves of a bisected batch are reported as one.
 import { expect, test } from 'vitest';
 import { shelveRows } from '../../support/catalogue.js';
 import { reported, singleArtist, TUESDAY, useWriter, withMain } from '../../support/writer.js';
 
 const writer = useWriter();
 
-test('what becomes of the others is told on both sides of a culprit', async () => {
+test('what becomes of the others is reported on both sides of a culprit', async () => {
   const [HELD, NEWER, CHANGED, CULPRIT] = [1, 2, 3, 4] as const;
   const others = [HELD, NEWER, CHANGED].flatMap((id) => [id, id + 4]);
   await shelveRows(

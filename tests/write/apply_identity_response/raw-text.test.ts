@@ -362,7 +362,7 @@ describe('what is no answer', () => {
     expect(await writer.quarantine()).toEqual([]);
   });
 
-  test('is told to the operator who asked for nothing', async () => {
+  test('is raised to the operator who asked for nothing', async () => {
     await expect(writer.applyText('<html>', { requested: null })).rejects.toMatchObject({ code: 'LS003' });
   });
 });

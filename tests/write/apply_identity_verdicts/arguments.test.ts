@@ -49,17 +49,14 @@ describe('an answer', () => {
     expect(await writer.quarantine()).toEqual([]);
   });
 
-  test.each(NO_ANSWERS)(
-    'is not: %j; the operator who asked for nothing is told what is',
-    async (response) => {
-      await expect(writer.apply(response)).rejects.toMatchObject({
-        code: 'LS003',
-        message: 'the response is no answer of LML',
-        detail: expect.stringMatching(/^It is .+\.$/),
-        hint: 'Allowed: LML\'s whole answer ({"results": [...]}), an array of results, or one result.',
-      });
-    },
-  );
+  test.each(NO_ANSWERS)('is not: %j; the operator who asked for nothing learns what is', async (response) => {
+    await expect(writer.apply(response)).rejects.toMatchObject({
+      code: 'LS003',
+      message: 'the response is no answer of LML',
+      detail: expect.stringMatching(/^It is .+\.$/),
+      hint: 'Allowed: LML\'s whole answer ({"results": [...]}), an array of results, or one result.',
+    });
+  });
 });
 
 describe('left out,', () => {

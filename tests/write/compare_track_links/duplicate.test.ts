@@ -5,7 +5,7 @@ const tracks = useTracks();
 
 const ASA_BRANCA = ['Gonzaguinha', 'Asa Branca'] as const;
 
-/** An entry of the one key, which names its artist by a number so that the links tell them apart. */
+/** An entry of the one key, which names its artist by a number so that the links distinguish them. */
 const said = (number: number, confidence: number | null) =>
   track(...ASA_BRANCA, { resolved_artist_name: `Artist ${number}`, confidence });
 

@@ -5,7 +5,7 @@ const tracks = useTracks();
 
 const BOM_DEMAIS = ['Dominguinhos', 'Bom Demais'] as const;
 
-/** Offers positions for one credit, all in entries that name the artist, and tells what came of it. */
+/** Offers positions for one credit, all in entries that name the artist, and returns the position that it gets. */
 async function offer(offered: unknown[], known: string | null = null) {
   const credit = await tracks.credit(FORRO, ...BOM_DEMAIS, { track_position: known });
   const said = offered.map((track_position) => track(...BOM_DEMAIS, { track_position }));

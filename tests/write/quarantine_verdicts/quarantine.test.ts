@@ -1,4 +1,4 @@
-// What was refused is set aside as it came: one open entry a library, the latest refusal, until it is settled.
+// What was refused is set aside as it came: one open entry a library, the latest refusal, until a success closes it.
 import { beforeEach, describe, expect, test } from 'vitest';
 import {
   type Circumstances,

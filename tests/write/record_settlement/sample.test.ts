@@ -1,4 +1,4 @@
-// The brake is measured on rows that held an identity or were never asked before: a row that was asked in vain and is
+// The brake is measured on rows that held an identity or were never asked before: a row that had an attempt and is
 // unresolved again says nothing about LML.
 import { expect, test } from 'vitest';
 import {
@@ -29,7 +29,7 @@ async function lastSettlement() {
   return settlement!;
 }
 
-test('rows that were asked in vain before are left out of the sample', async () => {
+test('rows that had an attempt and no identity are left out of the sample', async () => {
   await writer.service([singleArtist(DILATE), unresolved(SANGOMA), unresolved(ERASER)], {
     verifiedAt: MONDAY,
   });

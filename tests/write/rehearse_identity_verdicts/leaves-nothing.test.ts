@@ -1,4 +1,4 @@
-// A rehearsal tells what would be, in the report's own words, and leaves nothing behind.
+// A dry run reports what would be written, and leaves nothing behind.
 import { expect, test } from 'vitest';
 import {
   DILATE,
@@ -17,8 +17,8 @@ import {
 
 const writer = useWriter();
 
-/** Rehearses verdicts as a dry run does: these ids were requested. */
-async function rehearse(verdicts: Fields[]): Promise<Report> {
+/** Applies verdicts as a dry run does: these ids were requested. */
+async function dryRun(verdicts: Fields[]): Promise<Report> {
   const [row] = await writer.sql<[{ report: Report }]>`
     select identity_sync_private.rehearse_identity_verdicts(
       response => ${JSON.stringify({ results: verdicts })}::text::jsonb,
@@ -39,7 +39,7 @@ const books = async () => ({
 
 test('its report is the one that applying gives afterwards, and until then nothing is written', async () => {
   await writer.service([singleArtist(DILATE)], { verifiedAt: MONDAY });
-  // This constraint speaks at the commit only, which a rehearsal never reaches.
+  // This constraint speaks at the commit only, which a dry run never reaches.
   await writer.sql.unsafe(`
     create function station.object() returns trigger language plpgsql as $$
     begin
@@ -56,15 +56,15 @@ test('its report is the one that applying gives afterwards, and until then nothi
   ];
   const before = await books();
 
-  const rehearsed = await rehearse(verdicts);
+  const foreseen = await dryRun(verdicts);
 
   expect(await books()).toEqual(before);
-  expect(rehearsed).toMatchObject({
+  expect(foreseen).toMatchObject({
     rows_resolved: 2,
     rows_skipped: { writer_error: 1, invalid_verdict: 1 },
     identity: { inserted: 1, changed: 1 },
   });
-  expect(await writer.service(verdicts, { verifiedAt: TUESDAY })).toEqual(rehearsed);
+  expect(await writer.service(verdicts, { verifiedAt: TUESDAY })).toEqual(foreseen);
 });
 
 test('what is no verdict’s fault is raised, as applying raises it', async () => {
@@ -75,7 +75,7 @@ test('what is no verdict’s fault is raised, as applying raises it', async () =
     for each row execute function station.object();`);
   const before = await books();
 
-  await expect(rehearse([singleArtist(DILATE)])).rejects.toMatchObject({ code: '40P01' });
+  await expect(dryRun([singleArtist(DILATE)])).rejects.toMatchObject({ code: '40P01' });
 
   expect(await books()).toEqual(before);
 });

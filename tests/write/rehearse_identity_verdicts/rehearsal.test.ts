@@ -5,7 +5,7 @@ import { useDatabase } from '../../support/database.js';
 
 const database = useDatabase();
 
-/** Calls the writer or its rehearsal with these arguments. */
+/** Calls the writer or its dry run with these arguments. */
 async function reportOf(
   writer: string,
   response: unknown,
@@ -18,14 +18,14 @@ async function reportOf(
 }
 
 const WRITER = 'identity_sync.apply_identity_verdicts';
-const REHEARSAL = 'identity_sync_private.rehearse_identity_verdicts';
+const DRY_RUN = 'identity_sync_private.rehearse_identity_verdicts';
 
 test('gives the report that the writer then gives, and writes nothing', async () => {
   const ids = await shelveAll(database.sql, 'Autechre', 'Stereolab', 'Sessa');
   const [autechre, stereolab, sessa] = ids;
   const results = [verdict.resolved(autechre), verdict.unresolved(stereolab), verdict.invalid(sessa)];
 
-  const foretold = await reportOf(REHEARSAL, { results }, ids, 'consumer:lml-bulk');
+  const foretold = await reportOf(DRY_RUN, { results }, ids, 'consumer:lml-bulk');
   const written = await database.sql`
     select library_id from wxyc_schema.library_identity
     union all select library_id from identity_sync.attempt
@@ -42,5 +42,5 @@ test.each<[string, string, unknown, string | null]>([
   ['LS003', 'no answer of LML', { nonsense: 1 }, null],
 ])("passes the writer's own errors on: %s, %s", async (code, _, response, origin) => {
   await expect(reportOf(WRITER, response, null, origin)).rejects.toMatchObject({ code });
-  await expect(reportOf(REHEARSAL, response, null, origin)).rejects.toMatchObject({ code });
+  await expect(reportOf(DRY_RUN, response, null, origin)).rejects.toMatchObject({ code });
 });

@@ -103,7 +103,7 @@ describe.each(OBJECTIONS)('%s', (_, ddl, refusal) => {
     await writer.sql.unsafe(ddl([DILATE]));
   });
 
-  test('costs the verdict that it means, and is told in its words', async () => {
+  test('costs the verdict that it means, and is recorded in its words', async () => {
     const identity = await writer.identity(DILATE);
     const sources = await writer.sources(DILATE);
 
@@ -182,7 +182,7 @@ describe('of 500 verdicts', () => {
     );
   });
 
-  test('none is written where the database refuses them all, and each is told why', async () => {
+  test('none is written where the database refuses them all, and each has its reason', async () => {
     await writer.sql.unsafe(constraint('library_identity', ids));
 
     const report = await writer.service(ids.map((id) => singleArtist(id)));

@@ -25,7 +25,7 @@ const tracks = useTracks();
 
 const FESTA = ['Gal Costa', 'Festa Do Interior'] as const;
 
-/** Applies an answer as the service does, and tells what it was taken for. */
+/** Applies an answer as the service does, and returns what it was taken for. */
 async function outcomeOf(response: unknown, requested: number[] = [FORRO]) {
   const report = await tracks.writer.apply(response, { requested, origin: SERVICE, verifiedAt: MONDAY });
   return {

@@ -330,7 +330,7 @@ test('what a link was is kept with the settlement that replaced it, and its reas
   });
 });
 
-describe('a rehearsal', () => {
+describe('a dry run', () => {
   test('reports what would be, refusals included, and writes nothing', async () => {
     await creditAll();
     try {
