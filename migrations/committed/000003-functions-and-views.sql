@@ -1,5 +1,5 @@
 --! Previous: sha1:04cad807bc7fc8996ba6e8960413b03692003378
---! Hash: sha1:aa15a1d9e7b9ada5fe8cf0ace96e674a3b03ef5e
+--! Hash: sha1:a5195bc8fe9a227702c8525b7e75c72458f1ffa1
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -2741,7 +2741,7 @@ declare
   changed_ids integer[];
   confirmed_ids integer[];
   confirmed_versions tid[];
-  history_ids integer[] := '{}';
+  history_ids integer[] := '{}'::integer[];
   touched integer;
 begin
   select

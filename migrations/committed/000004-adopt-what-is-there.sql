@@ -1,5 +1,5 @@
---! Previous: sha1:aa15a1d9e7b9ada5fe8cf0ace96e674a3b03ef5e
---! Hash: sha1:cfa9e15d6228ee5c3b10255c656e48b0fb15b0e2
+--! Previous: sha1:a5195bc8fe9a227702c8525b7e75c72458f1ffa1
+--! Hash: sha1:7b55ecda2c51a59e612230f015f38d92375b9c4a
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without
