@@ -1,5 +1,5 @@
 --! Previous: sha1:04cad807bc7fc8996ba6e8960413b03692003378
---! Hash: sha1:4b0248b1e4d268bc57134467e692dce3ac92909c
+--! Hash: sha1:ed3dc8c066e96a770374296232a9c75594c23a61
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -2741,7 +2741,7 @@ declare
   changed_ids integer[];
   confirmed_ids integer[];
   confirmed_versions tid[];
-  history_ids integer[] := '{}';
+  history_ids integer[] := '{}'::integer[];
   touched integer;
 begin
   select

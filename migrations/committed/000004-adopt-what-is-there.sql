@@ -1,5 +1,5 @@
---! Previous: sha1:4b0248b1e4d268bc57134467e692dce3ac92909c
---! Hash: sha1:ca581c3df037b752e20f0bdac9b8c47321a36a6f
+--! Previous: sha1:ed3dc8c066e96a770374296232a9c75594c23a61
+--! Hash: sha1:a9e84e81ef3742198a6acd585da65a9720904448
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

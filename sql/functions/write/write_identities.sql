@@ -17,7 +17,7 @@ declare
   changed_ids integer[];
   confirmed_ids integer[];
   confirmed_versions tid[];
-  history_ids integer[] := '{}';
+  history_ids integer[] := '{}'::integer[];
   touched integer;
 begin
   select
