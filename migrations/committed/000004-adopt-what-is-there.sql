@@ -1,5 +1,5 @@
---! Previous: sha1:aa15a1d9e7b9ada5fe8cf0ace96e674a3b03ef5e
---! Hash: sha1:cfa9e15d6228ee5c3b10255c656e48b0fb15b0e2
+--! Previous: sha1:253f7aca2b260f2c883d7197412205cc9752152a
+--! Hash: sha1:b749193457bed81d5695f43e3fa489078d87cca3
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

@@ -72,7 +72,7 @@ begin
       4 + id.rank,
       'main.' || id.name,
       verdict #> array['main', id.name],
-      'a string of 1 to 512 characters or null',
+      'a string of 1 to 512 characters, not blank, or null',
       identity_sync_private.is_identifier_or_null(verdict #> array['main', id.name], verdict #>> array['main', id.name])
     from unnest(
       '{musicbrainz_artist_id, wikidata_qid, spotify_artist_id, apple_music_artist_id, bandcamp_id}'::text[]
@@ -115,7 +115,7 @@ begin
       ),
       (
         5, '.external_id', leg.entry -> 'external_id',
-        'a string of 1 to 512 characters, or null where confidence is null',
+        'a string of 1 to 512 characters, not blank, or null where confidence is null',
         case
           when leg.has_no_external_id then leg.has_no_confidence
           else identity_sync_private.is_identifier_or_null(leg.entry -> 'external_id', leg.entry ->> 'external_id')
@@ -136,7 +136,24 @@ begin
   order by checked.rank = 6, leg.position, checked.rank
   limit 1;
 
-  return case when found then identity_sync_private.describe_refusal(fault.path, fault.value, fault.allowed) end;
+  if found then
+    return identity_sync_private.describe_refusal(fault.path, fault.value, fault.allowed);
+  end if;
+
+  -- Every field is in order, and says nothing.
+  if kind = 'single_artist'
+    and num_nonnulls(
+      verdict #>> '{main,discogs_artist_id}', verdict #>> '{main,musicbrainz_artist_id}',
+      verdict #>> '{main,wikidata_qid}', verdict #>> '{main,spotify_artist_id}',
+      verdict #>> '{main,apple_music_artist_id}', verdict #>> '{main,bandcamp_id}'
+    ) = 0
+    and not verdict @? '$.provenance[*].external_id ? (@ != null)'
+  then
+    return identity_sync_private.describe_refusal(
+      'main', verdict -> 'main', 'an object with one id or more, where no source has an external_id'
+    );
+  end if;
+  return null;
 end;
 $$;
 
