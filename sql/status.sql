@@ -22,9 +22,13 @@ select
   (
     select count(*)
     from wxyc_schema.library_identity
-    where not identity_sync.is_plausible_time(last_verified_at)
+    where not identity_sync_private.is_plausible_time(last_verified_at)
   ) as identities,
-  (select count(*) from identity_sync.attempt where not identity_sync.is_plausible_time(attempted_at)) as attempts;
+  (
+    select count(*)
+    from identity_sync.attempt
+    where not identity_sync_private.is_plausible_time(attempted_at)
+  ) as attempts;
 
 \echo 'Coverage'
 select * from identity_sync.coverage;

@@ -1,5 +1,5 @@
 --! Previous: sha1:ad4b78b8b630a8b1f0072ea6922198dc42e7c2b7
---! Hash: sha1:253f7aca2b260f2c883d7197412205cc9752152a
+--! Hash: sha1:0100cc0a327160664b64489f4b6bdad7888efb59
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -49,7 +49,7 @@ comment on function identity_sync_private.has_text(text) is
   'Takes a text or NULL; returns whether it holds anything but ASCII white space, NULL for NULL.';
 --! EndIncluded functions/wire/has_text.sql
 --! Included functions/wire/is_identifier_or_null.sql
--- The wire contract's rule for an artist's id in a catalogue: a string of 1 to 512 characters, not all of them blank, or
+-- The wire contract's rule for an artist's id in a catalogue: a string of 1 to 512 characters that is not blank, or
 -- nothing.
 -- Bytes are compared first, because counting characters is slow and a string has at least as many bytes.
 create or replace function identity_sync_private.is_identifier_or_null(value jsonb, characters text)
@@ -209,14 +209,14 @@ comment on function identity_sync_private.is_ours(text) is
 --! Included functions/wire/is_plausible_time.sql
 -- A time that says how old something is lies in the past. One that is more than a minute ahead of the clock says
 -- nothing: what bears it is of unknown age, so it is due, and it overtakes no answer.
-create or replace function identity_sync.is_plausible_time(at timestamptz)
+create or replace function identity_sync_private.is_plausible_time(at timestamptz)
 returns boolean
 language sql stable parallel safe
 return at <= statement_timestamp() + interval '1 minute';
 
-revoke all on function identity_sync.is_plausible_time(timestamptz) from public;
+revoke all on function identity_sync_private.is_plausible_time(timestamptz) from public;
 
-comment on function identity_sync.is_plausible_time(timestamptz) is
+comment on function identity_sync_private.is_plausible_time(timestamptz) is
   'Takes a time or NULL; returns whether it is at most a minute ahead of the database''s clock, NULL for NULL.';
 --! EndIncluded functions/wire/is_plausible_time.sql
 --! Included functions/wire/is_set_by_hand.sql
@@ -281,6 +281,29 @@ revoke all on function identity_sync_private.lml_error_message(text) from public
 comment on function identity_sync_private.lml_error_message(text) is
   'Takes the body of an error; returns its message in at most 300 characters.';
 --! EndIncluded functions/wire/lml_error_message.sql
+--! Included functions/wire/names_an_artist.sql
+-- A single_artist names the artist by an id in main or by a source's external_id. Written without either, it would
+-- count as resolved and identify nothing. The judge asks the same of the fields that it has read.
+create or replace function identity_sync_private.names_an_artist(verdict jsonb)
+returns boolean
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select
+    coalesce(verdict ->> 'kind', '') <> 'single_artist'
+    or num_nonnulls(
+      verdict #>> '{main,discogs_artist_id}', verdict #>> '{main,musicbrainz_artist_id}',
+      verdict #>> '{main,wikidata_qid}', verdict #>> '{main,spotify_artist_id}',
+      verdict #>> '{main,apple_music_artist_id}', verdict #>> '{main,bandcamp_id}'
+    ) > 0
+    or coalesce(verdict @? '$.provenance[*].external_id ? (@ != null)', false);
+$$;
+
+revoke all on function identity_sync_private.names_an_artist(jsonb) from public;
+
+comment on function identity_sync_private.names_an_artist(jsonb) is
+  'Takes a verdict whose fields are valid one by one; returns whether it names an artist, or is no single_artist.';
+--! EndIncluded functions/wire/names_an_artist.sql
 --! Included functions/wire/parse_retry_after.sql
 -- Reads a Retry-After header: a number of seconds, or a date as HTTP writes it.
 -- Anything else is ignored, because only a proxy in front of LML sends the header.
@@ -933,8 +956,8 @@ comment on function identity_sync_private.bare_verdict(integer, integer, text) i
   'Takes the number of a result (NULL: none came), a library id and an outcome; returns a judged verdict without content.';
 --! EndIncluded functions/judge/bare_verdict.sql
 --! Included functions/judge/best_judged_sources.sql
--- Keeps the provenance entry of highest confidence of each source; among equals the ids decide and not the order, so that
--- the same entries in another order write the same row.
+-- Keeps the provenance entry of highest confidence of each source. Among equals the ids decide and not the order, so
+-- that the same entries in another order write the same row.
 -- The judge calls it only for a verdict that names a source twice, so that the others need no sorting.
 create or replace function identity_sync_private.best_judged_sources(named identity_sync_private.judged_source[])
 returns identity_sync_private.judged_source[]
@@ -951,7 +974,8 @@ as $$
     from unnest(best_judged_sources.named) with ordinality
       as listed (source, external_id, method, confidence, out_of_band, position)
     order by
-      listed.source, listed.confidence desc, listed.external_id collate "C", listed.method collate "C", listed.position
+      listed.source, listed.confidence desc,
+      listed.external_id collate "C", listed.method collate "C", listed.position
   ) as best;
 $$;
 
@@ -1132,7 +1156,11 @@ begin
           12, 'tracks_attempted', 'true, false or null',
           coalesce(jsonb_typeof(verdict -> 'tracks_attempted'), 'null') in ('boolean', 'null')
         ),
-        (13, 'tracks', 'an array or null', coalesce(jsonb_typeof(verdict -> 'tracks'), 'null') in ('array', 'null'))
+        (13, 'tracks', 'an array or null', coalesce(jsonb_typeof(verdict -> 'tracks'), 'null') in ('array', 'null')),
+        (
+          14, 'main', 'an object with one id or more, where no source has an external_id',
+          identity_sync_private.names_an_artist(verdict)
+        )
     ) as field (rank, path, allowed, is_valid)
     union all
     select
@@ -1203,24 +1231,7 @@ begin
   order by checked.rank = 6, leg.position, checked.rank
   limit 1;
 
-  if found then
-    return identity_sync_private.describe_refusal(fault.path, fault.value, fault.allowed);
-  end if;
-
-  -- Every field is in order, and says nothing.
-  if kind = 'single_artist'
-    and num_nonnulls(
-      verdict #>> '{main,discogs_artist_id}', verdict #>> '{main,musicbrainz_artist_id}',
-      verdict #>> '{main,wikidata_qid}', verdict #>> '{main,spotify_artist_id}',
-      verdict #>> '{main,apple_music_artist_id}', verdict #>> '{main,bandcamp_id}'
-    ) = 0
-    and not verdict @? '$.provenance[*].external_id ? (@ != null)'
-  then
-    return identity_sync_private.describe_refusal(
-      'main', verdict -> 'main', 'an object with one id or more, where no source has an external_id'
-    );
-  end if;
-  return null;
+  return case when found then identity_sync_private.describe_refusal(fault.path, fault.value, fault.allowed) end;
 end;
 $$;
 
@@ -1651,8 +1662,8 @@ comment on function identity_sync_private.cohort_of(text, boolean) is
 --! EndIncluded functions/candidates/cohort_of.sql
 --! Included functions/candidates/due_libraries.sql
 -- Finds the libraries that are due: never asked, with an attempt that has run out, or with a stale identity.
--- Each kind is looked for where it is rare, so that planning a large catalogue with little due reads two indexes.
--- A time ahead of the clock holds nothing back. It does not look at names; identity_candidates does.
+-- A time ahead of the clock holds nothing back. Each kind is looked for where it is rare, so that planning a large
+-- catalogue with little due reads two indexes; names are looked at by identity_candidates.
 create or replace function identity_sync_private.due_libraries(
   stale_before timestamptz,
   retry_before timestamptz,
@@ -1679,12 +1690,12 @@ begin
     or (
       (
         attempt.attempted_at <= case attempt.outcome when 'manual_precedence' then stale_before else retry_before end
-        or not identity_sync.is_plausible_time(attempt.attempted_at)
+        or not identity_sync_private.is_plausible_time(attempt.attempted_at)
       )
       and case
         when identity.library_id is null then library.canonical_entity_id is not null or include_null_canonical
         else identity.last_verified_at <= stale_before
-          or not identity_sync.is_plausible_time(identity.last_verified_at)
+          or not identity_sync_private.is_plausible_time(identity.last_verified_at)
       end
     )
 
@@ -1693,7 +1704,7 @@ begin
   from wxyc_schema.library_identity as identity
   where (
       identity.last_verified_at <= stale_before
-      or not identity_sync.is_plausible_time(identity.last_verified_at)
+      or not identity_sync_private.is_plausible_time(identity.last_verified_at)
     )
     and not exists (select from identity_sync.attempt where attempt.library_id = identity.library_id);
 end;
@@ -1786,7 +1797,7 @@ begin
       and (
         library.canonical_entity_id is not null
         or identity.last_verified_at <= stale_before
-        or not identity_sync.is_plausible_time(identity.last_verified_at)
+        or not identity_sync_private.is_plausible_time(identity.last_verified_at)
       )
     union all
     select attempt.library_id
@@ -2030,13 +2041,13 @@ begin
     from identity_sync.attempt
     where attempt.library_id = any (ids)
       and attempt.released_at > mark_overtaken.verified_at
-      and identity_sync.is_plausible_time(attempt.released_at)
+      and identity_sync_private.is_plausible_time(attempt.released_at)
     union
     select known.library_id
     from wxyc_schema.library_identity as known
     where known.library_id = any (other_ids)
       and known.last_verified_at > mark_overtaken.verified_at
-      and identity_sync.is_plausible_time(known.last_verified_at)
+      and identity_sync_private.is_plausible_time(known.last_verified_at)
   );
   if cardinality(overtaken_ids) = 0 then
     return verdicts;
@@ -2188,8 +2199,8 @@ comment on function identity_sync_private.quarantine_verdicts(
 --! EndIncluded functions/write/quarantine_verdicts.sql
 --! Included functions/write/record_attempts.sql
 -- Keeps an attempt for every answer that left no fresh identity, and removes that of every library that got one.
--- An attempt newer than this answer stays, in whichever order the two arrive. A refusal takes no release away, and what a
--- repair was refused for, a typing mistake as a rule, says nothing about the library.
+-- An attempt newer than this answer stays, in whichever order the two arrive. A refusal takes no release away, and that
+-- of a repair, as a rule a typing mistake, says nothing about the library.
 create or replace function identity_sync_private.record_attempts(
   verdicts identity_sync_private.judged_verdict[],
   verified_at timestamptz,
@@ -2220,7 +2231,7 @@ begin
       on held.library_id = verdict.library_id
       and verdict.outcome = 'manual_precedence'
       and held.last_verified_at > record_attempts.verified_at
-      and identity_sync.is_plausible_time(held.last_verified_at)
+      and identity_sync_private.is_plausible_time(held.last_verified_at)
     where verdict.outcome = any (kept) and verdict.library_id is not null and held.library_id is null
     order by verdict.library_id
     on conflict (library_id) do update
@@ -2231,7 +2242,7 @@ begin
     where (
         known.attempted_at <= excluded.attempted_at
         or record_attempts.is_repair
-        or not identity_sync.is_plausible_time(known.attempted_at)
+        or not identity_sync_private.is_plausible_time(known.attempted_at)
       )
       and not (known.outcome = 'released' and excluded.outcome = any (refused));
   end if;
@@ -2243,7 +2254,7 @@ begin
     and (
       known.attempted_at <= record_attempts.verified_at
       or record_attempts.is_repair
-      or not identity_sync.is_plausible_time(known.attempted_at)
+      or not identity_sync_private.is_plausible_time(known.attempted_at)
     );
 end;
 $$;
@@ -2570,7 +2581,7 @@ begin
       not is_repair
       and exists (
         select from unnest(array[known.last_verified_at, attempt.attempted_at]) as seen (at)
-        where seen.at > write_track_links.verified_at and identity_sync.is_plausible_time(seen.at)
+        where seen.at > write_track_links.verified_at and identity_sync_private.is_plausible_time(seen.at)
       ) as is_overtaken
   ) as listed;
 
@@ -2672,7 +2683,7 @@ begin
           when compared.fate = 'unchanged'
             and (
               known.last_verified_at < compare_identities.verified_at
-              or not identity_sync.is_plausible_time(known.last_verified_at)
+              or not identity_sync_private.is_plausible_time(known.last_verified_at)
             )
           then known.ctid
         end
@@ -2688,7 +2699,7 @@ begin
           when is_repair and identity_sync_private.is_set_by_hand(known.method, known.notes) is not true then 'changed'
           when not is_repair
             and known.last_verified_at > compare_identities.verified_at
-            and identity_sync.is_plausible_time(known.last_verified_at)
+            and identity_sync_private.is_plausible_time(known.last_verified_at)
           then 'stale_verdict'
           when known.discogs_artist_id is distinct from verdict.discogs_artist_id
             or known.musicbrainz_artist_id is distinct from verdict.musicbrainz_artist_id
@@ -3398,7 +3409,8 @@ as $$
     or known.released_at is distinct from known.attempted_at;
 $$;
 
-revoke all on function identity_sync_private.replace_attempt(integer, text, timestamptz, bigint, timestamptz) from public;
+revoke all on function identity_sync_private.replace_attempt(integer, text, timestamptz, bigint, timestamptz)
+from public;
 
 comment on function identity_sync_private.replace_attempt(integer, text, timestamptz, bigint, timestamptz) is
   'Takes a library, the outcome and time of its attempt, and the settlement that made it (NULL: that of the attempt before stays), and the time of an operator''s release (NULL: that of the last one stays).';
@@ -5095,8 +5107,9 @@ comment on function identity_sync.identity_snapshot(jsonb) is
 --! EndIncluded functions/repair/identity_snapshot.sql
 --! Included functions/repair/release_identity.sql
 -- Takes back a library's identity, or the hold of a repair on it: what LML composes goes, with a history row, and the
--- library is due at once. The main row itself goes where no other writer's column is filled; otherwise its ids of ours
--- are emptied and its confidence is 0, so that it does not count as resolved. An answer given before is a stale_verdict.
+-- library is due at once, while an answer given before is a stale_verdict. The main row itself goes where no other
+-- writer's column is filled; otherwise its ids of ours are emptied and its confidence is 0, so that it does not count
+-- as resolved.
 create or replace function identity_sync.release_identity(library_id integer, reason text)
 returns jsonb
 language plpgsql volatile security definer

@@ -1,5 +1,5 @@
---! Previous: sha1:253f7aca2b260f2c883d7197412205cc9752152a
---! Hash: sha1:b749193457bed81d5695f43e3fa489078d87cca3
+--! Previous: sha1:0100cc0a327160664b64489f4b6bdad7888efb59
+--! Hash: sha1:4a7ce1ea51f98aced4000862d1a7642cb3d2dbb3
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

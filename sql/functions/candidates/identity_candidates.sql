@@ -37,7 +37,7 @@ begin
       and (
         library.canonical_entity_id is not null
         or identity.last_verified_at <= stale_before
-        or not identity_sync.is_plausible_time(identity.last_verified_at)
+        or not identity_sync_private.is_plausible_time(identity.last_verified_at)
       )
     union all
     select attempt.library_id

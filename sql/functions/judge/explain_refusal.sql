@@ -65,7 +65,11 @@ begin
           12, 'tracks_attempted', 'true, false or null',
           coalesce(jsonb_typeof(verdict -> 'tracks_attempted'), 'null') in ('boolean', 'null')
         ),
-        (13, 'tracks', 'an array or null', coalesce(jsonb_typeof(verdict -> 'tracks'), 'null') in ('array', 'null'))
+        (13, 'tracks', 'an array or null', coalesce(jsonb_typeof(verdict -> 'tracks'), 'null') in ('array', 'null')),
+        (
+          14, 'main', 'an object with one id or more, where no source has an external_id',
+          identity_sync_private.names_an_artist(verdict)
+        )
     ) as field (rank, path, allowed, is_valid)
     union all
     select
@@ -136,24 +140,7 @@ begin
   order by checked.rank = 6, leg.position, checked.rank
   limit 1;
 
-  if found then
-    return identity_sync_private.describe_refusal(fault.path, fault.value, fault.allowed);
-  end if;
-
-  -- Every field is in order, and says nothing.
-  if kind = 'single_artist'
-    and num_nonnulls(
-      verdict #>> '{main,discogs_artist_id}', verdict #>> '{main,musicbrainz_artist_id}',
-      verdict #>> '{main,wikidata_qid}', verdict #>> '{main,spotify_artist_id}',
-      verdict #>> '{main,apple_music_artist_id}', verdict #>> '{main,bandcamp_id}'
-    ) = 0
-    and not verdict @? '$.provenance[*].external_id ? (@ != null)'
-  then
-    return identity_sync_private.describe_refusal(
-      'main', verdict -> 'main', 'an object with one id or more, where no source has an external_id'
-    );
-  end if;
-  return null;
+  return case when found then identity_sync_private.describe_refusal(fault.path, fault.value, fault.allowed) end;
 end;
 $$;
 

@@ -1,6 +1,7 @@
 -- Takes back a library's identity, or the hold of a repair on it: what LML composes goes, with a history row, and the
--- library is due at once. The main row itself goes where no other writer's column is filled; otherwise its ids of ours
--- are emptied and its confidence is 0, so that it does not count as resolved. An answer given before is a stale_verdict.
+-- library is due at once, while an answer given before is a stale_verdict. The main row itself goes where no other
+-- writer's column is filled; otherwise its ids of ours are emptied and its confidence is 0, so that it does not count
+-- as resolved.
 create or replace function identity_sync.release_identity(library_id integer, reason text)
 returns jsonb
 language plpgsql volatile security definer

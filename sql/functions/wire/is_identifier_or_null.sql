@@ -1,4 +1,4 @@
--- The wire contract's rule for an artist's id in a catalogue: a string of 1 to 512 characters, not all of them blank, or
+-- The wire contract's rule for an artist's id in a catalogue: a string of 1 to 512 characters that is not blank, or
 -- nothing.
 -- Bytes are compared first, because counting characters is slow and a string has at least as many bytes.
 create or replace function identity_sync_private.is_identifier_or_null(value jsonb, characters text)

@@ -34,7 +34,7 @@ begin
           when compared.fate = 'unchanged'
             and (
               known.last_verified_at < compare_identities.verified_at
-              or not identity_sync.is_plausible_time(known.last_verified_at)
+              or not identity_sync_private.is_plausible_time(known.last_verified_at)
             )
           then known.ctid
         end
@@ -50,7 +50,7 @@ begin
           when is_repair and identity_sync_private.is_set_by_hand(known.method, known.notes) is not true then 'changed'
           when not is_repair
             and known.last_verified_at > compare_identities.verified_at
-            and identity_sync.is_plausible_time(known.last_verified_at)
+            and identity_sync_private.is_plausible_time(known.last_verified_at)
           then 'stale_verdict'
           when known.discogs_artist_id is distinct from verdict.discogs_artist_id
             or known.musicbrainz_artist_id is distinct from verdict.musicbrainz_artist_id

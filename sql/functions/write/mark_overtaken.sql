@@ -29,13 +29,13 @@ begin
     from identity_sync.attempt
     where attempt.library_id = any (ids)
       and attempt.released_at > mark_overtaken.verified_at
-      and identity_sync.is_plausible_time(attempt.released_at)
+      and identity_sync_private.is_plausible_time(attempt.released_at)
     union
     select known.library_id
     from wxyc_schema.library_identity as known
     where known.library_id = any (other_ids)
       and known.last_verified_at > mark_overtaken.verified_at
-      and identity_sync.is_plausible_time(known.last_verified_at)
+      and identity_sync_private.is_plausible_time(known.last_verified_at)
   );
   if cardinality(overtaken_ids) = 0 then
     return verdicts;

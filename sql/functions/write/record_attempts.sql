@@ -1,6 +1,6 @@
 -- Keeps an attempt for every answer that left no fresh identity, and removes that of every library that got one.
--- An attempt newer than this answer stays, in whichever order the two arrive. A refusal takes no release away, and what a
--- repair was refused for, a typing mistake as a rule, says nothing about the library.
+-- An attempt newer than this answer stays, in whichever order the two arrive. A refusal takes no release away, and that
+-- of a repair, as a rule a typing mistake, says nothing about the library.
 create or replace function identity_sync_private.record_attempts(
   verdicts identity_sync_private.judged_verdict[],
   verified_at timestamptz,
@@ -31,7 +31,7 @@ begin
       on held.library_id = verdict.library_id
       and verdict.outcome = 'manual_precedence'
       and held.last_verified_at > record_attempts.verified_at
-      and identity_sync.is_plausible_time(held.last_verified_at)
+      and identity_sync_private.is_plausible_time(held.last_verified_at)
     where verdict.outcome = any (kept) and verdict.library_id is not null and held.library_id is null
     order by verdict.library_id
     on conflict (library_id) do update
@@ -42,7 +42,7 @@ begin
     where (
         known.attempted_at <= excluded.attempted_at
         or record_attempts.is_repair
-        or not identity_sync.is_plausible_time(known.attempted_at)
+        or not identity_sync_private.is_plausible_time(known.attempted_at)
       )
       and not (known.outcome = 'released' and excluded.outcome = any (refused));
   end if;
@@ -54,7 +54,7 @@ begin
     and (
       known.attempted_at <= record_attempts.verified_at
       or record_attempts.is_repair
-      or not identity_sync.is_plausible_time(known.attempted_at)
+      or not identity_sync_private.is_plausible_time(known.attempted_at)
     );
 end;
 $$;

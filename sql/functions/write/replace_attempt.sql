@@ -28,7 +28,8 @@ as $$
     or known.released_at is distinct from known.attempted_at;
 $$;
 
-revoke all on function identity_sync_private.replace_attempt(integer, text, timestamptz, bigint, timestamptz) from public;
+revoke all on function identity_sync_private.replace_attempt(integer, text, timestamptz, bigint, timestamptz)
+from public;
 
 comment on function identity_sync_private.replace_attempt(integer, text, timestamptz, bigint, timestamptz) is
   'Takes a library, the outcome and time of its attempt, and the settlement that made it (NULL: that of the attempt before stays), and the time of an operator''s release (NULL: that of the last one stays).';

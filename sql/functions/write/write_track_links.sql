@@ -38,7 +38,7 @@ begin
       not is_repair
       and exists (
         select from unnest(array[known.last_verified_at, attempt.attempted_at]) as seen (at)
-        where seen.at > write_track_links.verified_at and identity_sync.is_plausible_time(seen.at)
+        where seen.at > write_track_links.verified_at and identity_sync_private.is_plausible_time(seen.at)
       ) as is_overtaken
   ) as listed;
 
