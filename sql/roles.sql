@@ -83,6 +83,9 @@ grant execute on function
   identity_sync.stop_identity_run(bigint, text, text, text)
 to identity_operator;
 
+-- sql/repair.sql lists its refusals by the number of its settlement. SELECT is enough for currval, and moves nothing.
+grant select on sequence identity_sync.settlement_settlement_id_seq to identity_operator;
+
 grant execute on function
   identity_sync.plan_identity_run(
     text, integer, integer, boolean, integer, integer, integer[], integer, integer, boolean, boolean, integer, text,

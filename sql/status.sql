@@ -1,5 +1,5 @@
 -- Shows how things stand: psql "$DATABASE_URL" -f sql/status.sql
--- Reads only: the last ten runs, the rows due now, coverage, quarantine and the gate.
+-- Reads only: the last ten runs, the rows due now, those of unknown age, coverage, quarantine and the gate.
 
 \echo 'Runs'
 select run_id, scope, dry_run, planned, done, batches_left, started_at, took, outcome, outcome_reason
@@ -16,6 +16,19 @@ order by cohort;
 select count(*) as without_artist_name
 from wxyc_schema.library
 where identity_sync.is_blank(artist_name);
+
+\echo 'Of unknown age, since their time is ahead of the clock'
+select
+  (
+    select count(*)
+    from wxyc_schema.library_identity
+    where not identity_sync_private.is_plausible_time(last_verified_at)
+  ) as identities,
+  (
+    select count(*)
+    from identity_sync.attempt
+    where not identity_sync_private.is_plausible_time(attempted_at)
+  ) as attempts;
 
 \echo 'Coverage'
 select * from identity_sync.coverage;

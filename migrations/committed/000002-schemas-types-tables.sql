@@ -1,5 +1,5 @@
 --! Previous: sha1:8dff03bd2e54f394738a7e6b9ad21b974a16706d
---! Hash: sha1:04cad807bc7fc8996ba6e8960413b03692003378
+--! Hash: sha1:ad4b78b8b630a8b1f0072ea6922198dc42e7c2b7
 --! Message: schemas, types, tables
 
 -- The product's own schemas, types and tables.
@@ -318,7 +318,8 @@ create table identity_sync.attempt (
     )
   ),
   attempted_at timestamptz not null,
-  settlement_id bigint
+  settlement_id bigint,
+  released_at timestamptz
 )
 -- Attempts move as often as identities are confirmed, and no index holds what moves.
 with (fillfactor = 50);
@@ -328,6 +329,11 @@ comment on table identity_sync.attempt is
 
 comment on column identity_sync.attempt.outcome is
   'The outcome of the last answer; released is an operator''s mark that makes the row due, whatever else holds.';
+comment on column identity_sync.attempt.released_at is
+  'When an operator last released the library: an answer given before is a stale_verdict, also where a later mark stands.';
+
+-- The writer asks of every batch whether one of its libraries was released since, which hardly any was.
+create index attempt_released_idx on identity_sync.attempt (library_id) where released_at is not null;
 
 create table identity_sync.quarantined_verdict (
   quarantine_id bigint generated always as identity primary key,

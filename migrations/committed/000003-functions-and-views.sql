@@ -1,5 +1,5 @@
---! Previous: sha1:04cad807bc7fc8996ba6e8960413b03692003378
---! Hash: sha1:ed3dc8c066e96a770374296232a9c75594c23a61
+--! Previous: sha1:ad4b78b8b630a8b1f0072ea6922198dc42e7c2b7
+--! Hash: sha1:6b1694868ebe136f7f89bfd9ca6478e83576855d
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -49,7 +49,8 @@ comment on function identity_sync_private.has_text(text) is
   'Takes a text or NULL; returns whether it holds anything but ASCII white space, NULL for NULL.';
 --! EndIncluded functions/wire/has_text.sql
 --! Included functions/wire/is_identifier_or_null.sql
--- The wire contract's rule for an artist's id in a catalogue: a string of 1 to 512 characters, or nothing.
+-- The wire contract's rule for an artist's id in a catalogue: a string of 1 to 512 characters that is not blank, or
+-- nothing.
 -- Bytes are compared first, because counting characters is slow and a string has at least as many bytes.
 create or replace function identity_sync_private.is_identifier_or_null(value jsonb, characters text)
 returns boolean
@@ -57,14 +58,14 @@ language sql immutable parallel safe
 return characters is null
   or (
     jsonb_typeof(value) = 'string'
-    and octet_length(characters) > 0
+    and identity_sync_private.has_name(characters)
     and (octet_length(characters) <= 512 or char_length(characters) <= 512)
   );
 
 revoke all on function identity_sync_private.is_identifier_or_null(jsonb, text) from public;
 
 comment on function identity_sync_private.is_identifier_or_null(jsonb, text) is
-  'Takes a JSON value or NULL, and the same value as text (value #>> ''{}''); returns whether it is null or a string of 1 to 512 characters.';
+  'Takes a JSON value or NULL, and the same value as text (value #>> ''{}''); returns whether it is null or a string of 1 to 512 characters that is not blank.';
 --! EndIncluded functions/wire/is_identifier_or_null.sql
 --! Included functions/wire/is_identity_answer.sql
 -- An answer of LML is an array of results, an object with such an array, or one result.
@@ -205,6 +206,19 @@ revoke all on function identity_sync_private.is_ours(text) from public;
 comment on function identity_sync_private.is_ours(text) is
   'Takes the notes of a row; returns whether the service or a repair wrote it, NULL for NULL.';
 --! EndIncluded functions/wire/is_ours.sql
+--! Included functions/wire/is_plausible_time.sql
+-- A time that says how old something is lies in the past. One that is more than a minute ahead of the clock says
+-- nothing: what bears it is of unknown age, so it is due, and it overtakes no answer.
+create or replace function identity_sync_private.is_plausible_time(at timestamptz)
+returns boolean
+language sql stable parallel safe
+return at <= statement_timestamp() + interval '1 minute';
+
+revoke all on function identity_sync_private.is_plausible_time(timestamptz) from public;
+
+comment on function identity_sync_private.is_plausible_time(timestamptz) is
+  'Takes a time or NULL; returns whether it is at most a minute ahead of the database''s clock, NULL for NULL.';
+--! EndIncluded functions/wire/is_plausible_time.sql
 --! Included functions/wire/is_set_by_hand.sql
 -- A main row set by hand outlives the service's verdicts until it is released.
 -- The service's own verdicts of method manual do not count: their notes say that the service wrote them.
@@ -267,6 +281,29 @@ revoke all on function identity_sync_private.lml_error_message(text) from public
 comment on function identity_sync_private.lml_error_message(text) is
   'Takes the body of an error; returns its message in at most 300 characters.';
 --! EndIncluded functions/wire/lml_error_message.sql
+--! Included functions/wire/names_an_artist.sql
+-- A single_artist names the artist by an id in main or by a source's external_id. Written without either, it would
+-- count as resolved and identify nothing. The judge asks the same of the fields that it has read.
+create or replace function identity_sync_private.names_an_artist(verdict jsonb)
+returns boolean
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select
+    coalesce(verdict ->> 'kind', '') <> 'single_artist'
+    or num_nonnulls(
+      verdict #>> '{main,discogs_artist_id}', verdict #>> '{main,musicbrainz_artist_id}',
+      verdict #>> '{main,wikidata_qid}', verdict #>> '{main,spotify_artist_id}',
+      verdict #>> '{main,apple_music_artist_id}', verdict #>> '{main,bandcamp_id}'
+    ) > 0
+    or coalesce(verdict @? '$.provenance[*].external_id ? (@ != null)', false);
+$$;
+
+revoke all on function identity_sync_private.names_an_artist(jsonb) from public;
+
+comment on function identity_sync_private.names_an_artist(jsonb) is
+  'Takes a verdict whose fields are valid one by one; returns whether it names an artist, or is no single_artist.';
+--! EndIncluded functions/wire/names_an_artist.sql
 --! Included functions/wire/parse_retry_after.sql
 -- Reads a Retry-After header: a number of seconds, or a date as HTTP writes it.
 -- Anything else is ignored, because only a proxy in front of LML sends the header.
@@ -919,7 +956,8 @@ comment on function identity_sync_private.bare_verdict(integer, integer, text) i
   'Takes the number of a result (NULL: none came), a library id and an outcome; returns a judged verdict without content.';
 --! EndIncluded functions/judge/bare_verdict.sql
 --! Included functions/judge/best_judged_sources.sql
--- Keeps the provenance entry of highest confidence of each source, the first among equals.
+-- Keeps the provenance entry of highest confidence of each source. Among equals the ids decide and not the order, so
+-- that the same entries in another order write the same row.
 -- The judge calls it only for a verdict that names a source twice, so that the others need no sorting.
 create or replace function identity_sync_private.best_judged_sources(named identity_sync_private.judged_source[])
 returns identity_sync_private.judged_source[]
@@ -935,7 +973,9 @@ as $$
       listed.position
     from unnest(best_judged_sources.named) with ordinality
       as listed (source, external_id, method, confidence, out_of_band, position)
-    order by listed.source, listed.confidence desc, listed.position
+    order by
+      listed.source, listed.confidence desc,
+      listed.external_id collate "C", listed.method collate "C", listed.position
   ) as best;
 $$;
 
@@ -1116,14 +1156,18 @@ begin
           12, 'tracks_attempted', 'true, false or null',
           coalesce(jsonb_typeof(verdict -> 'tracks_attempted'), 'null') in ('boolean', 'null')
         ),
-        (13, 'tracks', 'an array or null', coalesce(jsonb_typeof(verdict -> 'tracks'), 'null') in ('array', 'null'))
+        (13, 'tracks', 'an array or null', coalesce(jsonb_typeof(verdict -> 'tracks'), 'null') in ('array', 'null')),
+        (
+          14, 'main', 'an object with one id or more, where no source has an external_id',
+          identity_sync_private.names_an_artist(verdict)
+        )
     ) as field (rank, path, allowed, is_valid)
     union all
     select
       4 + id.rank,
       'main.' || id.name,
       verdict #> array['main', id.name],
-      'a string of 1 to 512 characters or null',
+      'a string of 1 to 512 characters, not blank, or null',
       identity_sync_private.is_identifier_or_null(verdict #> array['main', id.name], verdict #>> array['main', id.name])
     from unnest(
       '{musicbrainz_artist_id, wikidata_qid, spotify_artist_id, apple_music_artist_id, bandcamp_id}'::text[]
@@ -1166,7 +1210,7 @@ begin
       ),
       (
         5, '.external_id', leg.entry -> 'external_id',
-        'a string of 1 to 512 characters, or null where confidence is null',
+        'a string of 1 to 512 characters, not blank, or null where confidence is null',
         case
           when leg.has_no_external_id then leg.has_no_confidence
           else identity_sync_private.is_identifier_or_null(leg.entry -> 'external_id', leg.entry ->> 'external_id')
@@ -1320,6 +1364,14 @@ begin
               and identity_sync_private.is_identifier_or_null(main.apple_music_artist_id, main.apple_music_text)
               and identity_sync_private.is_identifier_or_null(main.bandcamp_id, main.bandcamp_text)
               and not (strict_bands and provenance.out_of_band > 0)
+              and (
+                main.discogs_artist_id is not null
+                or provenance.named is not null
+                or num_nonnulls(
+                  main.musicbrainz_text, main.wikidata_text, main.spotify_text, main.apple_music_text,
+                  main.bandcamp_text
+                ) > 0
+              )
             when 'compilation'
             then field.main is null and coalesce(identity_sync_private.is_method(field.method), true)
             when 'unresolved' then field.main is null and field.method is null
@@ -1610,8 +1662,8 @@ comment on function identity_sync_private.cohort_of(text, boolean) is
 --! EndIncluded functions/candidates/cohort_of.sql
 --! Included functions/candidates/due_libraries.sql
 -- Finds the libraries that are due: never asked, with an attempt that has run out, or with a stale identity.
--- Each kind is looked for where it is rare, so that planning a large catalogue with little due reads two indexes.
--- It does not look at names; identity_candidates does.
+-- A time ahead of the clock holds nothing back. Each kind is looked for where it is rare, so that planning a large
+-- catalogue with little due reads two indexes; names are looked at by identity_candidates.
 create or replace function identity_sync_private.due_libraries(
   stale_before timestamptz,
   retry_before timestamptz,
@@ -1636,17 +1688,24 @@ begin
   left join wxyc_schema.library_identity as identity on identity.library_id = attempt.library_id
   where attempt.outcome = 'released'
     or (
-      attempt.attempted_at <= case attempt.outcome when 'manual_precedence' then stale_before else retry_before end
+      (
+        attempt.attempted_at <= case attempt.outcome when 'manual_precedence' then stale_before else retry_before end
+        or not identity_sync_private.is_plausible_time(attempt.attempted_at)
+      )
       and case
         when identity.library_id is null then library.canonical_entity_id is not null or include_null_canonical
         else identity.last_verified_at <= stale_before
+          or not identity_sync_private.is_plausible_time(identity.last_verified_at)
       end
     )
 
   union all
   select identity.library_id
   from wxyc_schema.library_identity as identity
-  where identity.last_verified_at <= stale_before
+  where (
+      identity.last_verified_at <= stale_before
+      or not identity_sync_private.is_plausible_time(identity.last_verified_at)
+    )
     and not exists (select from identity_sync.attempt where attempt.library_id = identity.library_id);
 end;
 $$;
@@ -1658,7 +1717,7 @@ comment on function identity_sync_private.due_libraries(timestamptz, timestamptz
 --! EndIncluded functions/candidates/due_libraries.sql
 --! Included functions/candidates/validate_selection.sql
 -- Refuses the parameters of a selection that are out of range. Selecting and planning share it, so that a run opens
--- only for what identity_candidates takes.
+-- only for what identity_candidates takes. A calendar ends: three million days ago is no time that PostgreSQL holds.
 create or replace function identity_sync_private.validate_selection(
   scope text,
   stale_days integer,
@@ -1681,8 +1740,8 @@ begin
       message = 'scope is ids, and ids is NULL',
       hint = 'Name the library ids: ids => array[1, 2, 3].';
   end if;
-  perform identity_sync_private.check_range('stale_days', stale_days, 0, null, 'days and more');
-  perform identity_sync_private.check_range('unresolved_retry_days', unresolved_retry_days, 0, null, 'days and more');
+  perform identity_sync_private.check_range('stale_days', stale_days, 0, 1000000, 'days');
+  perform identity_sync_private.check_range('unresolved_retry_days', unresolved_retry_days, 0, 1000000, 'days');
   perform identity_sync_private.check_argument(
     'partition',
     format('%s/%s', coalesce(partition_index::text, 'NULL'), coalesce(partition_count::text, 'NULL')),
@@ -1716,12 +1775,14 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  stale_before constant timestamptz := clock_timestamp() - make_interval(days => stale_days);
-  retry_before constant timestamptz := clock_timestamp() - make_interval(days => unresolved_retry_days);
+  stale_before timestamptz;
+  retry_before timestamptz;
 begin
   perform identity_sync_private.validate_selection(
     scope, stale_days, unresolved_retry_days, partition_index, partition_count, ids
   );
+  stale_before := clock_timestamp() - make_interval(days => stale_days);
+  retry_before := clock_timestamp() - make_interval(days => unresolved_retry_days);
 
   return query
   with reached as (
@@ -1733,7 +1794,11 @@ begin
     from wxyc_schema.library
     left join wxyc_schema.library_identity as identity on identity.library_id = library.id
     where scope = 'refresh'
-      and (library.canonical_entity_id is not null or identity.last_verified_at <= stale_before)
+      and (
+        library.canonical_entity_id is not null
+        or identity.last_verified_at <= stale_before
+        or not identity_sync_private.is_plausible_time(identity.last_verified_at)
+      )
     union all
     select attempt.library_id
     from identity_sync.attempt
@@ -1945,8 +2010,9 @@ comment on function identity_sync_private.conclude_verdict(
   'Takes a judged verdict, its final outcome, the action on its main row (inserted, changed, unchanged), the version of that row which was looked at, and why the database refused it; returns the verdict with these.';
 --! EndIncluded functions/write/conclude_verdict.sql
 --! Included functions/write/mark_overtaken.sql
--- An answer without an identity that is older than the identity which is there says nothing about it: stale_verdict.
--- The writer decides the same for the answers that it writes.
+-- An answer that is older than the identity which is there, or than the library's last release, says nothing about it,
+-- whatever it says: stale_verdict. Of a verdict that writes an identity the writer compares the age itself, because a
+-- row that another writer changes meanwhile is looked at again there.
 create or replace function identity_sync_private.mark_overtaken(
   verdicts identity_sync_private.judged_verdict[],
   verified_at timestamptz
@@ -1956,18 +2022,46 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
+declare
+  writing constant text[] := array['resolved', 'resolved_compilation'];
+  judged constant text[] := writing || array['unresolved', 'compilation', 'invalid_verdict'];
+  ids integer[];
+  other_ids integer[];
+  overtaken_ids integer[];
 begin
+  select
+    array_agg(verdict.library_id),
+    array_agg(verdict.library_id) filter (where verdict.outcome <> all (writing))
+  into ids, other_ids
+  from unnest(verdicts) as verdict
+  where verdict.outcome = any (judged) and verdict.library_id is not null;
+
+  overtaken_ids := array(
+    select attempt.library_id
+    from identity_sync.attempt
+    where attempt.library_id = any (ids)
+      and attempt.released_at > mark_overtaken.verified_at
+      and identity_sync_private.is_plausible_time(attempt.released_at)
+    union
+    select known.library_id
+    from wxyc_schema.library_identity as known
+    where known.library_id = any (other_ids)
+      and known.last_verified_at > mark_overtaken.verified_at
+      and identity_sync_private.is_plausible_time(known.last_verified_at)
+  );
+  if cardinality(overtaken_ids) = 0 then
+    return verdicts;
+  end if;
+
   return array(
     select
       case
-        when known.library_id is null then verdict
+        when overtaken.library_id is null then verdict
         else identity_sync_private.conclude_verdict(verdict, 'stale_verdict')
       end
     from unnest(verdicts) as verdict
-    left join wxyc_schema.library_identity as known
-      on known.library_id = verdict.library_id
-      and known.last_verified_at > mark_overtaken.verified_at
-      and verdict.outcome in ('unresolved', 'compilation')
+    left join unnest(overtaken_ids) as overtaken (library_id)
+      on overtaken.library_id = verdict.library_id and verdict.outcome = any (judged)
   );
 end;
 $$;
@@ -1979,7 +2073,7 @@ revoke all on function identity_sync_private.mark_overtaken(
 comment on function identity_sync_private.mark_overtaken(
   identity_sync_private.judged_verdict[], timestamptz
 ) is
-  'Takes judged verdicts that write no identity, and their time; returns them, those that are overtaken as stale_verdict.';
+  'Takes the service''s judged verdicts and their time; returns them, those that are overtaken as stale_verdict.';
 --! EndIncluded functions/write/mark_overtaken.sql
 --! Included functions/write/quarantine_verdicts.sql
 -- Sets aside what was refused, as it came and with the reason in words, and closes the entries of libraries that have
@@ -2105,7 +2199,8 @@ comment on function identity_sync_private.quarantine_verdicts(
 --! EndIncluded functions/write/quarantine_verdicts.sql
 --! Included functions/write/record_attempts.sql
 -- Keeps an attempt for every answer that left no fresh identity, and removes that of every library that got one.
--- An attempt newer than this answer stays, in whichever order the two arrive.
+-- An attempt newer than this answer stays, in whichever order the two arrive. A refusal takes no release away, and that
+-- of a repair, as a rule a typing mistake, says nothing about the library.
 create or replace function identity_sync_private.record_attempts(
   verdicts identity_sync_private.judged_verdict[],
   verified_at timestamptz,
@@ -2118,9 +2213,9 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
-  kept constant text[] := array[
-    'unresolved', 'compilation', 'resolved_compilation', 'invalid_verdict', 'writer_error', 'manual_precedence'
-  ];
+  refused constant text[] := array['invalid_verdict', 'writer_error'];
+  kept constant text[] := array['unresolved', 'compilation', 'resolved_compilation', 'manual_precedence']
+    || case when is_repair then '{}'::text[] else refused end;
 begin
   if exists (select from unnest(verdicts) as verdict where verdict.outcome = any (kept)) then
     insert into identity_sync.attempt as known (library_id, outcome, attempted_at, settlement_id)
@@ -2131,21 +2226,36 @@ begin
       record_attempts.verified_at,
       record_attempts.settlement_id
     from unnest(verdicts) as verdict
-    where verdict.outcome = any (kept) and verdict.library_id is not null
+    -- A row set by hand holds against older answers too, but only a newer one is an attempt.
+    left join wxyc_schema.library_identity as held
+      on held.library_id = verdict.library_id
+      and verdict.outcome = 'manual_precedence'
+      and held.last_verified_at > record_attempts.verified_at
+      and identity_sync_private.is_plausible_time(held.last_verified_at)
+    where verdict.outcome = any (kept) and verdict.library_id is not null and held.library_id is null
     order by verdict.library_id
     on conflict (library_id) do update
     set
       outcome = excluded.outcome,
       attempted_at = excluded.attempted_at,
       settlement_id = excluded.settlement_id
-    where known.attempted_at <= excluded.attempted_at or record_attempts.is_repair;
+    where (
+        known.attempted_at <= excluded.attempted_at
+        or record_attempts.is_repair
+        or not identity_sync_private.is_plausible_time(known.attempted_at)
+      )
+      and not (known.outcome = 'released' and excluded.outcome = any (refused));
   end if;
 
   delete from identity_sync.attempt as known
   where known.library_id = any (
       array(select verdict.library_id from unnest(verdicts) as verdict where verdict.outcome = 'resolved')
     )
-    and (known.attempted_at <= record_attempts.verified_at or record_attempts.is_repair);
+    and (
+      known.attempted_at <= record_attempts.verified_at
+      or record_attempts.is_repair
+      or not identity_sync_private.is_plausible_time(known.attempted_at)
+    );
 end;
 $$;
 
@@ -2212,14 +2322,15 @@ comment on function identity_sync_private.record_settlement(
 --! EndIncluded functions/write/record_settlement.sql
 --! Included functions/write/validate_application.sql
 -- Refuses arguments of apply_identity_verdicts before anything is looked at.
--- An origin is what consumers of the tables go by, so there are two kinds and no third.
+-- An origin is what consumers of the tables go by, so there are two kinds and no third. A time ahead of the clock would
+-- keep the row from ever being due again.
 create or replace function identity_sync_private.validate_application(
   origin text,
   verified_at timestamptz,
   strict_bands boolean
 )
 returns void
-language plpgsql immutable
+language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -2237,6 +2348,12 @@ begin
       errcode = 'LS001',
       message = 'verified_at is NULL',
       hint = 'Name the time at which LML gave the answer, or leave it out for now.';
+  end if;
+  if not isfinite(verified_at) or verified_at > clock_timestamp() + interval '1 minute' then
+    raise exception using
+      errcode = 'LS001',
+      message = format('verified_at is %s', verified_at),
+      hint = 'Allowed: a time in the past, or at most one minute ahead of the database''s clock.';
   end if;
   if strict_bands is null then
     raise exception using errcode = 'LS001', message = 'strict_bands is NULL', hint = 'Allowed: true, false.';
@@ -2277,7 +2394,8 @@ comment on function identity_sync_private.assert_row_count(text, integer, intege
 -- resolved name does. Each key and unusable entry is in one of the first seven counts, the others are "of which".
 create or replace function identity_sync_private.compare_track_links(
   verdicts identity_sync_private.judged_verdict[],
-  results jsonb
+  results jsonb,
+  link_method text
 )
 returns identity_sync_private.compared_tracks
 language plpgsql stable
@@ -2357,7 +2475,7 @@ begin
         when laid.known_method = 'librarian' then 'librarian'
         when laid.resolved_artist_name is null and laid.known_method = 'lml_backfill' then 'unlinked'
         when laid.resolved_artist_name is null then 'no_resolved_name'
-        when laid.known_method is distinct from 'lml_backfill'
+        when laid.known_method is distinct from compare_track_links.link_method
           or laid.known_artist_id is distinct from laid.artist_id
           or laid.known_confidence is distinct from laid.confidence
           or laid.new_position is not null
@@ -2413,11 +2531,14 @@ begin
 end;
 $$;
 
-revoke all on function identity_sync_private.compare_track_links(identity_sync_private.judged_verdict[], jsonb)
-from public;
+revoke all on function identity_sync_private.compare_track_links(
+  identity_sync_private.judged_verdict[], jsonb, text
+) from public;
 
-comment on function identity_sync_private.compare_track_links(identity_sync_private.judged_verdict[], jsonb) is
-  'Takes judged compilations and LML''s results, which hold their tracks; returns the changes to their credits, in id order, and the counts of the report''s compilation_track.';
+comment on function identity_sync_private.compare_track_links(
+  identity_sync_private.judged_verdict[], jsonb, text
+) is
+  'Takes judged compilations, LML''s results, which hold their tracks, and the method that their links get; returns the changes to their credits, in id order, and the counts of the report''s compilation_track.';
 --! EndIncluded functions/write/compare_track_links.sql
 --! Included functions/write/write_track_links.sql
 -- Links the tracks of compilations to the artists who play them: compares, then issues one UPDATE, and none where
@@ -2439,6 +2560,8 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
   is_repair constant boolean := identity_sync_private.is_repair(origin);
+  -- What a person says of a track holds, as a librarian's link does.
+  link_method constant text := case when is_repair then 'librarian' else 'lml_backfill' end;
   written identity_sync_private.write_result := identity_sync_private.add_write_results(null, null);
   current identity_sync_private.judged_verdict[];
   compared identity_sync_private.compared_tracks;
@@ -2456,8 +2579,10 @@ begin
   cross join lateral (
     select
       not is_repair
-      and greatest(known.last_verified_at, attempt.attempted_at, '-infinity') > write_track_links.verified_at
-      as is_overtaken
+      and exists (
+        select from unnest(array[known.last_verified_at, attempt.attempted_at]) as seen (at)
+        where seen.at > write_track_links.verified_at and identity_sync_private.is_plausible_time(seen.at)
+      ) as is_overtaken
   ) as listed;
 
   if current is null then
@@ -2465,7 +2590,7 @@ begin
   end if;
   written.verdicts := written.verdicts || current;
 
-  compared := identity_sync_private.compare_track_links(current, results);
+  compared := identity_sync_private.compare_track_links(current, results, link_method);
   written.compilation_track := compared.counts;
 
   if compared.changes is not null then
@@ -2494,7 +2619,7 @@ begin
     set
       track_artist_id = change.track_artist_id,
       track_artist_link_confidence = change.confidence,
-      track_artist_link_method = case when change.action <> 'unlinked' then 'lml_backfill' end,
+      track_artist_link_method = case when change.action <> 'unlinked' or is_repair then link_method end,
       track_position = coalesce(known.track_position, change.new_position)
     from unnest(compared.changes) as change
     where known.id = change.credit_id and (known.ctid = change.version) is true;
@@ -2523,7 +2648,8 @@ comment on function identity_sync_private.write_track_links(
 --! EndIncluded functions/write/write_track_links.sql
 --! Included functions/write/compare_identities.sql
 -- Lays judged verdicts beside their main rows and decides what becomes of each, writing nothing: a row set by hand or
--- verified later takes precedence. Every verdict comes back once, with its final outcome.
+-- verified later takes precedence. A repair changes a row that no hand has set yet even where it says the same, because
+-- only then does the row hold. Every verdict comes back once, with its final outcome.
 create or replace function identity_sync_private.compare_identities(
   verdicts identity_sync_private.judged_verdict[],
   verified_at timestamptz,
@@ -2551,10 +2677,15 @@ begin
         verdict,
         case when compared.fate in ('manual_precedence', 'stale_verdict') then compared.fate else 'resolved' end,
         case when compared.fate in ('inserted', 'changed', 'unchanged') then compared.fate end,
-        -- A row that says the same is touched only where it was verified before.
+        -- A row that says the same is touched only where it was verified before, or at an unknown time.
         case
           when compared.fate = 'changed' then known.ctid
-          when compared.fate = 'unchanged' and known.last_verified_at < compare_identities.verified_at then known.ctid
+          when compared.fate = 'unchanged'
+            and (
+              known.last_verified_at < compare_identities.verified_at
+              or not identity_sync_private.is_plausible_time(known.last_verified_at)
+            )
+          then known.ctid
         end
       )
     from unnest(verdicts) as verdict
@@ -2565,7 +2696,11 @@ begin
           when known.library_id is null then 'inserted'
           when not is_repair and identity_sync_private.is_set_by_hand(known.method, known.notes)
           then 'manual_precedence'
-          when not is_repair and known.last_verified_at > compare_identities.verified_at then 'stale_verdict'
+          when is_repair and identity_sync_private.is_set_by_hand(known.method, known.notes) is not true then 'changed'
+          when not is_repair
+            and known.last_verified_at > compare_identities.verified_at
+            and identity_sync_private.is_plausible_time(known.last_verified_at)
+          then 'stale_verdict'
           when known.discogs_artist_id is distinct from verdict.discogs_artist_id
             or known.musicbrainz_artist_id is distinct from verdict.musicbrainz_artist_id
             or known.wikidata_qid is distinct from verdict.wikidata_qid
@@ -3134,6 +3269,9 @@ begin
     -- Nothing is ever written for an id that was not asked.
     judged_ids := coalesce(requested_ids, array(select verdict.library_id from unnest(judged) as verdict));
     perform identity_sync_private.lock_identities(judged_ids);
+    if not is_repair then
+      judged := identity_sync_private.mark_overtaken(judged, verified_at);
+    end if;
     attempted_ids := array(
       select attempt.library_id
       from identity_sync.attempt
@@ -3155,9 +3293,6 @@ begin
     array_agg(verdict) filter (where verdict.outcome not in ('resolved', 'resolved_compilation'))
   into resolvable, visited, others
   from unnest(judged) as verdict;
-  if not is_repair then
-    others := identity_sync_private.mark_overtaken(others, verified_at);
-  end if;
 
   written := identity_sync_private.add_write_results(
     identity_sync_private.write_or_bisect(resolvable, results, stated_origin, verified_at, this_settlement),
@@ -3245,31 +3380,40 @@ comment on function identity_sync_private.rehearse_identity_verdicts(jsonb, inte
 --! EndIncluded functions/write/rehearse_identity_verdicts.sql
 --! Included functions/write/replace_attempt.sql
 -- Sets a library's attempt, however new the one is that it replaces: a release and a poison input override any answer.
+-- Only the mark of a release outlasts a poison input, as it outlasts every refusal.
 create or replace function identity_sync_private.replace_attempt(
   library_id integer,
   outcome text,
   attempted_at timestamptz,
-  settlement_id bigint
+  settlement_id bigint,
+  released_at timestamptz default null
 )
 returns void
 language sql volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  insert into identity_sync.attempt as known (library_id, outcome, attempted_at, settlement_id)
+  insert into identity_sync.attempt as known (library_id, outcome, attempted_at, settlement_id, released_at)
   values (
-    replace_attempt.library_id, replace_attempt.outcome, replace_attempt.attempted_at, replace_attempt.settlement_id
+    replace_attempt.library_id, replace_attempt.outcome, replace_attempt.attempted_at, replace_attempt.settlement_id,
+    replace_attempt.released_at
   )
   on conflict (library_id) do update
   set
     outcome = excluded.outcome,
     attempted_at = excluded.attempted_at,
-    settlement_id = coalesce(excluded.settlement_id, known.settlement_id);
+    settlement_id = coalesce(excluded.settlement_id, known.settlement_id),
+    released_at = coalesce(excluded.released_at, known.released_at)
+  -- A poison input that was replayed has no release of its own: it is refused again like any other.
+  where excluded.outcome = 'released'
+    or known.outcome <> 'released'
+    or known.released_at is distinct from known.attempted_at;
 $$;
 
-revoke all on function identity_sync_private.replace_attempt(integer, text, timestamptz, bigint) from public;
+revoke all on function identity_sync_private.replace_attempt(integer, text, timestamptz, bigint, timestamptz)
+from public;
 
-comment on function identity_sync_private.replace_attempt(integer, text, timestamptz, bigint) is
-  'Takes a library, the outcome and time of its attempt, and the settlement that made it (NULL: that of the attempt before stays).';
+comment on function identity_sync_private.replace_attempt(integer, text, timestamptz, bigint, timestamptz) is
+  'Takes a library, the outcome and time of its attempt, and the settlement that made it (NULL: that of the attempt before stays), and the time of an operator''s release (NULL: that of the last one stays).';
 --! EndIncluded functions/write/replace_attempt.sql
 --! Included functions/run/another_run_waits.sql
 -- Whether the process of a lane that waits for a place in flight should carry another run instead. Lanes of a long run
@@ -4716,9 +4860,10 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  keep_after constant timestamptz := clock_timestamp() - make_interval(days => keep_days);
+  keep_after timestamptz;
 begin
-  perform identity_sync_private.check_range('keep_days', keep_days, 1, null, 'day and more');
+  perform identity_sync_private.check_range('keep_days', keep_days, 1, 1000000, 'days');
+  keep_after := clock_timestamp() - make_interval(days => keep_days);
 
   with pruned as (
     update identity_sync.run
@@ -4741,7 +4886,7 @@ $$;
 revoke all on function identity_sync.prune_identity_sync(integer) from public;
 
 comment on function identity_sync.prune_identity_sync(integer) is
-  'Takes for how many days batches, answers and closed quarantine are kept; deletes what is older. Raises LS001 for less than a day.';
+  'Takes for how many days batches, answers and closed quarantine are kept; deletes what is older. Raises LS001 for a value out of range.';
 --! EndIncluded functions/upkeep/prune_identity_sync.sql
 --! Included functions/upkeep/rescue_identity_runs.sql
 -- Keeps the open runs going when processes have died: frees leases that ran out, stops runs past their deadline, ends
@@ -4962,8 +5107,9 @@ comment on function identity_sync.identity_snapshot(jsonb) is
 --! EndIncluded functions/repair/identity_snapshot.sql
 --! Included functions/repair/release_identity.sql
 -- Takes back a library's identity, or the hold of a repair on it: what LML composes goes, with a history row, and the
--- library is due at once. The main row itself goes where no other writer's column is filled; otherwise its ids of ours
--- are emptied and its confidence is 0, so that it does not count as resolved.
+-- library is due at once, while an answer given before is a stale_verdict. The main row itself goes where no other
+-- writer's column is filled; otherwise its ids of ours are emptied and its confidence is 0, so that it does not count
+-- as resolved.
 create or replace function identity_sync.release_identity(library_id integer, reason text)
 returns jsonb
 language plpgsql volatile security definer
@@ -5035,7 +5181,9 @@ begin
   using unnest(removals) as removal
   where known.library_id = removal.library_id and known.source = removal.source;
 
-  perform identity_sync_private.replace_attempt(library_id, 'released', released_at, this_settlement);
+  perform identity_sync_private.replace_attempt(
+    library_id, 'released', released_at, this_settlement, released_at
+  );
 
   insert into identity_sync.settlement (
     settlement_id, origin, verified_at, requested, unrequested, report, history_ids

@@ -1,5 +1,5 @@
---! Previous: sha1:ed3dc8c066e96a770374296232a9c75594c23a61
---! Hash: sha1:a9e84e81ef3742198a6acd585da65a9720904448
+--! Previous: sha1:6b1694868ebe136f7f89bfd9ca6478e83576855d
+--! Hash: sha1:9f740ea788f693c69b8fee88360b16d28aa968fd
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

@@ -17,5 +17,6 @@ from diff_snapshots(:'before', identity_snapshot(read_identity_answer(:'body')))
 
 \echo 'Refused'
 select library_id, path, value, reason
-from quarantine
-where quarantined_at >= transaction_timestamp();
+from quarantined_verdict
+where settlement_id = currval('settlement_settlement_id_seq') and closed_at is null
+order by quarantine_id;

@@ -1,6 +1,6 @@
 // The scripts for psql, run by psql.
 import { execFile, execFileSync } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -92,6 +92,28 @@ describe.skipIf(!hasPsql)('psql (skipped on machines that have none)', () => {
   });
 
   test.each(['dry-run.sql', 'repair.sql'])(
+    'sql/%s lists its own refusals, and not those of a session that is quicker',
+    async (name) => {
+      const [mine, theirs] = await shelveAll(database.sql, 'Low', 'Codeine');
+      // The script has begun its transaction when it reads the file, and waits until there is something to read.
+      const verdicts = join(files, `${name}, a pipe`);
+      execFileSync('mkfifo', [verdicts]);
+      const saying = script(operator.into(database), name, { verdicts });
+      const pipe = await open(verdicts, 'w');
+      await database.sql`
+        select identity_sync.apply_identity_response(${JSON.stringify(verdict.invalid(theirs))}, null)`;
+      await pipe.writeFile(JSON.stringify(verdict.invalid(mine)));
+      await pipe.close();
+
+      const said = await saying;
+      expect(said).toMatch(new RegExp(`^${mine}\\|kind\\|`, 'm'));
+      expect(said).not.toMatch(new RegExp(`^${theirs}\\|`, 'm'));
+      await database.sql`delete from identity_sync.quarantined_verdict where library_id in (${mine}, ${theirs})`;
+      await database.sql`delete from wxyc_schema.library where id in (${mine}, ${theirs})`;
+    },
+  );
+
+  test.each(['dry-run.sql', 'repair.sql'])(
     'sql/%s says how it is used where no file is named',
     async (name) => {
       const failed = await script(operator.into(database), name).catch(
@@ -110,17 +132,20 @@ describe.skipIf(!hasPsql)('psql (skipped on machines that have none)', () => {
   });
 
   test('sql/status.sql shows a reader how things stand', async () => {
+    await database.sql`update wxyc_schema.library_identity set last_verified_at = 'infinity'`;
     const said = await script(reader.into(database), 'status.sql');
     const headings = said.split('\n').filter((line) => /^[A-Z][\w, ]+$/.test(line));
     expect(headings).toEqual([
       'Runs',
       'Due now',
       'Never asked, for want of an artist name',
+      'Of unknown age, since their time is ahead of the clock',
       'Coverage',
       'Quarantine',
       'Gate',
     ]);
     expect(said).toContain('without_artist_name\n1\n');
+    expect(said).toContain('identities|attempts\n1|0\n');
     expect(said).toContain('composed|exact_match|1.00|non_va|1');
     expect(said).toContain('invalid_verdict|1|');
   });

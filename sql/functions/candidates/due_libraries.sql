@@ -1,6 +1,6 @@
 -- Finds the libraries that are due: never asked, with an attempt that has run out, or with a stale identity.
--- Each kind is looked for where it is rare, so that planning a large catalogue with little due reads two indexes.
--- It does not look at names; identity_candidates does.
+-- A time ahead of the clock holds nothing back. Each kind is looked for where it is rare, so that planning a large
+-- catalogue with little due reads two indexes; names are looked at by identity_candidates.
 create or replace function identity_sync_private.due_libraries(
   stale_before timestamptz,
   retry_before timestamptz,
@@ -25,17 +25,24 @@ begin
   left join wxyc_schema.library_identity as identity on identity.library_id = attempt.library_id
   where attempt.outcome = 'released'
     or (
-      attempt.attempted_at <= case attempt.outcome when 'manual_precedence' then stale_before else retry_before end
+      (
+        attempt.attempted_at <= case attempt.outcome when 'manual_precedence' then stale_before else retry_before end
+        or not identity_sync_private.is_plausible_time(attempt.attempted_at)
+      )
       and case
         when identity.library_id is null then library.canonical_entity_id is not null or include_null_canonical
         else identity.last_verified_at <= stale_before
+          or not identity_sync_private.is_plausible_time(identity.last_verified_at)
       end
     )
 
   union all
   select identity.library_id
   from wxyc_schema.library_identity as identity
-  where identity.last_verified_at <= stale_before
+  where (
+      identity.last_verified_at <= stale_before
+      or not identity_sync_private.is_plausible_time(identity.last_verified_at)
+    )
     and not exists (select from identity_sync.attempt where attempt.library_id = identity.library_id);
 end;
 $$;

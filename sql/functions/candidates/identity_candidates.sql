@@ -15,12 +15,14 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  stale_before constant timestamptz := clock_timestamp() - make_interval(days => stale_days);
-  retry_before constant timestamptz := clock_timestamp() - make_interval(days => unresolved_retry_days);
+  stale_before timestamptz;
+  retry_before timestamptz;
 begin
   perform identity_sync_private.validate_selection(
     scope, stale_days, unresolved_retry_days, partition_index, partition_count, ids
   );
+  stale_before := clock_timestamp() - make_interval(days => stale_days);
+  retry_before := clock_timestamp() - make_interval(days => unresolved_retry_days);
 
   return query
   with reached as (
@@ -32,7 +34,11 @@ begin
     from wxyc_schema.library
     left join wxyc_schema.library_identity as identity on identity.library_id = library.id
     where scope = 'refresh'
-      and (library.canonical_entity_id is not null or identity.last_verified_at <= stale_before)
+      and (
+        library.canonical_entity_id is not null
+        or identity.last_verified_at <= stale_before
+        or not identity_sync_private.is_plausible_time(identity.last_verified_at)
+      )
     union all
     select attempt.library_id
     from identity_sync.attempt

@@ -1,5 +1,5 @@
 -- Refuses the parameters of a selection that are out of range. Selecting and planning share it, so that a run opens
--- only for what identity_candidates takes.
+-- only for what identity_candidates takes. A calendar ends: three million days ago is no time that PostgreSQL holds.
 create or replace function identity_sync_private.validate_selection(
   scope text,
   stale_days integer,
@@ -22,8 +22,8 @@ begin
       message = 'scope is ids, and ids is NULL',
       hint = 'Name the library ids: ids => array[1, 2, 3].';
   end if;
-  perform identity_sync_private.check_range('stale_days', stale_days, 0, null, 'days and more');
-  perform identity_sync_private.check_range('unresolved_retry_days', unresolved_retry_days, 0, null, 'days and more');
+  perform identity_sync_private.check_range('stale_days', stale_days, 0, 1000000, 'days');
+  perform identity_sync_private.check_range('unresolved_retry_days', unresolved_retry_days, 0, 1000000, 'days');
   perform identity_sync_private.check_argument(
     'partition',
     format('%s/%s', coalesce(partition_index::text, 'NULL'), coalesce(partition_count::text, 'NULL')),

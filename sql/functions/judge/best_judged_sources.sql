@@ -1,4 +1,5 @@
--- Keeps the provenance entry of highest confidence of each source, the first among equals.
+-- Keeps the provenance entry of highest confidence of each source. Among equals the ids decide and not the order, so
+-- that the same entries in another order write the same row.
 -- The judge calls it only for a verdict that names a source twice, so that the others need no sorting.
 create or replace function identity_sync_private.best_judged_sources(named identity_sync_private.judged_source[])
 returns identity_sync_private.judged_source[]
@@ -14,7 +15,9 @@ as $$
       listed.position
     from unnest(best_judged_sources.named) with ordinality
       as listed (source, external_id, method, confidence, out_of_band, position)
-    order by listed.source, listed.confidence desc, listed.position
+    order by
+      listed.source, listed.confidence desc,
+      listed.external_id collate "C", listed.method collate "C", listed.position
   ) as best;
 $$;
 

@@ -65,14 +65,18 @@ begin
           12, 'tracks_attempted', 'true, false or null',
           coalesce(jsonb_typeof(verdict -> 'tracks_attempted'), 'null') in ('boolean', 'null')
         ),
-        (13, 'tracks', 'an array or null', coalesce(jsonb_typeof(verdict -> 'tracks'), 'null') in ('array', 'null'))
+        (13, 'tracks', 'an array or null', coalesce(jsonb_typeof(verdict -> 'tracks'), 'null') in ('array', 'null')),
+        (
+          14, 'main', 'an object with one id or more, where no source has an external_id',
+          identity_sync_private.names_an_artist(verdict)
+        )
     ) as field (rank, path, allowed, is_valid)
     union all
     select
       4 + id.rank,
       'main.' || id.name,
       verdict #> array['main', id.name],
-      'a string of 1 to 512 characters or null',
+      'a string of 1 to 512 characters, not blank, or null',
       identity_sync_private.is_identifier_or_null(verdict #> array['main', id.name], verdict #>> array['main', id.name])
     from unnest(
       '{musicbrainz_artist_id, wikidata_qid, spotify_artist_id, apple_music_artist_id, bandcamp_id}'::text[]
@@ -115,7 +119,7 @@ begin
       ),
       (
         5, '.external_id', leg.entry -> 'external_id',
-        'a string of 1 to 512 characters, or null where confidence is null',
+        'a string of 1 to 512 characters, not blank, or null where confidence is null',
         case
           when leg.has_no_external_id then leg.has_no_confidence
           else identity_sync_private.is_identifier_or_null(leg.entry -> 'external_id', leg.entry ->> 'external_id')

@@ -90,6 +90,14 @@ begin
               and identity_sync_private.is_identifier_or_null(main.apple_music_artist_id, main.apple_music_text)
               and identity_sync_private.is_identifier_or_null(main.bandcamp_id, main.bandcamp_text)
               and not (strict_bands and provenance.out_of_band > 0)
+              and (
+                main.discogs_artist_id is not null
+                or provenance.named is not null
+                or num_nonnulls(
+                  main.musicbrainz_text, main.wikidata_text, main.spotify_text, main.apple_music_text,
+                  main.bandcamp_text
+                ) > 0
+              )
             when 'compilation'
             then field.main is null and coalesce(identity_sync_private.is_method(field.method), true)
             when 'unresolved' then field.main is null and field.method is null

@@ -1,6 +1,7 @@
 -- Takes back a library's identity, or the hold of a repair on it: what LML composes goes, with a history row, and the
--- library is due at once. The main row itself goes where no other writer's column is filled; otherwise its ids of ours
--- are emptied and its confidence is 0, so that it does not count as resolved.
+-- library is due at once, while an answer given before is a stale_verdict. The main row itself goes where no other
+-- writer's column is filled; otherwise its ids of ours are emptied and its confidence is 0, so that it does not count
+-- as resolved.
 create or replace function identity_sync.release_identity(library_id integer, reason text)
 returns jsonb
 language plpgsql volatile security definer
@@ -72,7 +73,9 @@ begin
   using unnest(removals) as removal
   where known.library_id = removal.library_id and known.source = removal.source;
 
-  perform identity_sync_private.replace_attempt(library_id, 'released', released_at, this_settlement);
+  perform identity_sync_private.replace_attempt(
+    library_id, 'released', released_at, this_settlement, released_at
+  );
 
   insert into identity_sync.settlement (
     settlement_id, origin, verified_at, requested, unrequested, report, history_ids

@@ -7,9 +7,10 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  keep_after constant timestamptz := clock_timestamp() - make_interval(days => keep_days);
+  keep_after timestamptz;
 begin
-  perform identity_sync_private.check_range('keep_days', keep_days, 1, null, 'day and more');
+  perform identity_sync_private.check_range('keep_days', keep_days, 1, 1000000, 'days');
+  keep_after := clock_timestamp() - make_interval(days => keep_days);
 
   with pruned as (
     update identity_sync.run
@@ -32,4 +33,4 @@ $$;
 revoke all on function identity_sync.prune_identity_sync(integer) from public;
 
 comment on function identity_sync.prune_identity_sync(integer) is
-  'Takes for how many days batches, answers and closed quarantine are kept; deletes what is older. Raises LS001 for less than a day.';
+  'Takes for how many days batches, answers and closed quarantine are kept; deletes what is older. Raises LS001 for a value out of range.';

@@ -1,4 +1,5 @@
--- The wire contract's rule for an artist's id in a catalogue: a string of 1 to 512 characters, or nothing.
+-- The wire contract's rule for an artist's id in a catalogue: a string of 1 to 512 characters that is not blank, or
+-- nothing.
 -- Bytes are compared first, because counting characters is slow and a string has at least as many bytes.
 create or replace function identity_sync_private.is_identifier_or_null(value jsonb, characters text)
 returns boolean
@@ -6,11 +7,11 @@ language sql immutable parallel safe
 return characters is null
   or (
     jsonb_typeof(value) = 'string'
-    and octet_length(characters) > 0
+    and identity_sync_private.has_name(characters)
     and (octet_length(characters) <= 512 or char_length(characters) <= 512)
   );
 
 revoke all on function identity_sync_private.is_identifier_or_null(jsonb, text) from public;
 
 comment on function identity_sync_private.is_identifier_or_null(jsonb, text) is
-  'Takes a JSON value or NULL, and the same value as text (value #>> ''{}''); returns whether it is null or a string of 1 to 512 characters.';
+  'Takes a JSON value or NULL, and the same value as text (value #>> ''{}''); returns whether it is null or a string of 1 to 512 characters that is not blank.';

@@ -1,5 +1,6 @@
 -- Lays judged verdicts beside their main rows and decides what becomes of each, writing nothing: a row set by hand or
--- verified later takes precedence. Every verdict comes back once, with its final outcome.
+-- verified later takes precedence. A repair changes a row that no hand has set yet even where it says the same, because
+-- only then does the row hold. Every verdict comes back once, with its final outcome.
 create or replace function identity_sync_private.compare_identities(
   verdicts identity_sync_private.judged_verdict[],
   verified_at timestamptz,
@@ -27,10 +28,15 @@ begin
         verdict,
         case when compared.fate in ('manual_precedence', 'stale_verdict') then compared.fate else 'resolved' end,
         case when compared.fate in ('inserted', 'changed', 'unchanged') then compared.fate end,
-        -- A row that says the same is touched only where it was verified before.
+        -- A row that says the same is touched only where it was verified before, or at an unknown time.
         case
           when compared.fate = 'changed' then known.ctid
-          when compared.fate = 'unchanged' and known.last_verified_at < compare_identities.verified_at then known.ctid
+          when compared.fate = 'unchanged'
+            and (
+              known.last_verified_at < compare_identities.verified_at
+              or not identity_sync_private.is_plausible_time(known.last_verified_at)
+            )
+          then known.ctid
         end
       )
     from unnest(verdicts) as verdict
@@ -41,7 +47,11 @@ begin
           when known.library_id is null then 'inserted'
           when not is_repair and identity_sync_private.is_set_by_hand(known.method, known.notes)
           then 'manual_precedence'
-          when not is_repair and known.last_verified_at > compare_identities.verified_at then 'stale_verdict'
+          when is_repair and identity_sync_private.is_set_by_hand(known.method, known.notes) is not true then 'changed'
+          when not is_repair
+            and known.last_verified_at > compare_identities.verified_at
+            and identity_sync_private.is_plausible_time(known.last_verified_at)
+          then 'stale_verdict'
           when known.discogs_artist_id is distinct from verdict.discogs_artist_id
             or known.musicbrainz_artist_id is distinct from verdict.musicbrainz_artist_id
             or known.wikidata_qid is distinct from verdict.wikidata_qid

@@ -3,7 +3,8 @@
 -- resolved name does. Each key and unusable entry is in one of the first seven counts, the others are "of which".
 create or replace function identity_sync_private.compare_track_links(
   verdicts identity_sync_private.judged_verdict[],
-  results jsonb
+  results jsonb,
+  link_method text
 )
 returns identity_sync_private.compared_tracks
 language plpgsql stable
@@ -83,7 +84,7 @@ begin
         when laid.known_method = 'librarian' then 'librarian'
         when laid.resolved_artist_name is null and laid.known_method = 'lml_backfill' then 'unlinked'
         when laid.resolved_artist_name is null then 'no_resolved_name'
-        when laid.known_method is distinct from 'lml_backfill'
+        when laid.known_method is distinct from compare_track_links.link_method
           or laid.known_artist_id is distinct from laid.artist_id
           or laid.known_confidence is distinct from laid.confidence
           or laid.new_position is not null
@@ -139,8 +140,11 @@ begin
 end;
 $$;
 
-revoke all on function identity_sync_private.compare_track_links(identity_sync_private.judged_verdict[], jsonb)
-from public;
+revoke all on function identity_sync_private.compare_track_links(
+  identity_sync_private.judged_verdict[], jsonb, text
+) from public;
 
-comment on function identity_sync_private.compare_track_links(identity_sync_private.judged_verdict[], jsonb) is
-  'Takes judged compilations and LML''s results, which hold their tracks; returns the changes to their credits, in id order, and the counts of the report''s compilation_track.';
+comment on function identity_sync_private.compare_track_links(
+  identity_sync_private.judged_verdict[], jsonb, text
+) is
+  'Takes judged compilations, LML''s results, which hold their tracks, and the method that their links get; returns the changes to their credits, in id order, and the counts of the report''s compilation_track.';

@@ -1,5 +1,6 @@
--- An answer without an identity that is older than the identity which is there says nothing about it: stale_verdict.
--- The writer decides the same for the answers that it writes.
+-- An answer that is older than the identity which is there, or than the library's last release, says nothing about it,
+-- whatever it says: stale_verdict. Of a verdict that writes an identity the writer compares the age itself, because a
+-- row that another writer changes meanwhile is looked at again there.
 create or replace function identity_sync_private.mark_overtaken(
   verdicts identity_sync_private.judged_verdict[],
   verified_at timestamptz
@@ -9,18 +10,46 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
+declare
+  writing constant text[] := array['resolved', 'resolved_compilation'];
+  judged constant text[] := writing || array['unresolved', 'compilation', 'invalid_verdict'];
+  ids integer[];
+  other_ids integer[];
+  overtaken_ids integer[];
 begin
+  select
+    array_agg(verdict.library_id),
+    array_agg(verdict.library_id) filter (where verdict.outcome <> all (writing))
+  into ids, other_ids
+  from unnest(verdicts) as verdict
+  where verdict.outcome = any (judged) and verdict.library_id is not null;
+
+  overtaken_ids := array(
+    select attempt.library_id
+    from identity_sync.attempt
+    where attempt.library_id = any (ids)
+      and attempt.released_at > mark_overtaken.verified_at
+      and identity_sync_private.is_plausible_time(attempt.released_at)
+    union
+    select known.library_id
+    from wxyc_schema.library_identity as known
+    where known.library_id = any (other_ids)
+      and known.last_verified_at > mark_overtaken.verified_at
+      and identity_sync_private.is_plausible_time(known.last_verified_at)
+  );
+  if cardinality(overtaken_ids) = 0 then
+    return verdicts;
+  end if;
+
   return array(
     select
       case
-        when known.library_id is null then verdict
+        when overtaken.library_id is null then verdict
         else identity_sync_private.conclude_verdict(verdict, 'stale_verdict')
       end
     from unnest(verdicts) as verdict
-    left join wxyc_schema.library_identity as known
-      on known.library_id = verdict.library_id
-      and known.last_verified_at > mark_overtaken.verified_at
-      and verdict.outcome in ('unresolved', 'compilation')
+    left join unnest(overtaken_ids) as overtaken (library_id)
+      on overtaken.library_id = verdict.library_id and verdict.outcome = any (judged)
   );
 end;
 $$;
@@ -32,4 +61,4 @@ revoke all on function identity_sync_private.mark_overtaken(
 comment on function identity_sync_private.mark_overtaken(
   identity_sync_private.judged_verdict[], timestamptz
 ) is
-  'Takes judged verdicts that write no identity, and their time; returns them, those that are overtaken as stale_verdict.';
+  'Takes the service''s judged verdicts and their time; returns them, those that are overtaken as stale_verdict.';

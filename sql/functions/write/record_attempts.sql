@@ -1,5 +1,6 @@
 -- Keeps an attempt for every answer that left no fresh identity, and removes that of every library that got one.
--- An attempt newer than this answer stays, in whichever order the two arrive.
+-- An attempt newer than this answer stays, in whichever order the two arrive. A refusal takes no release away, and that
+-- of a repair, as a rule a typing mistake, says nothing about the library.
 create or replace function identity_sync_private.record_attempts(
   verdicts identity_sync_private.judged_verdict[],
   verified_at timestamptz,
@@ -12,9 +13,9 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
-  kept constant text[] := array[
-    'unresolved', 'compilation', 'resolved_compilation', 'invalid_verdict', 'writer_error', 'manual_precedence'
-  ];
+  refused constant text[] := array['invalid_verdict', 'writer_error'];
+  kept constant text[] := array['unresolved', 'compilation', 'resolved_compilation', 'manual_precedence']
+    || case when is_repair then '{}'::text[] else refused end;
 begin
   if exists (select from unnest(verdicts) as verdict where verdict.outcome = any (kept)) then
     insert into identity_sync.attempt as known (library_id, outcome, attempted_at, settlement_id)
@@ -25,21 +26,36 @@ begin
       record_attempts.verified_at,
       record_attempts.settlement_id
     from unnest(verdicts) as verdict
-    where verdict.outcome = any (kept) and verdict.library_id is not null
+    -- A row set by hand holds against older answers too, but only a newer one is an attempt.
+    left join wxyc_schema.library_identity as held
+      on held.library_id = verdict.library_id
+      and verdict.outcome = 'manual_precedence'
+      and held.last_verified_at > record_attempts.verified_at
+      and identity_sync_private.is_plausible_time(held.last_verified_at)
+    where verdict.outcome = any (kept) and verdict.library_id is not null and held.library_id is null
     order by verdict.library_id
     on conflict (library_id) do update
     set
       outcome = excluded.outcome,
       attempted_at = excluded.attempted_at,
       settlement_id = excluded.settlement_id
-    where known.attempted_at <= excluded.attempted_at or record_attempts.is_repair;
+    where (
+        known.attempted_at <= excluded.attempted_at
+        or record_attempts.is_repair
+        or not identity_sync_private.is_plausible_time(known.attempted_at)
+      )
+      and not (known.outcome = 'released' and excluded.outcome = any (refused));
   end if;
 
   delete from identity_sync.attempt as known
   where known.library_id = any (
       array(select verdict.library_id from unnest(verdicts) as verdict where verdict.outcome = 'resolved')
     )
-    and (known.attempted_at <= record_attempts.verified_at or record_attempts.is_repair);
+    and (
+      known.attempted_at <= record_attempts.verified_at
+      or record_attempts.is_repair
+      or not identity_sync_private.is_plausible_time(known.attempted_at)
+    );
 end;
 $$;
 

@@ -1,12 +1,13 @@
 -- Refuses arguments of apply_identity_verdicts before anything is looked at.
--- An origin is what consumers of the tables go by, so there are two kinds and no third.
+-- An origin is what consumers of the tables go by, so there are two kinds and no third. A time ahead of the clock would
+-- keep the row from ever being due again.
 create or replace function identity_sync_private.validate_application(
   origin text,
   verified_at timestamptz,
   strict_bands boolean
 )
 returns void
-language plpgsql immutable
+language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -24,6 +25,12 @@ begin
       errcode = 'LS001',
       message = 'verified_at is NULL',
       hint = 'Name the time at which LML gave the answer, or leave it out for now.';
+  end if;
+  if not isfinite(verified_at) or verified_at > clock_timestamp() + interval '1 minute' then
+    raise exception using
+      errcode = 'LS001',
+      message = format('verified_at is %s', verified_at),
+      hint = 'Allowed: a time in the past, or at most one minute ahead of the database''s clock.';
   end if;
   if strict_bands is null then
     raise exception using errcode = 'LS001', message = 'strict_bands is NULL', hint = 'Allowed: true, false.';

@@ -17,6 +17,8 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
   is_repair constant boolean := identity_sync_private.is_repair(origin);
+  -- What a person says of a track holds, as a librarian's link does.
+  link_method constant text := case when is_repair then 'librarian' else 'lml_backfill' end;
   written identity_sync_private.write_result := identity_sync_private.add_write_results(null, null);
   current identity_sync_private.judged_verdict[];
   compared identity_sync_private.compared_tracks;
@@ -34,8 +36,10 @@ begin
   cross join lateral (
     select
       not is_repair
-      and greatest(known.last_verified_at, attempt.attempted_at, '-infinity') > write_track_links.verified_at
-      as is_overtaken
+      and exists (
+        select from unnest(array[known.last_verified_at, attempt.attempted_at]) as seen (at)
+        where seen.at > write_track_links.verified_at and identity_sync_private.is_plausible_time(seen.at)
+      ) as is_overtaken
   ) as listed;
 
   if current is null then
@@ -43,7 +47,7 @@ begin
   end if;
   written.verdicts := written.verdicts || current;
 
-  compared := identity_sync_private.compare_track_links(current, results);
+  compared := identity_sync_private.compare_track_links(current, results, link_method);
   written.compilation_track := compared.counts;
 
   if compared.changes is not null then
@@ -72,7 +76,7 @@ begin
     set
       track_artist_id = change.track_artist_id,
       track_artist_link_confidence = change.confidence,
-      track_artist_link_method = case when change.action <> 'unlinked' then 'lml_backfill' end,
+      track_artist_link_method = case when change.action <> 'unlinked' or is_repair then link_method end,
       track_position = coalesce(known.track_position, change.new_position)
     from unnest(compared.changes) as change
     where known.id = change.credit_id and (known.ctid = change.version) is true;

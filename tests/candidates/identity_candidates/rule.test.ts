@@ -8,7 +8,7 @@ const database = useDatabase();
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
-const AGES = [HOUR, 6 * DAY, 8 * DAY, 29 * DAY, 31 * DAY];
+const AGES = [-DAY, HOUR, 6 * DAY, 8 * DAY, 29 * DAY, 31 * DAY];
 const MARKS = ['unresolved', 'compilation', 'writer_error', 'poison_input', 'manual_precedence', 'released'];
 
 interface State {
@@ -63,17 +63,20 @@ interface RunParameters {
   include_null_canonical: boolean;
 }
 
+/** A time ahead of the clock says nothing about an age, and holds nothing back. */
+const isOlder = (age: number, days: number) => age < 0 || age >= days * DAY;
+
 const RULES: Record<string, (state: State, parameters: RunParameters) => boolean> = {
   due({ isCanonical, verifiedAge, mark }, parameters) {
     if (mark?.outcome === 'released') return true;
     const holdsDays =
       mark?.outcome === 'manual_precedence' ? parameters.stale_days : parameters.unresolved_retry_days;
     const isInReach = isCanonical || verifiedAge !== null || parameters.include_null_canonical;
-    const isStale = verifiedAge === null || verifiedAge >= parameters.stale_days * DAY;
-    return isInReach && isStale && (mark === null || mark.age >= holdsDays * DAY);
+    const isStale = verifiedAge === null || isOlder(verifiedAge, parameters.stale_days);
+    return isInReach && isStale && (mark === null || isOlder(mark.age, holdsDays));
   },
   refresh: ({ isCanonical, verifiedAge }, parameters) =>
-    isCanonical || (verifiedAge !== null && verifiedAge >= parameters.stale_days * DAY),
+    isCanonical || (verifiedAge !== null && isOlder(verifiedAge, parameters.stale_days)),
   recheck: ({ isShapedAsCompilation, mark }) =>
     isShapedAsCompilation && mark !== null && !['manual_precedence', 'released'].includes(mark.outcome),
   ids: () => true,

@@ -11,11 +11,11 @@ test.each<[call: string, message: string, hint: string]>([
     `scope is ids, and ids is NULL`,
     `Name the library ids: ids => array[1, 2, 3].`,
   ],
-  [`validate_selection('due', -1, 30, 0, 1, null)`, `stale_days is -1`, `Allowed: 0 days and more.`],
+  [`validate_selection('due', -1, 30, 0, 1, null)`, `stale_days is -1`, `Allowed: 0 to 1000000 days.`],
   [
     `validate_selection('due', 7, null, 0, 1, null)`,
     `unresolved_retry_days is NULL`,
-    `Allowed: 0 days and more.`,
+    `Allowed: 0 to 1000000 days.`,
   ],
   [
     `validate_selection('due', 7, 30, 1, 1, null)`,

@@ -12,7 +12,7 @@ test.each<[expression: string, value: unknown]>([
   ],
   [
     `(explain_refusal('{"library_id": 7, "kind": "single_artist", "main": {"bandcamp_id": 7, "wikidata_qid": 8}}', false)).reason`,
-    'main.wikidata_qid is 8; allowed: a string of 1 to 512 characters or null',
+    'main.wikidata_qid is 8; allowed: a string of 1 to 512 characters, not blank, or null',
   ],
   [
     `(explain_refusal('{"library_id": 7, "kind": "single_artist", "main": {}, "method": "llm", "confidence": 1, "provenance": [{"source": "discogs", "method": "llm", "confidence": 1, "external_id": "1"}]}', false)).reason`,
@@ -25,6 +25,14 @@ test.each<[expression: string, value: unknown]>([
   [
     `(explain_refusal('{"library_id": 7, "kind": "single_artist", "main": {}, "method": "llm", "confidence": 1, "provenance": [{"source": "discogs", "method": "llm", "confidence": 1, "external_id": "1"}, {"source": "tidal"}]}', true)).reason`,
     'provenance[1].source is "tidal"; allowed: discogs, musicbrainz, wikidata, spotify, apple_music, bandcamp',
+  ],
+  [
+    `(explain_refusal('{"library_id": 7, "kind": "single_artist", "main": {"bandcamp_id": null}, "method": "llm", "confidence": 1, "provenance": [{"source": "discogs", "method": null, "confidence": null, "external_id": null}, {"source": "spotify"}]}', false)).reason`,
+    'main is {"bandcamp_id": null}; allowed: an object with one id or more, where no source has an external_id',
+  ],
+  [
+    `(explain_refusal('{"library_id": 7, "kind": "single_artist", "main": {"discogs_artist_id": 7}, "method": "llm", "confidence": 1, "provenance": []}', false)).reason`,
+    null,
   ],
 ])('the first breach in reading order is named, and a band last: %s is %j', async (expression, value) => {
   expect(await evaluate(expression)).toEqual(value);

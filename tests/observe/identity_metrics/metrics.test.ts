@@ -57,7 +57,7 @@ test('totals are what was applied for real, under the keys of the report', async
   });
   expect(nonZero(metrics, 'identity_sync_identity_total')).toEqual({
     'identity_sync_identity_total{key="inserted"}': 2,
-    'identity_sync_identity_total{key="unchanged"}': 1,
+    'identity_sync_identity_total{key="changed"}': 1,
   });
   expect(nonZero(metrics, 'identity_sync_source_total')).toEqual({
     'identity_sync_source_total{key="inserted"}': 2,

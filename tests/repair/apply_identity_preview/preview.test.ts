@@ -48,6 +48,19 @@ test('it is as old as its answers: a row that is newer stays', async () => {
   expect(await apply(runId)).toMatchObject({ rows_resolved: 0, rows_skipped: { stale_verdict: 1 } });
 });
 
+test('what was let go of since is not brought back', async () => {
+  const { runId, ids, answer } = await dryRun();
+  await answer();
+  for (const library_id of ids)
+    await call(database.sql, 'release_identity', { library_id, reason: 'the wrong band' });
+
+  expect(await apply(runId)).toMatchObject({ rows_resolved: 0, rows_skipped: { stale_verdict: 2 } });
+
+  expect(await identified(database.sql)).not.toContain(ids[0]);
+  const marks = await database.sql`select outcome from identity_sync.attempt where library_id = any (${ids})`;
+  expect([...marks]).toEqual([{ outcome: 'released' }, { outcome: 'released' }]);
+});
+
 test('a run that is unknown is refused', async () => {
   await expect(apply('4000000')).rejects.toMatchObject({ code: 'LS002' });
   await expect(apply(null)).rejects.toMatchObject({ code: 'LS002' });

@@ -106,7 +106,7 @@ test('rows of which a newer identity is there are not refused: a run of nothing 
     requested: ids,
     origin: 'consumer:lml-bulk',
   });
-  await database.sql`update wxyc_schema.library_identity set last_verified_at = now() + interval '1 hour'`;
+  await database.sql`update wxyc_schema.library_identity set last_verified_at = now() + interval '50 seconds'`;
   await settle(database.sql, batch_id, { body: answerOf(ids.map((id) => verdict.resolved(id, 55))) });
 
   expect(await reportOf(database.sql, runId)).toMatchObject({

@@ -1,7 +1,7 @@
 // The halves of a bisected batch are reported as one.
 import { expect, test } from 'vitest';
 import { shelveRows } from '../../support/catalogue.js';
-import { reported, singleArtist, TUESDAY, useWriter, withMain } from '../../support/writer.js';
+import { reported, singleArtist, TUESDAY, useWriter, WEDNESDAY, withMain } from '../../support/writer.js';
 
 const writer = useWriter();
 
@@ -14,7 +14,7 @@ test('what becomes of the others is reported on both sides of a culprit', async 
   );
   await writer.repair([singleArtist(HELD), singleArtist(HELD + 4)]);
   await writer.service([singleArtist(NEWER), singleArtist(NEWER + 4)], {
-    verifiedAt: new Date('2026-12-01'),
+    verifiedAt: WEDNESDAY,
   });
   await writer.service([singleArtist(CHANGED), singleArtist(CHANGED + 4)]);
   await writer.sql.unsafe(`

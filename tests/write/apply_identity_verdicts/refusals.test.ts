@@ -26,7 +26,7 @@ const MISSING = undefined;
 
 const METHODS =
   'manual, cross_source_agreement, exact_match, name_variation, member_group, alias_match, trigram, llm';
-const IDENTIFIER = 'a string of 1 to 512 characters or null';
+const IDENTIFIER = 'a string of 1 to 512 characters, not blank, or null';
 const SOURCES = 'discogs, musicbrainz, wikidata, spotify, apple_music, bandcamp';
 const LONG = 'x'.repeat(513);
 const HUGE = new Verbatim('1e400');
@@ -72,11 +72,11 @@ describe.each([
         [0, -1, 7.5, 2147483648, HUGE, '11442', '', true, [], {}],
         'a positive integer or null',
       ],
-      ['main.musicbrainz_artist_id', [7, true, [], {}, '', LONG], IDENTIFIER],
-      ['main.wikidata_qid', [7, true, [], {}, '', LONG], IDENTIFIER],
-      ['main.spotify_artist_id', [7, true, [], {}, '', LONG], IDENTIFIER],
-      ['main.apple_music_artist_id', [7, true, [], {}, '', LONG], IDENTIFIER],
-      ['main.bandcamp_id', [7, true, [], {}, '', LONG], IDENTIFIER],
+      ['main.musicbrainz_artist_id', [7, true, [], {}, '', '   ', '\u2003\t', LONG], IDENTIFIER],
+      ['main.wikidata_qid', [7, true, [], {}, '', '   ', '\u2003\t', LONG], IDENTIFIER],
+      ['main.spotify_artist_id', [7, true, [], {}, '', '   ', '\u2003\t', LONG], IDENTIFIER],
+      ['main.apple_music_artist_id', [7, true, [], {}, '', '   ', '\u2003\t', LONG], IDENTIFIER],
+      ['main.bandcamp_id', [7, true, [], {}, '', '   ', '\u2003\t', LONG], IDENTIFIER],
       ['method', [MISSING, null, 'guess', 'Exact_Match', '', 7, true, [], {}, LONG], METHODS],
       [
         'confidence',
@@ -94,8 +94,8 @@ describe.each([
       ],
       [
         'provenance[1].external_id',
-        [MISSING, null, '', LONG, 7, true, [], {}],
-        'a string of 1 to 512 characters, or null where confidence is null',
+        [MISSING, null, '', ' ', '\u00a0', LONG, 7, true, [], {}],
+        'a string of 1 to 512 characters, not blank, or null where confidence is null',
       ],
       ['tracks_attempted', ['true', 1, [], {}], 'true, false or null'],
       ['tracks', [{}, 'none', 7, true], 'an array or null'],
@@ -442,5 +442,49 @@ describe('with strict bands', () => {
     expect(await writer.service(verdicts, strictly)).toEqual(
       reported({ rows_unresolved: 1, rows_skipped: { compilation: 1 } }),
     );
+  });
+});
+
+describe('a single artist who is named by nothing', () => {
+  const nobody = withMain(singleArtist(DILATE), { discogs_artist_id: null, spotify_artist_id: null });
+
+  test.each([
+    ['no source', []],
+    [
+      'sources that found nothing',
+      [leg('discogs', null, { confidence: null }), leg('spotify', null, { confidence: null })],
+    ],
+  ])('is refused, with %s', async (_, provenance) => {
+    const report = await writer.service([{ ...nobody, provenance, confidence: 1 }]);
+
+    expect(report).toEqual(reported({ rows_skipped: { invalid_verdict: 1 } }));
+    expect(await writer.identity(DILATE)).toBeUndefined();
+    expect(await writer.quarantine()).toMatchObject([
+      {
+        path: 'main',
+        reason: expect.stringMatching(
+          /^main is \{.*\}; allowed: an object with one id or more, where no source has an external_id$/,
+        ),
+      },
+    ]);
+  });
+
+  test('is one where a source names it', async () => {
+    expect(await writer.service([{ ...nobody, provenance: [leg('discogs', '11442')] }])).toMatchObject({
+      rows_resolved: 1,
+    });
+  });
+
+  test.each([
+    { discogs_artist_id: 1 },
+    { musicbrainz_artist_id: 'm' },
+    { wikidata_qid: 'Q1' },
+    { spotify_artist_id: 's' },
+    { apple_music_artist_id: '1' },
+    { bandcamp_id: 'b' },
+  ])('is one where the main row names it: %o', async (id) => {
+    expect(await writer.service([{ ...withMain(nobody, id), provenance: [] }])).toMatchObject({
+      rows_resolved: 1,
+    });
   });
 });

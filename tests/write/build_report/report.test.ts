@@ -18,6 +18,7 @@ import {
   unresolved,
   useWriter,
   VARIOUS,
+  WEDNESDAY,
   withMain,
 } from '../../support/writer.js';
 
@@ -35,7 +36,7 @@ test('an answer in which everything happens has a report in which everything is 
     create function station.approves(id integer) returns boolean language sql return id <> ${FORBIDDEN};
     alter table wxyc_schema.library_identity add check (station.approves(library_id));`);
   await writer.service([singleArtist(DILATE), singleArtist(SANGOMA)]);
-  await writer.service([singleArtist(NEWER)], { verifiedAt: new Date('2026-12-01') });
+  await writer.service([singleArtist(NEWER)], { verifiedAt: WEDNESDAY });
   await writer.repair([singleArtist(HELD)]);
   const nothingFound = leg('wikidata', null, { confidence: null });
   const verdicts = [

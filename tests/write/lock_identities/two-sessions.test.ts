@@ -12,6 +12,7 @@ import {
   TUESDAY,
   unresolved,
   useWriter,
+  WEDNESDAY,
   withMain,
 } from '../../support/writer.js';
 
@@ -45,10 +46,7 @@ describe('two sessions that apply verdicts', () => {
   });
 
   test('find out that the other one’s answer is newer', async () => {
-    const report = await writer.meanwhile(
-      (sql) => service(sql, [better], { verifiedAt: new Date('2026-12-01') }),
-      [best],
-    );
+    const report = await writer.meanwhile((sql) => service(sql, [better], { verifiedAt: WEDNESDAY }), [best]);
     expect(report).toEqual(reported({ rows_skipped: { stale_verdict: 1 } }));
   });
 

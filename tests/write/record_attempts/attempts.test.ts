@@ -1,5 +1,6 @@
 // The mark of an answer that left no fresh identity, by which the row is not asked again before its time.
 import { beforeEach, describe, expect, test } from 'vitest';
+import fc from '../../support/fast-check.js';
 import {
   type Circumstances,
   compilation,
@@ -15,6 +16,7 @@ import {
   unresolved,
   useWriter,
   WEDNESDAY,
+  withMain,
 } from '../../support/writer.js';
 
 const writer = useWriter();
@@ -154,6 +156,100 @@ test('an operator’s release is used up by the next answer, but not by an older
   expect(await writer.attempts()).toEqual([
     { library_id: DILATE, outcome: 'unresolved', attempted_at: WEDNESDAY },
   ]);
+});
+
+describe('a refusal', () => {
+  const released = { library_id: DILATE, outcome: 'released', attempted_at: TUESDAY };
+
+  const refusals: [string, () => Promise<void>, Fields][] = [
+    ['invalid', async () => {}, invalid(DILATE)],
+    ['refused by the database', forbid, singleArtist(DILATE)],
+  ];
+
+  test.each(refusals)(
+    'of a repair freezes no healthy row, and is quarantined: %s',
+    async (_, prepare, verdict) => {
+      await prepare();
+      await writer.repair([verdict], { verifiedAt: WEDNESDAY });
+      expect(await writer.attempts()).toEqual([]);
+      expect(await writer.quarantine()).toMatchObject([{ library_id: DILATE, origin: REPAIR }]);
+    },
+  );
+
+  test.each(refusals)('of a repair leaves the mark that is there: %s', async (_, prepare, verdict) => {
+    await writer.service([compilation(DILATE)], { verifiedAt: TUESDAY });
+    await prepare();
+    await writer.repair([verdict], { verifiedAt: WEDNESDAY });
+    expect(await writer.attempts()).toEqual([SEEN_TUESDAY]);
+  });
+
+  test.each(refusals)('takes no release away, whoever is refused: %s', async (_, prepare, verdict) => {
+    await writer.sql`insert into identity_sync.attempt ${writer.sql(released)}`;
+    await prepare();
+    await writer.repair([verdict], { verifiedAt: WEDNESDAY });
+    await writer.service([verdict], { verifiedAt: WEDNESDAY });
+    expect(await writer.attempts()).toEqual([released]);
+  });
+
+  test('by LML takes no release away either, but a poison input that was replayed is refused like any other', async () => {
+    const { sql } = writer;
+    const poison = () => sql`
+      select identity_sync_private.replace_attempt(${DILATE}, 'poison_input', clock_timestamp(), null)`;
+    await sql`select identity_sync.release_identity(${DILATE}, 'the wrong band')`;
+    await poison();
+    expect(await writer.attempts()).toMatchObject([{ outcome: 'released' }]);
+
+    await sql`select identity_sync_private.replace_attempt(${DILATE}, 'released', clock_timestamp(), null)`;
+    await poison();
+    expect(await writer.attempts()).toMatchObject([{ outcome: 'poison_input' }]);
+  });
+});
+
+const BY = ['service', 'service', 'service', 'repair', 'repair', 'release'] as const;
+
+describe('the mark of a hold', () => {
+  test.each([
+    ['older than', MONDAY, []],
+    ['as old as', TUESDAY, [{ library_id: DILATE, outcome: 'manual_precedence', attempted_at: TUESDAY }]],
+    [
+      'newer than',
+      WEDNESDAY,
+      [{ library_id: DILATE, outcome: 'manual_precedence', attempted_at: WEDNESDAY }],
+    ],
+  ])('is left by no answer that is older than the identity: %s it', async (_, verifiedAt, marks) => {
+    await writer.repair([singleArtist(DILATE)], { verifiedAt: TUESDAY });
+    expect(await writer.service([singleArtist(DILATE)], { verifiedAt })).toMatchObject({
+      rows_skipped: { manual_precedence: 1 },
+    });
+    expect(await writer.attempts()).toEqual(marks);
+  });
+
+  test('is never older than its identity, in any order of answers, repairs and releases', async () => {
+    const { sql } = writer;
+    const at = fc.constantFrom(MONDAY, TUESDAY, WEDNESDAY);
+    const resolved = [singleArtist(DILATE), withMain(singleArtist(DILATE), { discogs_artist_id: 5 })];
+    const others = [unresolved(DILATE), compilation(DILATE), invalid(DILATE)];
+    const said = fc.constantFrom(...resolved, ...resolved, ...others);
+    const act = fc.record({ by: fc.constantFrom(...BY), said, at });
+    await fc.assert(
+      fc.asyncProperty(fc.array(act, { minLength: 3, maxLength: 8 }), async (acts) => {
+        await sql`delete from wxyc_schema.library_identity_source`;
+        await sql`delete from wxyc_schema.library_identity`;
+        await sql`delete from identity_sync.attempt`;
+        for (const { by, said: verdict, at: verifiedAt } of acts) {
+          if (by === 'release') await sql`select identity_sync.release_identity(${DILATE}, 'why not')`;
+          else await writer[by]([verdict], { verifiedAt });
+        }
+        const [older] = await sql`
+          select attempt.outcome, attempt.attempted_at, known.last_verified_at
+          from identity_sync.attempt
+          join wxyc_schema.library_identity as known on known.library_id = attempt.library_id
+          where attempt.outcome = 'manual_precedence' and attempt.attempted_at < known.last_verified_at`;
+        expect(older).toBeUndefined();
+      }),
+      { numRuns: 150 },
+    );
+  });
 });
 
 test('a library that is gone gets no attempt', async () => {

@@ -27,6 +27,14 @@ const bad: [argument: string, circumstances: Circumstances, message: string, hin
     'verified_at is NULL',
     'Name the time at which LML gave the answer, or leave it out for now.',
   ],
+  ...['infinity', '-infinity', '2999-12-31 23:59:59+00'].map(
+    (verifiedAt): [string, Circumstances, string, string] => [
+      `verified_at ${verifiedAt}`,
+      { verifiedAt },
+      `verified_at is ${verifiedAt}`,
+      "Allowed: a time in the past, or at most one minute ahead of the database's clock.",
+    ],
+  ),
   ['strict_bands NULL', { strictBands: null }, 'strict_bands is NULL', 'Allowed: true, false.'],
 ];
 

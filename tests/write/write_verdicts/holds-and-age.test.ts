@@ -180,11 +180,12 @@ describe('an identity that is newer than the answer', () => {
     expect(await writer.repair([verdict], { verifiedAt: MONDAY })).toEqual(counted);
   });
 
-  test('does not become older by a repair that agrees with it', async () => {
+  test('is held by a repair that agrees with it, whose time it takes', async () => {
     const report = await writer.repair([singleArtist(DILATE)], { verifiedAt: MONDAY });
 
-    expect(report).toMatchObject({ rows_resolved: 1, identity: { unchanged: 1 } });
-    expect(await writer.identity(DILATE)).toMatchObject({ last_verified_at: TUESDAY });
+    expect(report).toMatchObject({ rows_resolved: 1, identity: { changed: 1 }, source: { unchanged: 2 } });
+    expect(await writer.identity(DILATE)).toMatchObject({ last_verified_at: MONDAY, notes: REPAIR });
+    expect(await writer.history(DILATE)).toMatchObject([{ last_verified_at: TUESDAY, notes: SERVICE }]);
   });
 
   test('is verified again by a later answer', async () => {

@@ -300,10 +300,16 @@ describe('a record with an identity of ours', () => {
   });
 
   test('is no other for notes alone', async () => {
-    const report = await writer.repair([singleArtist(DILATE)], { verifiedAt: TUESDAY });
+    await writer.sql`update wxyc_schema.library_identity set notes = 'backfill' where library_id = ${DILATE}`;
+
+    const report = await writer.service([singleArtist(DILATE)], { verifiedAt: TUESDAY });
 
     expect(report).toMatchObject({ identity: { unchanged: 1 }, source: { unchanged: 2 } });
-    expect(await writer.identity(DILATE)).toEqual({ ...DILATE_ON_MONDAY, last_verified_at: TUESDAY });
+    expect(await writer.identity(DILATE)).toEqual({
+      ...DILATE_ON_MONDAY,
+      last_verified_at: TUESDAY,
+      notes: 'backfill',
+    });
     expect(await writer.sources(DILATE)).toEqual({ discogs: FROM_DISCOGS, spotify: FROM_SPOTIFY });
   });
 

@@ -1,0 +1,21 @@
+-- A single_artist names the artist by an id in main or by a source's external_id. Written without either, it would
+-- count as resolved and identify nothing. The judge asks the same of the fields that it has read.
+create or replace function identity_sync_private.names_an_artist(verdict jsonb)
+returns boolean
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select
+    coalesce(verdict ->> 'kind', '') <> 'single_artist'
+    or num_nonnulls(
+      verdict #>> '{main,discogs_artist_id}', verdict #>> '{main,musicbrainz_artist_id}',
+      verdict #>> '{main,wikidata_qid}', verdict #>> '{main,spotify_artist_id}',
+      verdict #>> '{main,apple_music_artist_id}', verdict #>> '{main,bandcamp_id}'
+    ) > 0
+    or coalesce(verdict @? '$.provenance[*].external_id ? (@ != null)', false);
+$$;
+
+revoke all on function identity_sync_private.names_an_artist(jsonb) from public;
+
+comment on function identity_sync_private.names_an_artist(jsonb) is
+  'Takes a verdict whose fields are valid one by one; returns whether it names an artist, or is no single_artist.';
