@@ -103,6 +103,47 @@ test('several poison inputs of one batch are each found, and the others written'
   expect(await candidates(database.sql)).toEqual([]);
 });
 
+test('a dry run with one poison input is applied as it was previewed, until its answers are tidied away', async () => {
+  const ids = await shelveMany(database.sql, 3);
+  poison(ids.slice(0, 1), 422, 'Validation failed');
+  const dry = await cli(['run', '--dry-run'], settings());
+  expect(JSON.parse(dry.stdout)).toMatchObject({ would_resolve: 2, would_skip: { poison_input: 1 } });
+
+  const applied = await cli(['apply', '--run', '1'], settings());
+  expect(applied.status).toBe(0);
+  expect(JSON.parse(applied.stdout)).toMatchObject({ scanned: 2, identity: { inserted: 2 } });
+  expect(await identified(database.sql)).toEqual(ids.slice(1));
+
+  await database.sql`update identity_sync.run set finished_at = finished_at - interval '31 days'`;
+  await database.sql`select identity_sync.prune_identity_sync(30)`;
+  const late = await cli(['apply', '--run', '1'], settings());
+  expect(late).toMatchObject({ status: 1, stdout: '' });
+  expect(late.stderr).toContain('the answers of dry run 1 are gone');
+});
+
+describe('what LML fails on is no poison', () => {
+  // The first of two is refused by name, and the other one fails in a way that may be LML's own.
+  test('where the other part was refused', async () => {
+    const ids = await shelveMany(database.sql, 2);
+    lml.respondWith(({ inputs }) => ({ status: inputs[0]!.library_id === ids[0] ? 422 : 503 }));
+    expect(await cli(['run'], settings())).toMatchObject({ status: 1 });
+    expect(lml.calls.map(({ status }) => status).sort()).toEqual([422, 422, 503, 503, 503]);
+    expect((await quarantine()).map((entry) => entry.library_id)).toEqual(ids.slice(0, 1));
+    expect(await candidates(database.sql)).toEqual(ids.slice(1));
+  });
+
+  test('where the other part had nothing to ask', async () => {
+    const ids = await shelveMany(database.sql, 2);
+    lml.respondWith(async ({ inputs }) => {
+      await database.sql`update wxyc_schema.library set artist_name = ' ' where id = ${ids[0]!}`;
+      return { status: inputs.length > 1 ? 422 : 503 };
+    });
+    expect(await cli(['run'], settings())).toMatchObject({ status: 1 });
+    expect(await quarantine()).toEqual([]);
+    expect(await candidates(database.sql)).toEqual(ids.slice(1));
+  });
+});
+
 test.each([422, 503])(
   'where LML answers everything with %i, it is given up within a bound',
   async (status) => {
