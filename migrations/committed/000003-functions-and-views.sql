@@ -1,5 +1,5 @@
 --! Previous: sha1:83200e009cca957bac765adb35e0a9de498d01b4
---! Hash: sha1:cf97b32d2fb32c18ff8eee772774882d60e3c174
+--! Hash: sha1:e49d29e779a04be4815533c320c4405aace72fa0
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -689,9 +689,9 @@ comment on function identity_sync.identity_run_progress(bigint) is
   'Takes a run; returns the rows planned, the rows done so far (answered, quarantined or failed), when it ended, and its trace; no row for an unknown run.';
 --! EndIncluded functions/report/identity_run_progress.sql
 --! Included functions/report/identity_run_warnings.sql
--- What an operator should know of a run that failed in nothing. Ids that he named and that cannot be asked. Batches of
--- which most track entries, and at least ten, match no credit: then credits were renamed or LML holds an older copy, and
--- links go missing silently.
+-- What an operator should know of a run that failed in nothing: ids that he named and that cannot be asked, and batches
+-- of which most track entries, and at least ten, match no credit. Then credits were renamed or LML holds an older copy,
+-- and links go missing silently.
 create or replace function identity_sync_private.identity_run_warnings(run_id bigint)
 returns jsonb
 language sql stable
@@ -745,9 +745,9 @@ comment on function identity_sync_private.identity_run_warnings(bigint) is
   'Takes a run; returns its warnings as a JSON array of texts, empty where there are none.';
 --! EndIncluded functions/report/identity_run_warnings.sql
 --! Included functions/report/identity_run_report.sql
--- The report of a run: the sum of its batches' settlements, so it counts recorded outcomes and nothing else. It grows
--- while the run is open. What is left stays due: the rows of batches that are unfinished, were abandoned or failed. A
--- finished run keeps its report; only the entries still in quarantine are counted again.
+-- The report of a run: the sum of its batches' settlements, so it counts recorded outcomes and nothing else. What is
+-- left stays due: the rows of batches that are unfinished, were abandoned or failed. It grows while the run is open; a
+-- finished run keeps it, and only the entries still in quarantine are counted again.
 create or replace function identity_sync.identity_run_report(run_id bigint default null)
 returns jsonb
 language plpgsql stable
@@ -785,7 +785,8 @@ begin
       select
         jsonb_build_object(
           'left', coalesce(
-            sum(cardinality(batch.library_ids)) filter (where batch.state not in ('applied', 'empty', 'poisoned', 'split')),
+            sum(cardinality(batch.library_ids))
+              filter (where batch.state not in ('applied', 'empty', 'poisoned', 'split')),
             0
           ),
           'batches', count(*),
@@ -3339,8 +3340,8 @@ comment on function identity_sync.lift_planning_hold(text) is
   'Takes the name of a planning hold (key_refused, brake) and lifts it; one that is not in force changes nothing.';
 --! EndIncluded functions/run/lift_planning_hold.sql
 --! Included functions/run/close_identity_run.sql
--- Ends a run when its last batch is closed, and records the outcome: failed where a batch failed, more rows were refused
--- than not, or not one row that it was for could be asked; stopped where it was told to stop; else completed. A used-up
+-- Ends a run when its last batch is closed, and records the outcome: failed where a batch failed, more rows were
+-- refused than not, or none of its rows could be asked; stopped where it was told to stop; else completed. A used-up
 -- call budget is no failure. Sessions that close the last two batches at once wait for each other at the run's row, so
 -- one of them sees nothing left.
 create or replace function identity_sync_private.close_identity_run(run_id bigint)
@@ -3435,8 +3436,8 @@ comment on function identity_sync_private.close_identity_run(bigint) is
   'Takes a run; where every batch of it is closed, sets finished_at, outcome and report; else changes nothing.';
 --! EndIncluded functions/run/close_identity_run.sql
 --! Included functions/run/stop_identity_run.sql
--- Stops a run: batches that no lane holds are abandoned and stay due, and calls in flight finish. The first cause stays;
--- stopping it once more abandons what was opened again or lost its lease since. With opened_by, a process stops only a
+-- Stops a run for its first cause: batches that no lane holds are abandoned and stay due, and calls in flight finish.
+-- Stopping it once more abandons what was opened again or lost its lease since. With opened_by, a process stops only a
 -- run that it opened itself; one that it merely joined goes on.
 create or replace function identity_sync.stop_identity_run(
   run_id bigint,
@@ -3785,8 +3786,8 @@ comment on function identity_sync_private.tell_of_joined_run(bigint, jsonb) is
 --! EndIncluded functions/run/tell_of_joined_run.sql
 --! Included functions/run/plan_identity_run.sql
 -- Opens a run: its batches, and the lanes that carry them, are made in one transaction or not at all. While the same
--- run (scope, partition, ids, dry_run) goes on, it is joined and keeps its settings; a dry run neither joins nor blocks
--- a real one. A run that is overdue or stopping is joined by none. A run with nothing to ask is closed at once.
+-- run (scope, partition, ids, dry_run) goes on, neither overdue nor stopping, it is joined and keeps its settings; a dry
+-- run neither joins nor blocks a real one. A run with nothing to ask is closed at once.
 create or replace function identity_sync.plan_identity_run(
   scope text default 'due',
   stale_days integer default 7,
@@ -3941,7 +3942,7 @@ comment on function identity_sync.take_unreported_runs() is
 --! Included functions/run/trip_breaker.sql
 -- The breaker: after three failed batches in a row LML is down, or the database takes no answer, and a run must not
 -- spend the whole catalogue on it. The run pauses for 30 seconds, then twice as long each time, and stops after the
--- fourth pause. Parts of one batch count as one. A batch with nothing to request proves nothing and is passed over.
+-- fourth pause. Parts of one batch count as one, and a batch with nothing to request counts neither way.
 create or replace function identity_sync_private.trip_breaker(run_id bigint, reason text)
 returns void
 language plpgsql volatile

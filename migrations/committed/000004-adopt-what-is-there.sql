@@ -1,5 +1,5 @@
---! Previous: sha1:cf97b32d2fb32c18ff8eee772774882d60e3c174
---! Hash: sha1:fc78f90b05e57f2bcfb62fbaaf251588e0168242
+--! Previous: sha1:e49d29e779a04be4815533c320c4405aace72fa0
+--! Hash: sha1:11bb860d5947ee31bea672d3d109a7ae7a57234c
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

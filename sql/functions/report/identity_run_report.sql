@@ -1,6 +1,6 @@
--- The report of a run: the sum of its batches' settlements, so it counts recorded outcomes and nothing else. It grows
--- while the run is open. What is left stays due: the rows of batches that are unfinished, were abandoned or failed. A
--- finished run keeps its report; only the entries still in quarantine are counted again.
+-- The report of a run: the sum of its batches' settlements, so it counts recorded outcomes and nothing else. What is
+-- left stays due: the rows of batches that are unfinished, were abandoned or failed. It grows while the run is open; a
+-- finished run keeps it, and only the entries still in quarantine are counted again.
 create or replace function identity_sync.identity_run_report(run_id bigint default null)
 returns jsonb
 language plpgsql stable
@@ -38,7 +38,8 @@ begin
       select
         jsonb_build_object(
           'left', coalesce(
-            sum(cardinality(batch.library_ids)) filter (where batch.state not in ('applied', 'empty', 'poisoned', 'split')),
+            sum(cardinality(batch.library_ids))
+              filter (where batch.state not in ('applied', 'empty', 'poisoned', 'split')),
             0
           ),
           'batches', count(*),

@@ -1,6 +1,6 @@
 -- Opens a run: its batches, and the lanes that carry them, are made in one transaction or not at all. While the same
--- run (scope, partition, ids, dry_run) goes on, it is joined and keeps its settings; a dry run neither joins nor blocks
--- a real one. A run that is overdue or stopping is joined by none. A run with nothing to ask is closed at once.
+-- run (scope, partition, ids, dry_run) goes on, neither overdue nor stopping, it is joined and keeps its settings; a dry
+-- run neither joins nor blocks a real one. A run with nothing to ask is closed at once.
 create or replace function identity_sync.plan_identity_run(
   scope text default 'due',
   stale_days integer default 7,

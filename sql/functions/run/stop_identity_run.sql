@@ -1,5 +1,5 @@
--- Stops a run: batches that no lane holds are abandoned and stay due, and calls in flight finish. The first cause stays;
--- stopping it once more abandons what was opened again or lost its lease since. With opened_by, a process stops only a
+-- Stops a run for its first cause: batches that no lane holds are abandoned and stay due, and calls in flight finish.
+-- Stopping it once more abandons what was opened again or lost its lease since. With opened_by, a process stops only a
 -- run that it opened itself; one that it merely joined goes on.
 create or replace function identity_sync.stop_identity_run(
   run_id bigint,

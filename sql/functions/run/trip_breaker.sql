@@ -1,6 +1,6 @@
 -- The breaker: after three failed batches in a row LML is down, or the database takes no answer, and a run must not
 -- spend the whole catalogue on it. The run pauses for 30 seconds, then twice as long each time, and stops after the
--- fourth pause. Parts of one batch count as one. A batch with nothing to request proves nothing and is passed over.
+-- fourth pause. Parts of one batch count as one, and a batch with nothing to request counts neither way.
 create or replace function identity_sync_private.trip_breaker(run_id bigint, reason text)
 returns void
 language plpgsql volatile

@@ -1,4 +1,3 @@
-import postgres from 'postgres';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
   call,
@@ -47,44 +46,6 @@ describe('the same run', () => {
     const { batch_id, request } = await claim(database.sql, runId);
     await settle(database.sql, batch_id, { body: resolveAll(request) });
     expect(await plan(database.sql)).not.toBe(runId);
-  });
-});
-
-describe('a joined run keeps its own settings', () => {
-  /** What the database says while a run is planned. */
-  async function told(parameters: Record<string, unknown>) {
-    const notices: postgres.Notice[] = [];
-    const session = postgres(database.url, { max: 1, onnotice: (notice) => notices.push(notice) });
-    await plan(session, parameters).finally(() => session.end());
-    return notices.map(({ code, severity, message }) => ({ code, severity, message }));
-  }
-
-  test('and a caller whose settings differ is told which', async () => {
-    const opened = { batch_size: 10, call_budget: 5, opened_by: 'host:1', deadline_minutes: 30 };
-    const runId = await plan(database.sql, opened);
-    expect(await told({ ...opened, opened_by: 'host:2', lanes: 1 })).toEqual([
-      {
-        code: 'LS008',
-        severity: 'NOTICE',
-        message: `run ${runId} is open, and is joined (opened by host:1)`,
-      },
-    ]);
-    expect(await told({ accept_unresolved: true, strict_bands: true, deadline_minutes: 30 })).toEqual([
-      {
-        code: 'LS008',
-        severity: 'WARNING',
-        message:
-          `run ${runId} is open, and is joined (opened by host:1). It keeps its own settings: ` +
-          'accept_unresolved false (asked: true), batch_size 10 (asked: 500), call_budget 5 (asked: none), ' +
-          'strict_bands false (asked: true)',
-      },
-    ]);
-    const [run] = await database.sql`select batch_size, accept_unresolved from identity_sync.run`;
-    expect(run).toEqual({ batch_size: 10, accept_unresolved: false });
-  });
-
-  test('and one that opens it hears nothing', async () => {
-    expect(await told({ batch_size: 10 })).toEqual([]);
   });
 });
 
