@@ -1,5 +1,5 @@
 --! Previous: sha1:83200e009cca957bac765adb35e0a9de498d01b4
---! Hash: sha1:e49d29e779a04be4815533c320c4405aace72fa0
+--! Hash: sha1:54402fb44bd527a2c194a61e3477b9ce7265d6ce
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -3467,7 +3467,10 @@ begin
     select unheld.batch_id
     from identity_sync.batch as unheld
     where unheld.run_id = stop_identity_run.run_id
-      and (unheld.state = 'open' or unheld.closed_at is null and unheld.leased_until < clock_timestamp())
+      and (
+        unheld.state = 'open'
+        or unheld.closed_at is null and unheld.leased_until < clock_timestamp() and unheld.answer is null
+      )
     for update skip locked
   );
 
@@ -3674,7 +3677,7 @@ comment on function identity_sync_private.cut_batches(bigint, integer[], integer
 --! EndIncluded functions/run/cut_batches.sql
 --! Included functions/run/end_overdue_runs.sql
 -- Stops the runs whose deadline has passed, and abandons in those that are stopping what no lane holds any more, so
--- that a run whose process has died holds nothing that is not in flight. Planning and rescuing share it.
+-- that a run whose process has died holds nothing that is not in flight when another is planned.
 create or replace function identity_sync_private.end_overdue_runs()
 returns void
 language sql volatile
@@ -3786,7 +3789,7 @@ comment on function identity_sync_private.tell_of_joined_run(bigint, jsonb) is
 --! EndIncluded functions/run/tell_of_joined_run.sql
 --! Included functions/run/plan_identity_run.sql
 -- Opens a run: its batches, and the lanes that carry them, are made in one transaction or not at all. While the same
--- run (scope, partition, ids, dry_run) goes on, neither overdue nor stopping, it is joined and keeps its settings; a dry
+-- run (scope, partition, ids, dry_run) goes on, not overdue nor stopping, it is joined and keeps its settings; a dry
 -- run neither joins nor blocks a real one. A run with nothing to ask is closed at once.
 create or replace function identity_sync.plan_identity_run(
   scope text default 'due',
@@ -4546,7 +4549,7 @@ comment on function identity_sync_private.has_answered_part(bigint) is
 --! Included functions/batch/quarantine_poison_input.sql
 -- Closes a batch of one input as poisoned: LML refuses this input, or fails on it while it answers others. The input
 -- goes to quarantine with LML's status and words, and is not requested again within the retry window or until replayed
--- or released.
+-- or released. One whose library is gone counts as that.
 create or replace function identity_sync_private.quarantine_poison_input(batch_id bigint, reason text, body text)
 returns void
 language plpgsql volatile
@@ -4557,6 +4560,18 @@ declare
   recorded bigint;
   came_at timestamptz;
 begin
+  if not exists (
+    select
+    from identity_sync.batch
+    join wxyc_schema.library on library.id = batch.library_ids[1]
+    where batch.batch_id = quarantine_poison_input.batch_id
+  )
+  then
+    -- It has gone since it was requested: what nobody will request again needs no mark.
+    perform identity_sync_private.apply_identity_batch(batch_id, '[]');
+    return;
+  end if;
+
   update identity_sync.batch
   set state = 'poisoned', leased_by = null, leased_until = null, failure = reason, closed_at = clock_timestamp()
   from identity_sync.run
@@ -4919,7 +4934,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   open identity_sync.run;
-  were_open integer;
+  still_open integer := 0;
 begin
   -- Wait for claims, so that no lease is freed while a claim renews it.
   perform pg_advisory_xact_lock(hashtext('identity_sync.claim_identity_batch'));
@@ -4928,21 +4943,24 @@ begin
   from identity_sync.batch as orphan
   where orphan.closed_at is null and orphan.leased_until < clock_timestamp();
 
-  select count(*)
-  into were_open
-  from identity_sync.run
-  where run.finished_at is null;
-
-  perform identity_sync_private.end_overdue_runs();
-
   for open in
-    select run.* from identity_sync.run where run.finished_at is null and run.stop_cause is null order by run.run_id
+    select run.* from identity_sync.run where run.finished_at is null order by run.run_id
   loop
-    perform identity_sync_private.close_identity_run(open.run_id);
-    perform identity_sync.enqueue_lanes(open.run_id, lanes, open.paused_until);
+    if open.deadline_at < clock_timestamp() then
+      perform identity_sync.stop_identity_run(
+        open.run_id, 'its deadline has passed, what is left is due next time', cause => 'deadline'
+      );
+    elsif open.stop_reason is not null then
+      -- Abandon what was in flight when the run stopped and whose process has died since.
+      perform identity_sync.stop_identity_run(open.run_id, open.stop_reason, cause => open.stop_cause);
+    else
+      perform identity_sync_private.close_identity_run(open.run_id);
+      perform identity_sync.enqueue_lanes(open.run_id, lanes, open.paused_until);
+    end if;
+    still_open := still_open + 1;
   end loop;
 
-  return were_open;
+  return still_open;
 end;
 $$;
 

@@ -1,5 +1,5 @@
---! Previous: sha1:e49d29e779a04be4815533c320c4405aace72fa0
---! Hash: sha1:11bb860d5947ee31bea672d3d109a7ae7a57234c
+--! Previous: sha1:54402fb44bd527a2c194a61e3477b9ce7265d6ce
+--! Hash: sha1:a07510d431b4f17a983521d845f0b2eecba40e0c
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

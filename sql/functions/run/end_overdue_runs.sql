@@ -1,5 +1,5 @@
 -- Stops the runs whose deadline has passed, and abandons in those that are stopping what no lane holds any more, so
--- that a run whose process has died holds nothing that is not in flight. Planning and rescuing share it.
+-- that a run whose process has died holds nothing that is not in flight when another is planned.
 create or replace function identity_sync_private.end_overdue_runs()
 returns void
 language sql volatile

@@ -1,5 +1,5 @@
 -- Opens a run: its batches, and the lanes that carry them, are made in one transaction or not at all. While the same
--- run (scope, partition, ids, dry_run) goes on, neither overdue nor stopping, it is joined and keeps its settings; a dry
+-- run (scope, partition, ids, dry_run) goes on, not overdue nor stopping, it is joined and keeps its settings; a dry
 -- run neither joins nor blocks a real one. A run with nothing to ask is closed at once.
 create or replace function identity_sync.plan_identity_run(
   scope text default 'due',

@@ -29,7 +29,10 @@ begin
     select unheld.batch_id
     from identity_sync.batch as unheld
     where unheld.run_id = stop_identity_run.run_id
-      and (unheld.state = 'open' or unheld.closed_at is null and unheld.leased_until < clock_timestamp())
+      and (
+        unheld.state = 'open'
+        or unheld.closed_at is null and unheld.leased_until < clock_timestamp() and unheld.answer is null
+      )
     for update skip locked
   );
 

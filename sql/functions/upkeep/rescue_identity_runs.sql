@@ -8,7 +8,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   open identity_sync.run;
-  were_open integer;
+  still_open integer := 0;
 begin
   -- Wait for claims, so that no lease is freed while a claim renews it.
   perform pg_advisory_xact_lock(hashtext('identity_sync.claim_identity_batch'));
@@ -17,21 +17,24 @@ begin
   from identity_sync.batch as orphan
   where orphan.closed_at is null and orphan.leased_until < clock_timestamp();
 
-  select count(*)
-  into were_open
-  from identity_sync.run
-  where run.finished_at is null;
-
-  perform identity_sync_private.end_overdue_runs();
-
   for open in
-    select run.* from identity_sync.run where run.finished_at is null and run.stop_cause is null order by run.run_id
+    select run.* from identity_sync.run where run.finished_at is null order by run.run_id
   loop
-    perform identity_sync_private.close_identity_run(open.run_id);
-    perform identity_sync.enqueue_lanes(open.run_id, lanes, open.paused_until);
+    if open.deadline_at < clock_timestamp() then
+      perform identity_sync.stop_identity_run(
+        open.run_id, 'its deadline has passed, what is left is due next time', cause => 'deadline'
+      );
+    elsif open.stop_reason is not null then
+      -- Abandon what was in flight when the run stopped and whose process has died since.
+      perform identity_sync.stop_identity_run(open.run_id, open.stop_reason, cause => open.stop_cause);
+    else
+      perform identity_sync_private.close_identity_run(open.run_id);
+      perform identity_sync.enqueue_lanes(open.run_id, lanes, open.paused_until);
+    end if;
+    still_open := still_open + 1;
   end loop;
 
-  return were_open;
+  return still_open;
 end;
 $$;
 

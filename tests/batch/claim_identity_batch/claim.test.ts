@@ -197,12 +197,6 @@ describe('a run that is stopping', () => {
     expect(run).toEqual({ outcome: 'failed', stop_cause: 'key' });
     expect(await database.sql`select from identity_sync.lml_call`).toHaveLength(2);
   });
-
-  test('lets go the lane that asks while another has a call in flight', async () => {
-    await claim(database.sql, runId, { leased_by: 'other' });
-    await call(database.sql, 'stop_identity_run', { run_id: runId, reason: 'enough' });
-    expect(await tryToClaim(database.sql, runId)).toBeUndefined();
-  });
 });
 
 describe('with no batch to give', () => {

@@ -28,7 +28,7 @@ describe('a run told to stop', () => {
     await stop(runId);
 
     expect(await runOf(database.sql, runId)).toMatchObject({ outcome: null, stop_reason: 'stopped by hand' });
-    expect(await tryToClaim(database.sql, runId)).toBeUndefined();
+    expect((await tryToClaim(database.sql, runId))?.batch_id ?? null).toBeNull();
 
     await settle(database.sql, batch_id, { body: resolveAll(request) });
     expect(await reportOf(database.sql, runId)).toMatchObject({
