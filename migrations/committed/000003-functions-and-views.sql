@@ -1,5 +1,5 @@
 --! Previous: sha1:83200e009cca957bac765adb35e0a9de498d01b4
---! Hash: sha1:54402fb44bd527a2c194a61e3477b9ce7265d6ce
+--! Hash: sha1:749bda91ed14c4e363d532deec7cdc82e7d21ae8
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -4396,11 +4396,11 @@ as $$
     when http_status in (413, 422) and size > 1 then 'split'
     when http_status = 422 then 'poison_input'
     when http_status = 413 and has_answered_part then 'poison_input'
-    when http_status >= 500 and size > 1 and is_part then 'split'
+    when (http_status >= 500 or http_status = 200) and size > 1 and is_part then 'split'
     when tries + 1 < max_tries and (http_status is null or http_status in (200, 408, 425) or http_status >= 500)
     then 'retried'
-    when http_status >= 500 and size > 1 then 'split'
-    when http_status >= 500 and has_answered_part then 'poison_input'
+    when (http_status >= 500 or http_status = 200) and size > 1 then 'split'
+    when (http_status >= 500 or http_status = 200) and has_answered_part then 'poison_input'
     else 'failed'
   end;
 $$;

@@ -1,5 +1,5 @@
---! Previous: sha1:54402fb44bd527a2c194a61e3477b9ce7265d6ce
---! Hash: sha1:a07510d431b4f17a983521d845f0b2eecba40e0c
+--! Previous: sha1:749bda91ed14c4e363d532deec7cdc82e7d21ae8
+--! Hash: sha1:bd0d3b70a00f2ad88122c5ef390a0aa6d282120c
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

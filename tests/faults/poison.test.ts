@@ -92,6 +92,25 @@ describe('one poison input of 500', () => {
   });
 });
 
+test('one result that cannot be read costs its own row alone', async () => {
+  const ids = await shelveMany(database.sql, 16);
+  const culprit = ids[5]!;
+  lml.respondWith(({ inputs, defaultBody }) =>
+    inputs.some((input) => input.library_id === culprit)
+      ? { body: defaultBody().replace(/}$/, `,"depth":${'['.repeat(200_000)}${']'.repeat(200_000)}}`) }
+      : undefined,
+  );
+  const ended = await cli(['run'], settings());
+
+  expect(ended.status).toBe(0);
+  expect(lml.calls.length).toBeLessThanOrEqual(24);
+  expect(await identified(database.sql)).toEqual(ids.filter((id) => id !== culprit));
+  expect(await quarantine()).toMatchObject([
+    { library_id: culprit, outcome: 'poison_input', reason: 'LML answered 200 with what is no answer' },
+  ]);
+  expect(await candidates(database.sql)).toEqual([]);
+});
+
 test('several poison inputs of one batch are each found, and the others written', async () => {
   const ids = await shelveMany(database.sql, 32);
   const culprits = [ids[3]!, ids[4]!, ids[30]!];
@@ -142,6 +161,15 @@ describe('what LML fails on is no poison', () => {
     expect(await quarantine()).toEqual([]);
     expect(await candidates(database.sql)).toEqual(ids.slice(1));
   });
+});
+
+test('where nothing that LML answers can be read, it is given up within a bound, and nothing is poison', async () => {
+  const ids = await shelveMany(database.sql, 64);
+  lml.respondWith(() => ({ body: '<html>Maintenance</html>' }));
+  expect(await cli(['run'], settings())).toMatchObject({ status: 1 });
+  expect(lml.calls.length).toBeLessThanOrEqual(12);
+  expect(await quarantine()).toEqual([]);
+  expect(await candidates(database.sql)).toEqual(ids);
 });
 
 test.each([422, 503])(
