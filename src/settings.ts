@@ -175,7 +175,7 @@ export const SETTINGS = {
     plan: 'strict_bands',
   },
   RUN_DEADLINE_MINUTES: {
-    value: integer(1, 1440).default(120),
+    value: integer(1, 1440).default(60),
     readBy: RUNS,
     about: 'when a run ends at the latest; what is left is due next time',
     flag: '--deadline-minutes <minutes>',

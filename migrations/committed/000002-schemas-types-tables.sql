@@ -1,5 +1,5 @@
 --! Previous: sha1:8dff03bd2e54f394738a7e6b9ad21b974a16706d
---! Hash: sha1:ad4b78b8b630a8b1f0072ea6922198dc42e7c2b7
+--! Hash: sha1:384a8a84492da017d1de2b5d29f3b252f71e0d70
 --! Message: schemas, types, tables
 
 -- The product's own schemas, types and tables.
@@ -140,9 +140,13 @@ create table identity_sync.run (
   strict_bands boolean not null,
   accept_unresolved boolean not null,
   call_budget integer,
+  batch_size integer not null,
+  va_batch_size integer not null,
   deadline_at timestamptz not null,
   planned integer not null default 0,
   in_other_runs integer[] not null default '{}',
+  held_by_runs bigint[] not null default '{}',
+  unaskable_ids integer[] not null default '{}',
   opened_by text not null,
   scheduled boolean not null,
   trace_id text not null default replace(gen_random_uuid()::text, '-', ''),
@@ -169,6 +173,9 @@ comment on table identity_sync.run is
 
 comment on column identity_sync.run.in_other_runs is
   'Candidates that were in a batch of another open run when this one was planned; they are left to it.';
+comment on column identity_sync.run.held_by_runs is 'The runs that those candidates are left to.';
+comment on column identity_sync.run.unaskable_ids is
+  'Ids named for the scope ids that are not in library, or have no artist name there, when the run is planned.';
 comment on column identity_sync.run.paused_until is
   'No batch is claimed before: LML asked for a pause, or several batches failed in a row.';
 comment on column identity_sync.run.trace_id is 'The trace of the run, shared by all processes that carry it.';
@@ -178,10 +185,11 @@ comment on column identity_sync.run.reported_at is 'When a process took the fini
 comment on column identity_sync.run.batches_pruned_at is
   'When its batches, calls and kept answers were pruned; from then on a dry run cannot be applied any more.';
 
--- One open run a scope: the guard against a retried job and the next tick of its cron running side by side.
+-- One open run a scope: the guard against a retried job and the next tick of its cron running side by side. A run that
+-- stops only waits for its calls in flight, and another may be opened.
 create unique index run_one_open_idx
   on identity_sync.run (scope, partition_index, partition_count, (hash_array_extended(coalesce(ids, '{}'), 0)), dry_run)
-  where finished_at is null;
+  where finished_at is null and stop_cause is null;
 
 create table identity_sync.batch (
   batch_id bigint generated always as identity primary key,
@@ -299,6 +307,8 @@ comment on column identity_sync.settlement.positioned_credit_ids is
 
 create index settlement_batch_idx on identity_sync.settlement (batch_id) where batch_id is not null;
 create index settlement_run_idx on identity_sync.settlement (run_id, settlement_id) where run_id is not null;
+-- The brake looks for the latest answers that it counts, after every answer.
+create index settlement_brake_idx on identity_sync.settlement (run_id, settlement_id) where brake_sample > 0;
 
 create table identity_sync.planning_hold (
   name text primary key check (name in ('key_refused', 'brake')),

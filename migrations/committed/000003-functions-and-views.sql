@@ -1,5 +1,5 @@
---! Previous: sha1:ad4b78b8b630a8b1f0072ea6922198dc42e7c2b7
---! Hash: sha1:6b1694868ebe136f7f89bfd9ca6478e83576855d
+--! Previous: sha1:384a8a84492da017d1de2b5d29f3b252f71e0d70
+--! Hash: sha1:be05716687365f6840d55016b523f2ee39be25ea
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -726,39 +726,54 @@ comment on function identity_sync.identity_run_progress(bigint) is
   'Takes a run; returns the rows planned, the rows done so far (answered, quarantined or failed), when it ended, and its trace; no row for an unknown run.';
 --! EndIncluded functions/report/identity_run_progress.sql
 --! Included functions/report/identity_run_warnings.sql
--- What an operator should know of a run that failed in nothing: batches of which most track entries, and at least ten,
--- match no credit. Then credits were renamed or LML holds an older copy, and links go missing silently.
+-- What an operator should know of a run that failed in nothing: ids that he named and that cannot be asked, and batches
+-- of which most track entries, and at least ten, match no credit. Then credits were renamed or LML holds an older copy,
+-- and links go missing silently.
 create or replace function identity_sync_private.identity_run_warnings(run_id bigint)
 returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select
-    case
-      when count(*) = 0 then '[]'::jsonb
-      else jsonb_build_array(
-        format(
-          'batches whose track entries mostly match no credit of compilation_track_artist: %s (%s of %s entries); '
-            'artist_name and track_title have drifted apart',
-          count(*), sum(counted.unmatched), sum(counted.entries)
-        )
-      )
-    end
-  from (
+  with drifted as (
     select
-      (settlement.report #>> '{compilation_track,no_cta_match}')::bigint as unmatched,
-      (
-        select sum(tally.value::bigint)
-        from jsonb_each_text(settlement.report -> 'compilation_track') as tally
-        where tally.key in (
-          'written', 'unlinked', 'unchanged', 'librarian', 'no_cta_match', 'no_resolved_name', 'unusable'
-        )
-      ) as entries
+      format(
+        'batches whose track entries mostly match no credit of compilation_track_artist: %s (%s of %s entries); '
+          'artist_name and track_title have drifted apart',
+        count(*), sum(counted.unmatched), sum(counted.entries)
+      ) as words
+    from (
+      select
+        (settlement.report #>> '{compilation_track,no_cta_match}')::bigint as unmatched,
+        (
+          select sum(tally.value::bigint)
+          from jsonb_each_text(settlement.report -> 'compilation_track') as tally
+          where tally.key in (
+            'written', 'unlinked', 'unchanged', 'librarian', 'no_cta_match', 'no_resolved_name', 'unusable'
+          )
+        ) as entries
+      from identity_sync.run
+      join identity_sync.settlement on settlement.run_id = run.run_id and settlement.dry_run = run.dry_run
+      where run.run_id = identity_run_warnings.run_id
+    ) as counted
+    where counted.unmatched >= 10 and counted.unmatched * 2 > counted.entries
+    having count(*) > 0
+  ),
+  unaskable as (
+    select
+      format(
+        'ids named that are not in library, or have no artist name there: %s%s',
+        array_to_string(run.unaskable_ids[:100], ','),
+        case when cardinality(run.unaskable_ids) > 100 then ', …' end
+      ) as words
     from identity_sync.run
-    join identity_sync.settlement on settlement.run_id = run.run_id and settlement.dry_run = run.dry_run
-    where run.run_id = identity_run_warnings.run_id
-  ) as counted
-  where counted.unmatched >= 10 and counted.unmatched * 2 > counted.entries;
+    where run.run_id = identity_run_warnings.run_id and run.unaskable_ids <> '{}'
+  )
+  select coalesce(jsonb_agg(warning.words), '[]')
+  from (
+    select words from unaskable
+    union all
+    select words from drifted
+  ) as warning;
 $$;
 
 revoke all on function identity_sync_private.identity_run_warnings(bigint) from public;
@@ -767,8 +782,9 @@ comment on function identity_sync_private.identity_run_warnings(bigint) is
   'Takes a run; returns its warnings as a JSON array of texts, empty where there are none.';
 --! EndIncluded functions/report/identity_run_warnings.sql
 --! Included functions/report/identity_run_report.sql
--- The report of a run: the sum of its batches' settlements, so it counts recorded outcomes and nothing else. It grows
--- while the run is open. A finished run keeps it; only the entries still in quarantine are counted again.
+-- The report of a run: the sum of its batches' settlements, so it counts recorded outcomes and nothing else. What is
+-- left stays due: the rows of batches that are unfinished, were abandoned or failed. It grows while the run is open; a
+-- finished run keeps it, and only the entries still in quarantine are counted again.
 create or replace function identity_sync.identity_run_report(run_id bigint default null)
 returns jsonb
 language plpgsql stable
@@ -798,6 +814,7 @@ begin
       'planned', run.planned,
       'held_by_others', cardinality(run.in_other_runs),
       'held_ids', to_jsonb(run.in_other_runs[:100]),
+      'held_by_runs', to_jsonb(run.held_by_runs),
       'paused_until', case when run.finished_at is null then run.paused_until end,
       'stop_cause', run.stop_cause
     )
@@ -805,7 +822,9 @@ begin
       select
         jsonb_build_object(
           'left', coalesce(
-            sum(cardinality(batch.library_ids)) filter (where not batch.is_done and batch.state <> 'split'), 0
+            sum(cardinality(batch.library_ids))
+              filter (where batch.state not in ('applied', 'empty', 'poisoned', 'split')),
+            0
           ),
           'batches', count(*),
           'failed_batches', count(*) filter (where batch.state = 'failed')
@@ -3465,9 +3484,10 @@ comment on function identity_sync.lift_planning_hold(text) is
   'Takes the name of a planning hold (key_refused, brake) and lifts it; one that is not in force changes nothing.';
 --! EndIncluded functions/run/lift_planning_hold.sql
 --! Included functions/run/close_identity_run.sql
--- Ends a run when its last batch is closed, and records the outcome: failed where a batch failed or more rows were
--- refused than not, stopped where it was told to stop, else completed. A used-up call budget is no failure. Sessions
--- that close the last two batches at once wait for each other at the run's row, so one of them sees nothing left.
+-- Ends a run when its last batch is closed, and records the outcome: failed where a batch failed, more rows were
+-- refused than not, or none of its rows could be asked; stopped where it was told to stop; else completed. A used-up
+-- call budget is no failure. Sessions that close the last two batches at once wait for each other at the run's row, so
+-- one of them sees nothing left.
 create or replace function identity_sync_private.close_identity_run(run_id bigint)
 returns void
 language plpgsql volatile
@@ -3479,6 +3499,7 @@ declare
   final_report jsonb;
   ended identity_sync.run;
   is_success boolean;
+  obstacle text;
 begin
   perform from identity_sync.run where run.run_id = close_identity_run.run_id and run.finished_at is null for update;
   if not found
@@ -3497,16 +3518,36 @@ begin
   final_report := identity_sync.identity_run_report(run_id);
   is_success := identity_sync.report_is_success(final_report);
 
+  -- Nothing to ask, and not because nothing is due.
+  select
+    case
+      when run.in_other_runs <> '{}'
+      then format(
+        'all %s of its rows are held by another open run: %s',
+        cardinality(run.in_other_runs), array_to_string(run.held_by_runs, ', ')
+      )
+      when run.unaskable_ids <> '{}'
+      then 'none of the ids named is in library with an artist name'
+    end
+  into obstacle
+  from identity_sync.run
+  where run.run_id = close_identity_run.run_id and run.planned = 0;
+
   update identity_sync.run
   set
     finished_at = clock_timestamp(),
     outcome = case
-      when failed_batches > 0 or not is_success or run.stop_cause in ('key', 'brake', 'breaker') then 'failed'
+      when failed_batches > 0
+        or not is_success
+        or obstacle is not null
+        or run.stop_cause in ('key', 'brake', 'breaker')
+      then 'failed'
       when run.stop_cause in ('hand', 'deadline') then 'stopped'
       else 'completed'
     end,
     outcome_reason = coalesce(
       run.stop_reason,
+      obstacle,
       case
         when failed_batches > 0 then format('%s of its batches failed: %s', failed_batches, failure)
         when not is_success
@@ -3539,8 +3580,9 @@ comment on function identity_sync_private.close_identity_run(bigint) is
   'Takes a run; where every batch of it is closed, sets finished_at, outcome and report; else changes nothing.';
 --! EndIncluded functions/run/close_identity_run.sql
 --! Included functions/run/stop_identity_run.sql
--- Stops a run: batches that no lane has claimed are abandoned and stay due, and calls in flight finish. With opened_by,
--- a process stops only a run that it opened itself; one that it merely joined goes on.
+-- Stops a run for its first cause: batches that no lane holds are abandoned and stay due, and calls in flight finish.
+-- Stopping it once more abandons what was opened again or lost its lease since. With opened_by, a process stops only a
+-- run that it opened itself; one that it merely joined goes on.
 create or replace function identity_sync.stop_identity_run(
   run_id bigint,
   reason text,
@@ -3553,7 +3595,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   update identity_sync.run
-  set stop_reason = reason, stop_cause = cause
+  set stop_reason = coalesce(run.stop_reason, reason), stop_cause = coalesce(run.stop_cause, cause)
   where run.run_id = stop_identity_run.run_id
     and run.finished_at is null
     and (stop_identity_run.opened_by is null or run.opened_by = stop_identity_run.opened_by);
@@ -3562,9 +3604,19 @@ begin
     return false;
   end if;
 
+  -- A batch that another session holds is being claimed or finished right now.
   update identity_sync.batch
-  set state = 'abandoned', closed_at = clock_timestamp()
-  where batch.run_id = stop_identity_run.run_id and batch.state = 'open';
+  set state = 'abandoned', leased_by = null, leased_until = null, closed_at = clock_timestamp()
+  where batch.batch_id in (
+    select unheld.batch_id
+    from identity_sync.batch as unheld
+    where unheld.run_id = stop_identity_run.run_id
+      and (
+        unheld.state = 'open'
+        or unheld.closed_at is null and unheld.leased_until < clock_timestamp() and unheld.answer is null
+      )
+    for update skip locked
+  );
 
   perform identity_sync_private.close_identity_run(run_id);
   return true;
@@ -3574,13 +3626,13 @@ $$;
 revoke all on function identity_sync.stop_identity_run(bigint, text, text, text) from public;
 
 comment on function identity_sync.stop_identity_run(bigint, text, text, text) is
-  'Takes a run, the reason, who must have opened the run (NULL: anybody), and the cause (hand, deadline, budget, key, brake, breaker); abandons every unclaimed batch, and ends the run once no call is in flight. Returns false where no such run is open.';
+  'Takes a run, the reason, who must have opened the run (NULL: anybody), and the cause (hand, deadline, budget, key, brake, breaker); abandons every batch that no lane holds, and ends the run once no call is in flight. Returns false where no such run is open.';
 --! EndIncluded functions/run/stop_identity_run.sql
 --! Included functions/run/brake_identity_run.sql
 -- The brake: an overloaded LML answers 200 with everything unresolved, and believing it would keep the rows from being
--- due for a month. It measures the last ten answers, on rows that held an identity or had never been requested; rows
--- long known as unresolved may all fall due on one day. It stops the run, takes the counted rows' attempts back, and
--- holds planning.
+-- due for a month. It measures the latest answers that together hold 1,000 rows which held an identity or had never
+-- been requested, so it works alike for any batch size; rows long known as unresolved may all fall due on one day. It
+-- stops the run, takes the counted rows' attempts back, and holds planning.
 create or replace function identity_sync_private.brake_identity_run(run_id bigint, batch_id bigint)
 returns void
 language plpgsql volatile
@@ -3589,6 +3641,7 @@ as $$
 declare
   this_run identity_sync.run;
   suspects bigint[];
+  answers bigint;
   brake_sample bigint;
   unresolved_share numeric;
   usual_share numeric;
@@ -3611,21 +3664,29 @@ begin
   else
     select
       array_agg(latest.settlement_id),
+      count(*),
       sum(latest.brake_sample),
-      sum(latest.unresolved) / nullif(sum(latest.brake_sample), 0)
-    into suspects, brake_sample, unresolved_share
+      sum(latest.unresolved) / sum(latest.brake_sample)
+    into suspects, answers, brake_sample, unresolved_share
     from (
       select
-        settlement.settlement_id,
-        settlement.brake_sample,
-        cardinality(settlement.brake_unresolved_ids)::numeric as unresolved
-      from identity_sync.settlement
-      where settlement.run_id = brake_identity_run.run_id and settlement.is_answer
-      order by settlement.settlement_id desc
-      limit 10
-    ) as latest;
+        answer.*,
+        sum(answer.brake_sample) over (order by answer.settlement_id desc) - answer.brake_sample as newer_rows
+      from (
+        select
+          settlement.settlement_id,
+          settlement.brake_sample,
+          cardinality(settlement.brake_unresolved_ids)::numeric as unresolved
+        from identity_sync.settlement
+        where settlement.run_id = brake_identity_run.run_id and settlement.brake_sample > 0
+        order by settlement.settlement_id desc
+        -- Each holds a row at least.
+        limit 1000
+      ) as answer
+    ) as latest
+    where latest.newer_rows < 1000;
 
-    if brake_sample < 200 or unresolved_share < 0.95 then
+    if answers < 3 or brake_sample < 200 or unresolved_share < 0.95 then
       return;
     end if;
 
@@ -3672,12 +3733,12 @@ $$;
 revoke all on function identity_sync_private.brake_identity_run(bigint, bigint) from public;
 
 comment on function identity_sync_private.brake_identity_run(bigint, bigint) is
-  'Takes a run and its batch just applied; where 95 % of 200 rows or more are unresolved, stops the run and takes their attempts back.';
+  'Takes a run and its batch just applied; where 95 % of the rows counted (200 or more, of three answers or more) are unresolved, stops the run and takes their attempts back.';
 --! EndIncluded functions/run/brake_identity_run.sql
 --! Included functions/run/cut_batches.sql
 -- Cuts the candidates of a new run into batches of one cohort each, compilations first, whose answers are the largest.
 -- A library is in at most one open batch of a real run: candidates of another open run are left to it, and the run
--- notes them.
+-- notes them and it.
 create or replace function identity_sync_private.cut_batches(
   run_id bigint,
   ids integer[],
@@ -3698,13 +3759,13 @@ begin
   where run.run_id = cut_batches.run_id;
 
   with in_other_run as (
-    select unnest(batch.library_ids) as library_id
+    select unnest(batch.library_ids) as library_id, batch.run_id
     from identity_sync.batch
     join identity_sync.run on run.run_id = batch.run_id
     where batch.closed_at is null and not run.dry_run and not this_run.dry_run
   ),
   candidate as (
-    select due.library_id, due.cohort, in_other_run.library_id is null as is_free
+    select due.library_id, due.cohort, in_other_run.run_id as held_by
     from identity_sync.identity_candidates(
       scope => this_run.scope,
       stale_days => this_run.stale_days,
@@ -3723,7 +3784,7 @@ begin
       (row_number() over (partition by candidate.cohort order by candidate.library_id) - 1)
         / case candidate.cohort when 'va' then va_batch_size else batch_size end as page
     from candidate
-    where candidate.is_free
+    where candidate.held_by is null
   ),
   cut as (
     insert into identity_sync.batch (run_id, cohort, library_ids)
@@ -3738,7 +3799,10 @@ begin
     set
       planned = (select coalesce(sum(cardinality(cut.library_ids)), 0) from cut),
       in_other_runs = array(
-        select candidate.library_id from candidate where not candidate.is_free order by candidate.library_id
+        select candidate.library_id from candidate where candidate.held_by is not null order by candidate.library_id
+      ),
+      held_by_runs = array(
+        select distinct candidate.held_by from candidate where candidate.held_by is not null order by candidate.held_by
       )
     where run.run_id = cut_batches.run_id
   )
@@ -3755,6 +3819,29 @@ revoke all on function identity_sync_private.cut_batches(bigint, integer[], inte
 comment on function identity_sync_private.cut_batches(bigint, integer[], integer, integer) is
   'Takes a run just opened, the library ids that it is limited to (NULL: no limit), and the libraries a batch of either cohort; returns the number of batches made.';
 --! EndIncluded functions/run/cut_batches.sql
+--! Included functions/run/end_overdue_runs.sql
+-- Stops the runs whose deadline has passed, and abandons in those that are stopping what no lane holds any more, so
+-- that a run whose process has died holds nothing that is not in flight when another is planned.
+create or replace function identity_sync_private.end_overdue_runs()
+returns void
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select
+    identity_sync.stop_identity_run(
+      overdue.run_id, 'its deadline has passed, what is left is due next time', cause => 'deadline'
+    )
+  from identity_sync.run as overdue
+  where overdue.finished_at is null
+    and (overdue.stop_cause is not null or overdue.deadline_at < clock_timestamp())
+  order by overdue.run_id;
+$$;
+
+revoke all on function identity_sync_private.end_overdue_runs() from public;
+
+comment on function identity_sync_private.end_overdue_runs() is
+  'Stops each open run that is past its deadline or stopping already; a run stopped before keeps its cause.';
+--! EndIncluded functions/run/end_overdue_runs.sql
 --! Included functions/run/enqueue_lanes.sql
 -- Enqueues the lanes of a run: jobs that each carry one batch after another until none is left. Spare lanes do no harm,
 -- since claim_identity_batch limits the calls in flight, and their keys keep them from piling up in the queue.
@@ -3792,10 +3879,62 @@ revoke all on function identity_sync.enqueue_lanes(bigint, integer, timestamptz)
 comment on function identity_sync.enqueue_lanes(bigint, integer, timestamptz) is
   'Takes a run, a number of lanes and when they begin (NULL: now); enqueues as many carry_identity_run jobs, though no more than the run has unfinished batches, and none where it is stopping.';
 --! EndIncluded functions/run/enqueue_lanes.sql
+--! Included functions/run/tell_of_joined_run.sql
+-- A joined run keeps its own settings. The caller hears so, and which of his are in vain: a notice reaches psql, a
+-- program and a log alike.
+create or replace function identity_sync_private.tell_of_joined_run(run_id bigint, asked jsonb)
+returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  joined identity_sync.run;
+  differences text;
+begin
+  select run.*
+  into strict joined
+  from identity_sync.run
+  where run.run_id = tell_of_joined_run.run_id;
+
+  select
+    string_agg(
+      format('%s %s (asked: %s)', kept.key, coalesce(kept.value, 'none'), coalesce(asked ->> kept.key, 'none')), ', '
+      order by kept.key
+    )
+  into differences
+  from jsonb_each_text(
+    to_jsonb(joined)
+    || jsonb_build_object(
+      'deadline_minutes', round(extract(epoch from joined.deadline_at - joined.started_at) / 60)::integer
+    )
+  ) as kept
+  where asked ? kept.key and kept.value is distinct from asked ->> kept.key;
+
+  if differences is null then
+    raise notice using
+      errcode = 'LS008',
+      message = format('run %s is open, and is joined (opened by %s)', run_id, joined.opened_by);
+  else
+    raise warning using
+      errcode = 'LS008',
+      message = format(
+        'run %s is open, and is joined (opened by %s). It keeps its own settings: %s',
+        run_id, joined.opened_by, differences
+      ),
+      hint = 'Wait until it is over, or stop it, and run again.';
+  end if;
+end;
+$$;
+
+revoke all on function identity_sync_private.tell_of_joined_run(bigint, jsonb) from public;
+
+comment on function identity_sync_private.tell_of_joined_run(bigint, jsonb) is
+  'Takes an open run and the settings asked for by their names; tells in a notice that it is joined, in a warning where it keeps others.';
+--! EndIncluded functions/run/tell_of_joined_run.sql
 --! Included functions/run/plan_identity_run.sql
 -- Opens a run: its batches, and the lanes that carry them, are made in one transaction or not at all. While the same
--- run (scope, partition, ids, dry_run) is open, it is joined; a dry run neither joins nor blocks a real one. A run of
--- which nothing is due is closed at once.
+-- run (scope, partition, ids, dry_run) goes on, not overdue nor stopping, it is joined and keeps its settings; a dry
+-- run neither joins nor blocks a real one. A run with nothing to ask is closed at once.
 create or replace function identity_sync.plan_identity_run(
   scope text default 'due',
   stale_days integer default 7,
@@ -3811,7 +3950,7 @@ create or replace function identity_sync.plan_identity_run(
   lanes integer default 2,
   opened_by text default session_user,
   accept_unresolved boolean default false,
-  deadline_minutes integer default 120,
+  deadline_minutes integer default 60,
   call_budget integer default null,
   scheduled boolean default false
 )
@@ -3844,10 +3983,13 @@ begin
   -- One planner at a time, so that no two runs cut the same library into their batches.
   perform pg_advisory_xact_lock(hashtext('identity_sync.plan_identity_run'));
 
+  perform identity_sync_private.end_overdue_runs();
+
   select run.run_id
   into opened
   from identity_sync.run
   where run.finished_at is null
+    and run.stop_cause is null
     and run.scope = plan_identity_run.scope
     and run.partition_index = plan_identity_run.partition_index
     and run.partition_count = plan_identity_run.partition_count
@@ -3855,22 +3997,44 @@ begin
     and run.dry_run = plan_identity_run.dry_run;
 
   if found then
+    perform identity_sync_private.tell_of_joined_run(
+      opened,
+      jsonb_build_object(
+        'stale_days', stale_days,
+        'unresolved_retry_days', unresolved_retry_days,
+        'include_null_canonical', include_null_canonical,
+        'batch_size', batch_size,
+        'va_batch_size', va_batch_size,
+        'strict_bands', strict_bands,
+        'accept_unresolved', accept_unresolved,
+        'deadline_minutes', deadline_minutes,
+        'call_budget', call_budget
+      )
+    );
     perform identity_sync.enqueue_lanes(opened, lanes);
     return opened;
   end if;
 
   insert into identity_sync.run (
     scope, dry_run, stale_days, unresolved_retry_days, include_null_canonical,
-    partition_index, partition_count, ids, strict_bands, accept_unresolved, call_budget, deadline_at, scheduled,
-    opened_by
+    partition_index, partition_count, ids, strict_bands, accept_unresolved, call_budget, batch_size, va_batch_size,
+    deadline_at, scheduled, opened_by, unaskable_ids
   )
   values (
     plan_identity_run.scope, plan_identity_run.dry_run, plan_identity_run.stale_days,
     plan_identity_run.unresolved_retry_days, plan_identity_run.include_null_canonical,
     plan_identity_run.partition_index, plan_identity_run.partition_count, named_ids,
     plan_identity_run.strict_bands, plan_identity_run.accept_unresolved, plan_identity_run.call_budget,
+    plan_identity_run.batch_size, plan_identity_run.va_batch_size,
     clock_timestamp() + make_interval(mins => deadline_minutes), plan_identity_run.scheduled,
-    plan_identity_run.opened_by
+    plan_identity_run.opened_by,
+    array(
+      select named.id
+      from unnest(named_ids) as named (id)
+      left join wxyc_schema.library on library.id = named.id
+      where plan_identity_run.scope = 'ids' and not identity_sync_private.has_name(library.artist_name)
+      order by named.id
+    )
   )
   returning run_id into opened;
 
@@ -3901,7 +4065,7 @@ comment on function identity_sync.plan_identity_run(
   text, integer, integer, boolean, integer, integer, integer[], integer, integer, boolean, boolean, integer, text,
   boolean, integer, integer, boolean
 ) is
-  'Takes the parameters of identity_candidates, the libraries a batch of either cohort (1 to 1000), whether all writes are rolled back, whether bands are strict, the calls in flight (1 to 32), who opens the run, whether the brake is off, its deadline in minutes (1 to 1440), its budget of calls (NULL: none), and whether the cron plans it; returns the id of the opened or joined run, or NULL where a planning hold stops the cron. Raises LS001 for a value out of range.';
+  'Takes the parameters of identity_candidates, the libraries a batch of either cohort (1 to 1000), whether all writes are rolled back, whether bands are strict, the calls in flight (1 to 32), who opens the run, whether the brake is off, its deadline in minutes (1 to 1440), its budget of calls (NULL: none), and whether the cron plans it; returns the id of the opened or joined run, or NULL where a planning hold stops the cron. Tells of a joined run in a notice (LS008), a warning where it keeps other settings than those asked for. Raises LS001 for a value out of range.';
 --! EndIncluded functions/run/plan_identity_run.sql
 --! Included functions/run/take_unreported_runs.sql
 -- Hands each run that ended within the last day to the first process that asks, so Sentry hears of a run once, however
@@ -3923,9 +4087,9 @@ comment on function identity_sync.take_unreported_runs() is
   'Returns the runs that ended within a day and no process has reported yet, with trace and report, and marks them as reported.';
 --! EndIncluded functions/run/take_unreported_runs.sql
 --! Included functions/run/trip_breaker.sql
--- The breaker: after three failed batches in a row LML is down, and a run must not spend the whole catalogue on it. The
--- run pauses for 30 seconds, then twice as long each time, and stops after the fourth pause. Parts of one batch count
--- as one.
+-- The breaker: after three failed batches in a row LML is down, or the database takes no answer, and a run must not
+-- spend the whole catalogue on it. The run pauses for 30 seconds, then twice as long each time, and stops after the
+-- fourth pause. Parts of one batch count as one, and a batch with nothing to request counts neither way.
 create or replace function identity_sync_private.trip_breaker(run_id bigint, reason text)
 returns void
 language plpgsql volatile
@@ -3940,13 +4104,13 @@ begin
   from (
     select distinct on (coalesce(batch.root_batch_id, batch.batch_id)) batch.state, batch.closed_at
     from identity_sync.batch
-    where batch.run_id = trip_breaker.run_id and batch.is_done
+    where batch.run_id = trip_breaker.run_id and batch.state in ('applied', 'poisoned', 'failed')
     order by coalesce(batch.root_batch_id, batch.batch_id), batch.closed_at desc
   ) as latest
   where latest.closed_at >= (
     select coalesce(max(batch.closed_at), '-infinity')
     from identity_sync.batch
-    where batch.run_id = trip_breaker.run_id and batch.is_done and batch.state <> 'failed'
+    where batch.run_id = trip_breaker.run_id and batch.state in ('applied', 'poisoned')
   );
 
   if failed_in_a_row < 3 then
@@ -4248,6 +4412,11 @@ begin
     );
     return;
   end if;
+  if this_run.stop_cause is not null then
+    -- A call that failed just when the run was stopped may have opened its batch again.
+    perform identity_sync.stop_identity_run(run_id, this_run.stop_reason, cause => this_run.stop_cause);
+    return;
+  end if;
 
   select count(*)
   into in_flight
@@ -4261,6 +4430,7 @@ begin
     select batch.batch_id, greatest(batch.not_before, batch.leased_until, this_run.paused_until)
     into claim_identity_batch.batch_id, due_at
     from identity_sync.batch
+    join identity_sync.run on run.run_id = batch.run_id and run.stop_cause is null
     where batch.run_id = claim_identity_batch.run_id and batch.closed_at is null
     order by
       coalesce(greatest(batch.not_before, batch.leased_until, this_run.paused_until) > clock_timestamp(), false),
@@ -4370,11 +4540,11 @@ as $$
     when http_status in (413, 422) and size > 1 then 'split'
     when http_status = 422 then 'poison_input'
     when http_status = 413 and has_answered_part then 'poison_input'
-    when http_status >= 500 and size > 1 and is_part then 'split'
+    when (http_status >= 500 or http_status = 200) and size > 1 and is_part then 'split'
     when tries + 1 < max_tries and (http_status is null or http_status in (200, 408, 425) or http_status >= 500)
     then 'retried'
-    when http_status >= 500 and size > 1 then 'split'
-    when http_status >= 500 and has_answered_part then 'poison_input'
+    when (http_status >= 500 or http_status = 200) and size > 1 then 'split'
+    when (http_status >= 500 or http_status = 200) and has_answered_part then 'poison_input'
     else 'failed'
   end;
 $$;
@@ -4491,6 +4661,7 @@ begin
   end if;
 
   perform identity_sync_private.record_unanswered_batch(batch_id, counted_as);
+  perform identity_sync_private.trip_breaker(failed_run, failure);
   perform identity_sync_private.close_identity_run(failed_run);
 end;
 $$;
@@ -4522,7 +4693,7 @@ comment on function identity_sync_private.has_answered_part(bigint) is
 --! Included functions/batch/quarantine_poison_input.sql
 -- Closes a batch of one input as poisoned: LML refuses this input, or fails on it while it answers others. The input
 -- goes to quarantine with LML's status and words, and is not requested again within the retry window or until replayed
--- or released.
+-- or released. One whose library is gone counts as that.
 create or replace function identity_sync_private.quarantine_poison_input(batch_id bigint, reason text, body text)
 returns void
 language plpgsql volatile
@@ -4533,6 +4704,18 @@ declare
   recorded bigint;
   came_at timestamptz;
 begin
+  if not exists (
+    select
+    from identity_sync.batch
+    join wxyc_schema.library on library.id = batch.library_ids[1]
+    where batch.batch_id = quarantine_poison_input.batch_id
+  )
+  then
+    -- It has gone since it was requested: what nobody will request again needs no mark.
+    perform identity_sync_private.apply_identity_batch(batch_id, '[]');
+    return;
+  end if;
+
   update identity_sync.batch
   set state = 'poisoned', leased_by = null, leased_until = null, failure = reason, closed_at = clock_timestamp()
   from identity_sync.run
@@ -4783,9 +4966,6 @@ begin
   end case;
 
   outcome := decision;
-  if outcome = 'failed' then
-    perform identity_sync_private.trip_breaker(this_batch.run_id, reason);
-  end if;
   perform identity_sync_private.close_identity_run(this_batch.run_id);
   return next;
 end;
@@ -4946,10 +5126,12 @@ declare
   previewed record;
   report jsonb := identity_sync_private.empty_report();
 begin
-  select run.dry_run, run.finished_at, run.batches_pruned_at
+  select run.dry_run, run.finished_at, run.batches_pruned_at, run.planned
   into previewed
   from identity_sync.run
-  where run.run_id = apply_identity_preview.run_id;
+  where run.run_id = apply_identity_preview.run_id
+  -- Pruning waits, so that the answers stay until they are applied.
+  for share;
 
   if not found then
     raise exception using errcode = 'LS002', message = format('there is no run %s', coalesce(run_id::text, 'NULL'));
@@ -4971,6 +5153,17 @@ begin
       errcode = 'LS004',
       message = format('the answers of dry run %s are gone', run_id),
       hint = 'Answers are kept for KEEP_DAYS. Make a new dry run.';
+  end if;
+
+  if previewed.planned > 0 and not exists (
+    select from identity_sync.batch
+    where batch.run_id = apply_identity_preview.run_id and batch.state in ('applied', 'empty')
+  )
+  then
+    raise exception using
+      errcode = 'LS004',
+      message = format('dry run %s got no answer', run_id),
+      hint = 'There is nothing to apply. Make a new dry run.';
   end if;
 
   perform identity_sync_private.lock_identities(null);
@@ -5009,7 +5202,7 @@ $$;
 revoke all on function identity_sync.apply_identity_preview(bigint) from public;
 
 comment on function identity_sync.apply_identity_preview(bigint) is
-  'Takes a dry run that has finished; applies its kept answers and returns the report. Raises LS002 for an unknown run, LS004 where the run was no dry run, has not finished, or has lost its answers.';
+  'Takes a dry run that has finished; applies its kept answers and returns the report. Raises LS002 for an unknown run, LS004 where the run was no dry run, has not finished, got no answer, or has lost its answers.';
 --! EndIncluded functions/repair/apply_identity_preview.sql
 --! Included functions/repair/diff_snapshots.sql
 -- Two results of identity_snapshot side by side: every column that differs, old beside new, in reading order.
@@ -5369,13 +5562,13 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   with settled as (
-    -- A finished run keeps its sum, so that old settlements are not added up again.
+    -- A finished run keeps its sum, so that old settlements are not added up again. A preview's are not in it.
     select run.report from identity_sync.run where run.finished_at is not null and not run.dry_run
     union all
     select settlement.report
     from identity_sync.settlement
     left join identity_sync.run on run.run_id = settlement.run_id
-    where not settlement.dry_run and run.finished_at is null
+    where not settlement.dry_run and (run.finished_at is null or run.dry_run)
     union all
     -- Provides every key before the first settlement.
     select identity_sync_private.empty_report()

@@ -1,5 +1,5 @@
---! Previous: sha1:6b1694868ebe136f7f89bfd9ca6478e83576855d
---! Hash: sha1:9f740ea788f693c69b8fee88360b16d28aa968fd
+--! Previous: sha1:be05716687365f6840d55016b523f2ee39be25ea
+--! Hash: sha1:2ceb7e10ca3c2a80ae0ed70cb0a0a35e8a8c550a
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

@@ -2,7 +2,7 @@
 import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
-import { connectDatabase, type Sql } from '../database/connect.js';
+import { connectDatabase, type Notice, type Sql } from '../database/connect.js';
 import { retryWhileDisconnected } from '../database/retry.js';
 import { reportEndedRuns, sentrySettings } from '../observe/ended-runs.js';
 import { log } from '../observe/log.js';
@@ -90,6 +90,7 @@ export interface RunReport {
   left: number;
   held_by_others: number;
   held_ids: number[];
+  held_by_runs: number[];
   batches: number;
   failed_batches: number;
   finished_at: string | null;
@@ -110,10 +111,11 @@ export async function runOnce(
   stop: AbortSignal,
   abortNow: AbortSignal,
 ): Promise<{ report: RunReport; result: unknown }> {
-  const sql = connectDatabase(settings.DATABASE_URL, settings.LML_CONCURRENCY * 2 + 1);
+  const notices: Notice[] = [];
+  const sql = connectDatabase(settings.DATABASE_URL, settings.LML_CONCURRENCY * 2 + 1, notices);
   const observer = await startSentry(sentrySettings(settings));
   try {
-    const runId = (await plan(sql, settings, request)) as string;
+    const runId = (await plan(sql, settings, request, notices)) as string;
     const opened = await reportOf(sql, runId);
     log.info(
       { step: 'plan', run_id: opened.run_id, rows: opened.planned, batches: opened.batches },
@@ -123,7 +125,7 @@ export async function runOnce(
       const more = opened.held_by_others > opened.held_ids.length ? ', …' : '';
       log.warn(
         { step: 'plan', run_id: opened.run_id },
-        `${opened.held_by_others} rows are left to another open run: ${opened.held_ids.join(',')}${more}`,
+        `${opened.held_by_others} rows are left to another open run (${opened.held_by_runs.join(', ')}): ${opened.held_ids.join(',')}${more}`,
       );
     }
     if (opened.finished_at !== null) return await resultOf(sql, opened);

@@ -1,6 +1,7 @@
 // What a person or the cron asks of a run, and the one call that plans it.
 import { hostname } from 'node:os';
-import type { Sql } from '../database/connect.js';
+import type { Notice, Sql } from '../database/connect.js';
+import { log } from '../observe/log.js';
 import { planArguments, type SettingsOf } from '../settings.js';
 
 /** This process's name in leases and in the ledger of runs. */
@@ -15,11 +16,15 @@ export interface RunRequest {
   scheduled: boolean;
 }
 
-/** Has a run planned. Returns null where the cron may plan nothing until a person has acted. */
+/**
+ * Has a run planned, and logs what the database says of it, such as that it was open and keeps its own settings. Returns null
+ * where the cron may plan nothing until a person has acted.
+ */
 export async function plan(
   sql: Sql,
   settings: SettingsOf<'run'>,
   request: RunRequest,
+  notices: Notice[],
 ): Promise<string | null> {
   const set = planArguments(settings);
   const [planned] = await sql<[{ run_id: string | null }]>`
@@ -33,5 +38,10 @@ export async function plan(
       lanes => ${set.lanes}, opened_by => ${PROCESS_NAME},
       accept_unresolved => ${request.acceptUnresolved}, scheduled => ${request.scheduled},
       deadline_minutes => ${set.deadline_minutes}, call_budget => ${set.call_budget}) as run_id`;
+  for (const { severity, message } of notices.splice(0)) {
+    const line = { step: 'plan', run_id: Number(planned.run_id) };
+    if (severity === 'WARNING') log.warn(line, message);
+    else log.info(line, message);
+  }
   return planned.run_id;
 }

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger, type ParsedCronItem, type Runner, run as startRunner } from 'graphile-worker';
 import { type Carrier, carryLane } from '../carry/lane.js';
 import { connectLml } from '../carry/lml.js';
-import { connectDatabase, type Sql } from '../database/connect.js';
+import { connectDatabase, type Notice, type Sql } from '../database/connect.js';
 import { knownMigrations } from '../database/migrations.js';
 import { retryWhileDisconnected } from '../database/retry.js';
 import { monitorOf, reportEndedRuns, sentrySettings } from '../observe/ended-runs.js';
@@ -114,7 +114,8 @@ export async function work(
   stop: AbortSignal,
   abortNow: AbortSignal,
 ): Promise<void> {
-  const sql = connectDatabase(settings.DATABASE_URL, settings.LML_CONCURRENCY * 2 + 2);
+  const notices: Notice[] = [];
+  const sql = connectDatabase(settings.DATABASE_URL, settings.LML_CONCURRENCY * 2 + 2, notices);
   const lml = connectLml(settings.LIBRARY_METADATA_URL, {
     apiKey: settings.LML_API_KEY,
     timeoutMs: settings.LML_TIMEOUT_MS,
@@ -146,7 +147,7 @@ export async function work(
     const runner = await startWorker(settings.DATABASE_URL, carrier, reportEnded, {
       items: crontab(settings.PLAN_CRON),
       tasks: {
-        plan_identity_run: () => planScheduled(sql, settings, observer),
+        plan_identity_run: () => planScheduled(sql, settings, observer, notices),
         rescue_identity_runs: () =>
           retryWhileDisconnected(rescue)
             .then(reportEnded)
@@ -222,9 +223,14 @@ async function startHealth(settings: SettingsOf<'worker'>) {
   };
 }
 
-async function planScheduled(sql: Sql, settings: SettingsOf<'worker'>, observer: Observer): Promise<void> {
+async function planScheduled(
+  sql: Sql,
+  settings: SettingsOf<'worker'>,
+  observer: Observer,
+  notices: Notice[],
+): Promise<void> {
   const request: RunRequest = { scope: 'due', ids: null, acceptUnresolved: false, scheduled: true };
-  const runId = await plan(sql, settings, request);
+  const runId = await plan(sql, settings, request, notices);
   if (runId === null) {
     observer.checkedIn(null, { status: 'error', ...monitorOf(settings) });
     log.error(

@@ -407,6 +407,98 @@ describe('two processes', () => {
   });
 });
 
+describe('a run whose process was killed', () => {
+  let ids: number[];
+
+  beforeEach(async () => {
+    await open();
+    ids = await shelveAll(database.sql, 'Autechre', 'Juana Molina', 'Cat Power');
+    const answers = holdAnswers(lml);
+    const killed = startCli(['run', '--batch-size', '1'], settings());
+    await expect.poll(() => lml.calls.length, { timeout: 10_000 }).toBe(2);
+    killed.signal('SIGKILL');
+    await killed.ended;
+    answers.letGo();
+  });
+  afterEach(close);
+
+  test.each<[string, (ids: number[]) => string[]]>([
+    ['of ids', ([first, second]) => ['--ids', `${first},${second}`]],
+    ['of another scope', () => ['--scope', 'refresh']],
+    ['of the same scope', () => []],
+  ])('keeps no row from a run on the day after: one %s', async (_, flags) => {
+    await database.sql`
+      update identity_sync.run set started_at = started_at - interval '1 day', deadline_at = deadline_at - interval '1 day'`;
+    await database.sql`update identity_sync.batch set leased_until = leased_until - interval '1 day'`;
+
+    const ended = await cli(['run', ...flags(ids)], settings());
+    const planned = flags(ids)[0] === '--ids' ? 2 : 3;
+    expect(ended.status).toBe(0);
+    expect(JSON.parse(ended.stdout)).toMatchObject({
+      run_id: 2,
+      planned,
+      scanned: planned,
+      outcome: 'completed',
+    });
+  });
+
+  test('keeps its rows until its deadline: a run of them alone is no success, and says who holds them', async () => {
+    const ended = await cli(['run', '--ids', ids.join()], settings());
+    expect(ended.status).toBe(1);
+    expect(JSON.parse(ended.stdout)).toMatchObject({
+      run_id: 2,
+      planned: 0,
+      held_by_runs: [1],
+      held_ids: ids,
+    });
+    expect(logOf(ended).map((line) => line.msg)).toEqual([
+      'planned',
+      `3 rows are left to another open run (1): ${ids.join()}`,
+      'run 2 failed: all 3 of its rows are held by another open run: 1',
+    ]);
+  });
+});
+
+describe('a run of ids that cannot be asked', () => {
+  beforeEach(open);
+  afterEach(close);
+
+  test('names them, and asks for the others', async () => {
+    const [autechre, nameless] = await shelveAll(database.sql, 'Autechre', { artist: ' ' });
+    const ended = await cli(['run', '--ids', `${autechre},${nameless},999999`], settings());
+    expect(ended.status).toBe(0);
+    expect(logOf(ended).map((line) => line.msg)).toContain(
+      `ids named that are not in library, or have no artist name there: ${nameless},999999`,
+    );
+  });
+
+  test('of which none can be, ends with 1', async () => {
+    const ended = await cli(['run', '--ids', '999999'], settings());
+    expect(ended.status).toBe(1);
+    expect(logOf(ended).at(-1)!.msg).toBe(
+      'run 1 failed: none of the ids named is in library with an artist name',
+    );
+  });
+});
+
+test('a run that joins another says so, and which of its flags are in vain', async () => {
+  await open();
+  try {
+    await shelveAll(database.sql, 'Autechre', 'Juana Molina');
+    await database.sql`select identity_sync.plan_identity_run(batch_size => 1, opened_by => 'host:1')`;
+    const ended = await cli(['run', '--accept-unresolved', '--call-budget', '9'], settings());
+    expect(ended.status).toBe(0);
+    expect(logOf(ended)[0]).toMatchObject({
+      ...{ level: 40, step: 'plan', run_id: 1 },
+      msg:
+        'run 1 is open, and is joined (opened by host:1). It keeps its own settings: ' +
+        'accept_unresolved false (asked: true), batch_size 1 (asked: 500), call_budget none (asked: 9)',
+    });
+  } finally {
+    await close();
+  }
+});
+
 async function latestRun() {
   const [run] = await database.sql`select * from identity_sync.run order by run_id desc limit 1`;
   return run;

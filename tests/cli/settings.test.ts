@@ -27,7 +27,7 @@ const numbers: [Name, byDefault: number, from: number, to: number][] = [
   ['THROTTLE_MS', 100, 0, 60_000],
   ['STALE_THRESHOLD_DAYS', 7, 1, 3650],
   ['UNRESOLVED_RETRY_DAYS', 30, 1, 3650],
-  ['RUN_DEADLINE_MINUTES', 120, 1, 1440],
+  ['RUN_DEADLINE_MINUTES', 60, 1, 1440],
   ['KEEP_DAYS', 30, 1, 3650],
 ];
 

@@ -166,9 +166,9 @@ test('two hundred new rows of which one in twenty is resolved stop the run', asy
   expect(await candidates(database.sql)).toEqual(unresolved);
 });
 
-test('what begins in the middle of a run is seen in its last ten batches', async () => {
+test('what begins in the middle of a run is seen in its latest thousand rows', async () => {
   const resolved = await shelveMany(database.sql, 300);
-  const ids = await shelveMany(database.sql, 600, UNHEARD_OF);
+  const ids = await shelveMany(database.sql, 1100, UNHEARD_OF);
   expect(await cli(['run'], { ...settings(), LML_CONCURRENCY: '1' })).toMatchObject({ status: 1 });
   expect(await runOf(database.sql)).toMatchObject({ stop_cause: 'brake' });
   expect(await identified(database.sql)).toEqual(resolved);

@@ -57,8 +57,29 @@ test('a run whose last three batches failed pauses, for longer each time, and af
   expect(lml.calls).toHaveLength(7);
   expect(await runOf(database.sql)).toMatchObject({ outcome: 'failed', stop_cause: 'breaker' });
   expect(logOf(ended).at(-1)!.msg).toContain('batch after batch fails, the last one: LML answered 503');
-  expect(await reportOf(database.sql)).toMatchObject({ failed_batches: 7, left: 2 });
+  expect(await reportOf(database.sql)).toMatchObject({ failed_batches: 7, left: 9 });
   expect(await candidates(database.sql)).toEqual(ids);
+});
+
+test('a database that takes no answer pauses the run as well, instead of burning through the catalogue', async () => {
+  const ids = await shelveMany(database.sql, 12);
+  await database.sql.unsafe(`
+    create function public.disk_full() returns trigger language plpgsql as $$
+    begin raise exception 'could not extend file' using errcode = 'disk_full'; end $$;
+    create trigger disk_full before insert on wxyc_schema.library_identity
+    for each row execute function public.disk_full()`);
+  const running = start();
+  await pausedFor(1, 30);
+  expect(await reportOf(database.sql)).toMatchObject({
+    failed_batches: 3,
+    rows_skipped: { writer_error: 3 },
+  });
+
+  await database.sql`drop trigger disk_full on wxyc_schema.library_identity`;
+  await endPause(database.sql);
+  expect(await running.ended).toMatchObject({ status: 1 });
+  expect(await runOf(database.sql)).toMatchObject({ outcome: 'failed', stop_cause: null, pauses: 0 });
+  expect(await candidates(database.sql)).toEqual(ids.slice(0, 3));
 });
 
 test('a success makes it forget the failures before', async () => {

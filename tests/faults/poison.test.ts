@@ -92,6 +92,25 @@ describe('one poison input of 500', () => {
   });
 });
 
+test('one result that cannot be read costs its own row alone', async () => {
+  const ids = await shelveMany(database.sql, 16);
+  const culprit = ids[5]!;
+  lml.respondWith(({ inputs, defaultBody }) =>
+    inputs.some((input) => input.library_id === culprit)
+      ? { body: defaultBody().replace(/}$/, `,"depth":${'['.repeat(200_000)}${']'.repeat(200_000)}}`) }
+      : undefined,
+  );
+  const ended = await cli(['run'], settings());
+
+  expect(ended.status).toBe(0);
+  expect(lml.calls.length).toBeLessThanOrEqual(24);
+  expect(await identified(database.sql)).toEqual(ids.filter((id) => id !== culprit));
+  expect(await quarantine()).toMatchObject([
+    { library_id: culprit, outcome: 'poison_input', reason: 'LML answered 200 with what is no answer' },
+  ]);
+  expect(await candidates(database.sql)).toEqual([]);
+});
+
 test('several poison inputs of one batch are each found, and the others written', async () => {
   const ids = await shelveMany(database.sql, 32);
   const culprits = [ids[3]!, ids[4]!, ids[30]!];
@@ -101,6 +120,56 @@ test('several poison inputs of one batch are each found, and the others written'
   expect((await quarantine()).map((entry) => entry.library_id)).toEqual(culprits);
   expect(await identified(database.sql)).toEqual(ids.filter((id) => !culprits.includes(id)));
   expect(await candidates(database.sql)).toEqual([]);
+});
+
+test('a dry run with one poison input is applied as it was previewed, until its answers are tidied away', async () => {
+  const ids = await shelveMany(database.sql, 3);
+  poison(ids.slice(0, 1), 422, 'Validation failed');
+  const dry = await cli(['run', '--dry-run'], settings());
+  expect(JSON.parse(dry.stdout)).toMatchObject({ would_resolve: 2, would_skip: { poison_input: 1 } });
+
+  const applied = await cli(['apply', '--run', '1'], settings());
+  expect(applied.status).toBe(0);
+  expect(JSON.parse(applied.stdout)).toMatchObject({ scanned: 2, identity: { inserted: 2 } });
+  expect(await identified(database.sql)).toEqual(ids.slice(1));
+
+  await database.sql`update identity_sync.run set finished_at = finished_at - interval '31 days'`;
+  await database.sql`select identity_sync.prune_identity_sync(30)`;
+  const late = await cli(['apply', '--run', '1'], settings());
+  expect(late).toMatchObject({ status: 1, stdout: '' });
+  expect(late.stderr).toContain('the answers of dry run 1 are gone');
+});
+
+describe('what LML fails on is no poison', () => {
+  // The first of two is refused by name, and the other one fails in a way that may be LML's own.
+  test('where the other part was refused', async () => {
+    const ids = await shelveMany(database.sql, 2);
+    lml.respondWith(({ inputs }) => ({ status: inputs[0]!.library_id === ids[0] ? 422 : 503 }));
+    expect(await cli(['run'], settings())).toMatchObject({ status: 1 });
+    expect(lml.calls.map(({ status }) => status).sort()).toEqual([422, 422, 503, 503, 503]);
+    expect((await quarantine()).map((entry) => entry.library_id)).toEqual(ids.slice(0, 1));
+    expect(await candidates(database.sql)).toEqual(ids.slice(1));
+  });
+
+  test('where the other part had nothing to ask', async () => {
+    const ids = await shelveMany(database.sql, 2);
+    lml.respondWith(async ({ inputs }) => {
+      await database.sql`update wxyc_schema.library set artist_name = ' ' where id = ${ids[0]!}`;
+      return { status: inputs.length > 1 ? 422 : 503 };
+    });
+    expect(await cli(['run'], settings())).toMatchObject({ status: 1 });
+    expect(await quarantine()).toEqual([]);
+    expect(await candidates(database.sql)).toEqual(ids.slice(1));
+  });
+});
+
+test('where nothing that LML answers can be read, it is given up within a bound, and nothing is poison', async () => {
+  const ids = await shelveMany(database.sql, 64);
+  lml.respondWith(() => ({ body: '<html>Maintenance</html>' }));
+  expect(await cli(['run'], settings())).toMatchObject({ status: 1 });
+  expect(lml.calls.length).toBeLessThanOrEqual(12);
+  expect(await quarantine()).toEqual([]);
+  expect(await candidates(database.sql)).toEqual(ids);
 });
 
 test.each([422, 503])(

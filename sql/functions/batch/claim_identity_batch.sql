@@ -46,6 +46,11 @@ begin
     );
     return;
   end if;
+  if this_run.stop_cause is not null then
+    -- A call that failed just when the run was stopped may have opened its batch again.
+    perform identity_sync.stop_identity_run(run_id, this_run.stop_reason, cause => this_run.stop_cause);
+    return;
+  end if;
 
   select count(*)
   into in_flight
@@ -59,6 +64,7 @@ begin
     select batch.batch_id, greatest(batch.not_before, batch.leased_until, this_run.paused_until)
     into claim_identity_batch.batch_id, due_at
     from identity_sync.batch
+    join identity_sync.run on run.run_id = batch.run_id and run.stop_cause is null
     where batch.run_id = claim_identity_batch.run_id and batch.closed_at is null
     order by
       coalesce(greatest(batch.not_before, batch.leased_until, this_run.paused_until) > clock_timestamp(), false),

@@ -32,6 +32,7 @@ begin
   end if;
 
   perform identity_sync_private.record_unanswered_batch(batch_id, counted_as);
+  perform identity_sync_private.trip_breaker(failed_run, failure);
   perform identity_sync_private.close_identity_run(failed_run);
 end;
 $$;

@@ -102,9 +102,6 @@ begin
   end case;
 
   outcome := decision;
-  if outcome = 'failed' then
-    perform identity_sync_private.trip_breaker(this_batch.run_id, reason);
-  end if;
   perform identity_sync_private.close_identity_run(this_batch.run_id);
   return next;
 end;

@@ -1,6 +1,6 @@
 -- Closes a batch of one input as poisoned: LML refuses this input, or fails on it while it answers others. The input
 -- goes to quarantine with LML's status and words, and is not requested again within the retry window or until replayed
--- or released.
+-- or released. One whose library is gone counts as that.
 create or replace function identity_sync_private.quarantine_poison_input(batch_id bigint, reason text, body text)
 returns void
 language plpgsql volatile
@@ -11,6 +11,18 @@ declare
   recorded bigint;
   came_at timestamptz;
 begin
+  if not exists (
+    select
+    from identity_sync.batch
+    join wxyc_schema.library on library.id = batch.library_ids[1]
+    where batch.batch_id = quarantine_poison_input.batch_id
+  )
+  then
+    -- It has gone since it was requested: what nobody will request again needs no mark.
+    perform identity_sync_private.apply_identity_batch(batch_id, '[]');
+    return;
+  end if;
+
   update identity_sync.batch
   set state = 'poisoned', leased_by = null, leased_until = null, failure = reason, closed_at = clock_timestamp()
   from identity_sync.run

@@ -9,10 +9,12 @@ declare
   previewed record;
   report jsonb := identity_sync_private.empty_report();
 begin
-  select run.dry_run, run.finished_at, run.batches_pruned_at
+  select run.dry_run, run.finished_at, run.batches_pruned_at, run.planned
   into previewed
   from identity_sync.run
-  where run.run_id = apply_identity_preview.run_id;
+  where run.run_id = apply_identity_preview.run_id
+  -- Pruning waits, so that the answers stay until they are applied.
+  for share;
 
   if not found then
     raise exception using errcode = 'LS002', message = format('there is no run %s', coalesce(run_id::text, 'NULL'));
@@ -34,6 +36,17 @@ begin
       errcode = 'LS004',
       message = format('the answers of dry run %s are gone', run_id),
       hint = 'Answers are kept for KEEP_DAYS. Make a new dry run.';
+  end if;
+
+  if previewed.planned > 0 and not exists (
+    select from identity_sync.batch
+    where batch.run_id = apply_identity_preview.run_id and batch.state in ('applied', 'empty')
+  )
+  then
+    raise exception using
+      errcode = 'LS004',
+      message = format('dry run %s got no answer', run_id),
+      hint = 'There is nothing to apply. Make a new dry run.';
   end if;
 
   perform identity_sync_private.lock_identities(null);
@@ -72,4 +85,4 @@ $$;
 revoke all on function identity_sync.apply_identity_preview(bigint) from public;
 
 comment on function identity_sync.apply_identity_preview(bigint) is
-  'Takes a dry run that has finished; applies its kept answers and returns the report. Raises LS002 for an unknown run, LS004 where the run was no dry run, has not finished, or has lost its answers.';
+  'Takes a dry run that has finished; applies its kept answers and returns the report. Raises LS002 for an unknown run, LS004 where the run was no dry run, has not finished, got no answer, or has lost its answers.';

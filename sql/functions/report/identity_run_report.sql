@@ -1,5 +1,6 @@
--- The report of a run: the sum of its batches' settlements, so it counts recorded outcomes and nothing else. It grows
--- while the run is open. A finished run keeps it; only the entries still in quarantine are counted again.
+-- The report of a run: the sum of its batches' settlements, so it counts recorded outcomes and nothing else. What is
+-- left stays due: the rows of batches that are unfinished, were abandoned or failed. It grows while the run is open; a
+-- finished run keeps it, and only the entries still in quarantine are counted again.
 create or replace function identity_sync.identity_run_report(run_id bigint default null)
 returns jsonb
 language plpgsql stable
@@ -29,6 +30,7 @@ begin
       'planned', run.planned,
       'held_by_others', cardinality(run.in_other_runs),
       'held_ids', to_jsonb(run.in_other_runs[:100]),
+      'held_by_runs', to_jsonb(run.held_by_runs),
       'paused_until', case when run.finished_at is null then run.paused_until end,
       'stop_cause', run.stop_cause
     )
@@ -36,7 +38,9 @@ begin
       select
         jsonb_build_object(
           'left', coalesce(
-            sum(cardinality(batch.library_ids)) filter (where not batch.is_done and batch.state <> 'split'), 0
+            sum(cardinality(batch.library_ids))
+              filter (where batch.state not in ('applied', 'empty', 'poisoned', 'split')),
+            0
           ),
           'batches', count(*),
           'failed_batches', count(*) filter (where batch.state = 'failed')

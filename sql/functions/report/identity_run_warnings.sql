@@ -1,36 +1,51 @@
--- What an operator should know of a run that failed in nothing: batches of which most track entries, and at least ten,
--- match no credit. Then credits were renamed or LML holds an older copy, and links go missing silently.
+-- What an operator should know of a run that failed in nothing: ids that he named and that cannot be asked, and batches
+-- of which most track entries, and at least ten, match no credit. Then credits were renamed or LML holds an older copy,
+-- and links go missing silently.
 create or replace function identity_sync_private.identity_run_warnings(run_id bigint)
 returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select
-    case
-      when count(*) = 0 then '[]'::jsonb
-      else jsonb_build_array(
-        format(
-          'batches whose track entries mostly match no credit of compilation_track_artist: %s (%s of %s entries); '
-            'artist_name and track_title have drifted apart',
-          count(*), sum(counted.unmatched), sum(counted.entries)
-        )
-      )
-    end
-  from (
+  with drifted as (
     select
-      (settlement.report #>> '{compilation_track,no_cta_match}')::bigint as unmatched,
-      (
-        select sum(tally.value::bigint)
-        from jsonb_each_text(settlement.report -> 'compilation_track') as tally
-        where tally.key in (
-          'written', 'unlinked', 'unchanged', 'librarian', 'no_cta_match', 'no_resolved_name', 'unusable'
-        )
-      ) as entries
+      format(
+        'batches whose track entries mostly match no credit of compilation_track_artist: %s (%s of %s entries); '
+          'artist_name and track_title have drifted apart',
+        count(*), sum(counted.unmatched), sum(counted.entries)
+      ) as words
+    from (
+      select
+        (settlement.report #>> '{compilation_track,no_cta_match}')::bigint as unmatched,
+        (
+          select sum(tally.value::bigint)
+          from jsonb_each_text(settlement.report -> 'compilation_track') as tally
+          where tally.key in (
+            'written', 'unlinked', 'unchanged', 'librarian', 'no_cta_match', 'no_resolved_name', 'unusable'
+          )
+        ) as entries
+      from identity_sync.run
+      join identity_sync.settlement on settlement.run_id = run.run_id and settlement.dry_run = run.dry_run
+      where run.run_id = identity_run_warnings.run_id
+    ) as counted
+    where counted.unmatched >= 10 and counted.unmatched * 2 > counted.entries
+    having count(*) > 0
+  ),
+  unaskable as (
+    select
+      format(
+        'ids named that are not in library, or have no artist name there: %s%s',
+        array_to_string(run.unaskable_ids[:100], ','),
+        case when cardinality(run.unaskable_ids) > 100 then ', …' end
+      ) as words
     from identity_sync.run
-    join identity_sync.settlement on settlement.run_id = run.run_id and settlement.dry_run = run.dry_run
-    where run.run_id = identity_run_warnings.run_id
-  ) as counted
-  where counted.unmatched >= 10 and counted.unmatched * 2 > counted.entries;
+    where run.run_id = identity_run_warnings.run_id and run.unaskable_ids <> '{}'
+  )
+  select coalesce(jsonb_agg(warning.words), '[]')
+  from (
+    select words from unaskable
+    union all
+    select words from drifted
+  ) as warning;
 $$;
 
 revoke all on function identity_sync_private.identity_run_warnings(bigint) from public;

@@ -1,7 +1,7 @@
 -- The brake: an overloaded LML answers 200 with everything unresolved, and believing it would keep the rows from being
--- due for a month. It measures the last ten answers, on rows that held an identity or had never been requested; rows
--- long known as unresolved may all fall due on one day. It stops the run, takes the counted rows' attempts back, and
--- holds planning.
+-- due for a month. It measures the latest answers that together hold 1,000 rows which held an identity or had never
+-- been requested, so it works alike for any batch size; rows long known as unresolved may all fall due on one day. It
+-- stops the run, takes the counted rows' attempts back, and holds planning.
 create or replace function identity_sync_private.brake_identity_run(run_id bigint, batch_id bigint)
 returns void
 language plpgsql volatile
@@ -10,6 +10,7 @@ as $$
 declare
   this_run identity_sync.run;
   suspects bigint[];
+  answers bigint;
   brake_sample bigint;
   unresolved_share numeric;
   usual_share numeric;
@@ -32,21 +33,29 @@ begin
   else
     select
       array_agg(latest.settlement_id),
+      count(*),
       sum(latest.brake_sample),
-      sum(latest.unresolved) / nullif(sum(latest.brake_sample), 0)
-    into suspects, brake_sample, unresolved_share
+      sum(latest.unresolved) / sum(latest.brake_sample)
+    into suspects, answers, brake_sample, unresolved_share
     from (
       select
-        settlement.settlement_id,
-        settlement.brake_sample,
-        cardinality(settlement.brake_unresolved_ids)::numeric as unresolved
-      from identity_sync.settlement
-      where settlement.run_id = brake_identity_run.run_id and settlement.is_answer
-      order by settlement.settlement_id desc
-      limit 10
-    ) as latest;
+        answer.*,
+        sum(answer.brake_sample) over (order by answer.settlement_id desc) - answer.brake_sample as newer_rows
+      from (
+        select
+          settlement.settlement_id,
+          settlement.brake_sample,
+          cardinality(settlement.brake_unresolved_ids)::numeric as unresolved
+        from identity_sync.settlement
+        where settlement.run_id = brake_identity_run.run_id and settlement.brake_sample > 0
+        order by settlement.settlement_id desc
+        -- Each holds a row at least.
+        limit 1000
+      ) as answer
+    ) as latest
+    where latest.newer_rows < 1000;
 
-    if brake_sample < 200 or unresolved_share < 0.95 then
+    if answers < 3 or brake_sample < 200 or unresolved_share < 0.95 then
       return;
     end if;
 
@@ -93,4 +102,4 @@ $$;
 revoke all on function identity_sync_private.brake_identity_run(bigint, bigint) from public;
 
 comment on function identity_sync_private.brake_identity_run(bigint, bigint) is
-  'Takes a run and its batch just applied; where 95 % of 200 rows or more are unresolved, stops the run and takes their attempts back.';
+  'Takes a run and its batch just applied; where 95 % of the rows counted (200 or more, of three answers or more) are unresolved, stops the run and takes their attempts back.';

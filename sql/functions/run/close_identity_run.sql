@@ -1,6 +1,7 @@
--- Ends a run when its last batch is closed, and records the outcome: failed where a batch failed or more rows were
--- refused than not, stopped where it was told to stop, else completed. A used-up call budget is no failure. Sessions
--- that close the last two batches at once wait for each other at the run's row, so one of them sees nothing left.
+-- Ends a run when its last batch is closed, and records the outcome: failed where a batch failed, more rows were
+-- refused than not, or none of its rows could be asked; stopped where it was told to stop; else completed. A used-up
+-- call budget is no failure. Sessions that close the last two batches at once wait for each other at the run's row, so
+-- one of them sees nothing left.
 create or replace function identity_sync_private.close_identity_run(run_id bigint)
 returns void
 language plpgsql volatile
@@ -12,6 +13,7 @@ declare
   final_report jsonb;
   ended identity_sync.run;
   is_success boolean;
+  obstacle text;
 begin
   perform from identity_sync.run where run.run_id = close_identity_run.run_id and run.finished_at is null for update;
   if not found
@@ -30,16 +32,36 @@ begin
   final_report := identity_sync.identity_run_report(run_id);
   is_success := identity_sync.report_is_success(final_report);
 
+  -- Nothing to ask, and not because nothing is due.
+  select
+    case
+      when run.in_other_runs <> '{}'
+      then format(
+        'all %s of its rows are held by another open run: %s',
+        cardinality(run.in_other_runs), array_to_string(run.held_by_runs, ', ')
+      )
+      when run.unaskable_ids <> '{}'
+      then 'none of the ids named is in library with an artist name'
+    end
+  into obstacle
+  from identity_sync.run
+  where run.run_id = close_identity_run.run_id and run.planned = 0;
+
   update identity_sync.run
   set
     finished_at = clock_timestamp(),
     outcome = case
-      when failed_batches > 0 or not is_success or run.stop_cause in ('key', 'brake', 'breaker') then 'failed'
+      when failed_batches > 0
+        or not is_success
+        or obstacle is not null
+        or run.stop_cause in ('key', 'brake', 'breaker')
+      then 'failed'
       when run.stop_cause in ('hand', 'deadline') then 'stopped'
       else 'completed'
     end,
     outcome_reason = coalesce(
       run.stop_reason,
+      obstacle,
       case
         when failed_batches > 0 then format('%s of its batches failed: %s', failed_batches, failure)
         when not is_success

@@ -1,6 +1,6 @@
 -- Cuts the candidates of a new run into batches of one cohort each, compilations first, whose answers are the largest.
 -- A library is in at most one open batch of a real run: candidates of another open run are left to it, and the run
--- notes them.
+-- notes them and it.
 create or replace function identity_sync_private.cut_batches(
   run_id bigint,
   ids integer[],
@@ -21,13 +21,13 @@ begin
   where run.run_id = cut_batches.run_id;
 
   with in_other_run as (
-    select unnest(batch.library_ids) as library_id
+    select unnest(batch.library_ids) as library_id, batch.run_id
     from identity_sync.batch
     join identity_sync.run on run.run_id = batch.run_id
     where batch.closed_at is null and not run.dry_run and not this_run.dry_run
   ),
   candidate as (
-    select due.library_id, due.cohort, in_other_run.library_id is null as is_free
+    select due.library_id, due.cohort, in_other_run.run_id as held_by
     from identity_sync.identity_candidates(
       scope => this_run.scope,
       stale_days => this_run.stale_days,
@@ -46,7 +46,7 @@ begin
       (row_number() over (partition by candidate.cohort order by candidate.library_id) - 1)
         / case candidate.cohort when 'va' then va_batch_size else batch_size end as page
     from candidate
-    where candidate.is_free
+    where candidate.held_by is null
   ),
   cut as (
     insert into identity_sync.batch (run_id, cohort, library_ids)
@@ -61,7 +61,10 @@ begin
     set
       planned = (select coalesce(sum(cardinality(cut.library_ids)), 0) from cut),
       in_other_runs = array(
-        select candidate.library_id from candidate where not candidate.is_free order by candidate.library_id
+        select candidate.library_id from candidate where candidate.held_by is not null order by candidate.library_id
+      ),
+      held_by_runs = array(
+        select distinct candidate.held_by from candidate where candidate.held_by is not null order by candidate.held_by
       )
     where run.run_id = cut_batches.run_id
   )

@@ -1,6 +1,6 @@
 -- Opens a run: its batches, and the lanes that carry them, are made in one transaction or not at all. While the same
--- run (scope, partition, ids, dry_run) is open, it is joined; a dry run neither joins nor blocks a real one. A run of
--- which nothing is due is closed at once.
+-- run (scope, partition, ids, dry_run) goes on, not overdue nor stopping, it is joined and keeps its settings; a dry
+-- run neither joins nor blocks a real one. A run with nothing to ask is closed at once.
 create or replace function identity_sync.plan_identity_run(
   scope text default 'due',
   stale_days integer default 7,
@@ -16,7 +16,7 @@ create or replace function identity_sync.plan_identity_run(
   lanes integer default 2,
   opened_by text default session_user,
   accept_unresolved boolean default false,
-  deadline_minutes integer default 120,
+  deadline_minutes integer default 60,
   call_budget integer default null,
   scheduled boolean default false
 )
@@ -49,10 +49,13 @@ begin
   -- One planner at a time, so that no two runs cut the same library into their batches.
   perform pg_advisory_xact_lock(hashtext('identity_sync.plan_identity_run'));
 
+  perform identity_sync_private.end_overdue_runs();
+
   select run.run_id
   into opened
   from identity_sync.run
   where run.finished_at is null
+    and run.stop_cause is null
     and run.scope = plan_identity_run.scope
     and run.partition_index = plan_identity_run.partition_index
     and run.partition_count = plan_identity_run.partition_count
@@ -60,22 +63,44 @@ begin
     and run.dry_run = plan_identity_run.dry_run;
 
   if found then
+    perform identity_sync_private.tell_of_joined_run(
+      opened,
+      jsonb_build_object(
+        'stale_days', stale_days,
+        'unresolved_retry_days', unresolved_retry_days,
+        'include_null_canonical', include_null_canonical,
+        'batch_size', batch_size,
+        'va_batch_size', va_batch_size,
+        'strict_bands', strict_bands,
+        'accept_unresolved', accept_unresolved,
+        'deadline_minutes', deadline_minutes,
+        'call_budget', call_budget
+      )
+    );
     perform identity_sync.enqueue_lanes(opened, lanes);
     return opened;
   end if;
 
   insert into identity_sync.run (
     scope, dry_run, stale_days, unresolved_retry_days, include_null_canonical,
-    partition_index, partition_count, ids, strict_bands, accept_unresolved, call_budget, deadline_at, scheduled,
-    opened_by
+    partition_index, partition_count, ids, strict_bands, accept_unresolved, call_budget, batch_size, va_batch_size,
+    deadline_at, scheduled, opened_by, unaskable_ids
   )
   values (
     plan_identity_run.scope, plan_identity_run.dry_run, plan_identity_run.stale_days,
     plan_identity_run.unresolved_retry_days, plan_identity_run.include_null_canonical,
     plan_identity_run.partition_index, plan_identity_run.partition_count, named_ids,
     plan_identity_run.strict_bands, plan_identity_run.accept_unresolved, plan_identity_run.call_budget,
+    plan_identity_run.batch_size, plan_identity_run.va_batch_size,
     clock_timestamp() + make_interval(mins => deadline_minutes), plan_identity_run.scheduled,
-    plan_identity_run.opened_by
+    plan_identity_run.opened_by,
+    array(
+      select named.id
+      from unnest(named_ids) as named (id)
+      left join wxyc_schema.library on library.id = named.id
+      where plan_identity_run.scope = 'ids' and not identity_sync_private.has_name(library.artist_name)
+      order by named.id
+    )
   )
   returning run_id into opened;
 
@@ -106,4 +131,4 @@ comment on function identity_sync.plan_identity_run(
   text, integer, integer, boolean, integer, integer, integer[], integer, integer, boolean, boolean, integer, text,
   boolean, integer, integer, boolean
 ) is
-  'Takes the parameters of identity_candidates, the libraries a batch of either cohort (1 to 1000), whether all writes are rolled back, whether bands are strict, the calls in flight (1 to 32), who opens the run, whether the brake is off, its deadline in minutes (1 to 1440), its budget of calls (NULL: none), and whether the cron plans it; returns the id of the opened or joined run, or NULL where a planning hold stops the cron. Raises LS001 for a value out of range.';
+  'Takes the parameters of identity_candidates, the libraries a batch of either cohort (1 to 1000), whether all writes are rolled back, whether bands are strict, the calls in flight (1 to 32), who opens the run, whether the brake is off, its deadline in minutes (1 to 1440), its budget of calls (NULL: none), and whether the cron plans it; returns the id of the opened or joined run, or NULL where a planning hold stops the cron. Tells of a joined run in a notice (LS008), a warning where it keeps other settings than those asked for. Raises LS001 for a value out of range.';

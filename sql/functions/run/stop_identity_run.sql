@@ -1,5 +1,6 @@
--- Stops a run: batches that no lane has claimed are abandoned and stay due, and calls in flight finish. With opened_by,
--- a process stops only a run that it opened itself; one that it merely joined goes on.
+-- Stops a run for its first cause: batches that no lane holds are abandoned and stay due, and calls in flight finish.
+-- Stopping it once more abandons what was opened again or lost its lease since. With opened_by, a process stops only a
+-- run that it opened itself; one that it merely joined goes on.
 create or replace function identity_sync.stop_identity_run(
   run_id bigint,
   reason text,
@@ -12,7 +13,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   update identity_sync.run
-  set stop_reason = reason, stop_cause = cause
+  set stop_reason = coalesce(run.stop_reason, reason), stop_cause = coalesce(run.stop_cause, cause)
   where run.run_id = stop_identity_run.run_id
     and run.finished_at is null
     and (stop_identity_run.opened_by is null or run.opened_by = stop_identity_run.opened_by);
@@ -21,9 +22,19 @@ begin
     return false;
   end if;
 
+  -- A batch that another session holds is being claimed or finished right now.
   update identity_sync.batch
-  set state = 'abandoned', closed_at = clock_timestamp()
-  where batch.run_id = stop_identity_run.run_id and batch.state = 'open';
+  set state = 'abandoned', leased_by = null, leased_until = null, closed_at = clock_timestamp()
+  where batch.batch_id in (
+    select unheld.batch_id
+    from identity_sync.batch as unheld
+    where unheld.run_id = stop_identity_run.run_id
+      and (
+        unheld.state = 'open'
+        or unheld.closed_at is null and unheld.leased_until < clock_timestamp() and unheld.answer is null
+      )
+    for update skip locked
+  );
 
   perform identity_sync_private.close_identity_run(run_id);
   return true;
@@ -33,4 +44,4 @@ $$;
 revoke all on function identity_sync.stop_identity_run(bigint, text, text, text) from public;
 
 comment on function identity_sync.stop_identity_run(bigint, text, text, text) is
-  'Takes a run, the reason, who must have opened the run (NULL: anybody), and the cause (hand, deadline, budget, key, brake, breaker); abandons every unclaimed batch, and ends the run once no call is in flight. Returns false where no such run is open.';
+  'Takes a run, the reason, who must have opened the run (NULL: anybody), and the cause (hand, deadline, budget, key, brake, breaker); abandons every batch that no lane holds, and ends the run once no call is in flight. Returns false where no such run is open.';

@@ -1,6 +1,6 @@
--- The breaker: after three failed batches in a row LML is down, and a run must not spend the whole catalogue on it. The
--- run pauses for 30 seconds, then twice as long each time, and stops after the fourth pause. Parts of one batch count
--- as one.
+-- The breaker: after three failed batches in a row LML is down, or the database takes no answer, and a run must not
+-- spend the whole catalogue on it. The run pauses for 30 seconds, then twice as long each time, and stops after the
+-- fourth pause. Parts of one batch count as one, and a batch with nothing to request counts neither way.
 create or replace function identity_sync_private.trip_breaker(run_id bigint, reason text)
 returns void
 language plpgsql volatile
@@ -15,13 +15,13 @@ begin
   from (
     select distinct on (coalesce(batch.root_batch_id, batch.batch_id)) batch.state, batch.closed_at
     from identity_sync.batch
-    where batch.run_id = trip_breaker.run_id and batch.is_done
+    where batch.run_id = trip_breaker.run_id and batch.state in ('applied', 'poisoned', 'failed')
     order by coalesce(batch.root_batch_id, batch.batch_id), batch.closed_at desc
   ) as latest
   where latest.closed_at >= (
     select coalesce(max(batch.closed_at), '-infinity')
     from identity_sync.batch
-    where batch.run_id = trip_breaker.run_id and batch.is_done and batch.state <> 'failed'
+    where batch.run_id = trip_breaker.run_id and batch.state in ('applied', 'poisoned')
   );
 
   if failed_in_a_row < 3 then

@@ -85,6 +85,32 @@ describe('an answer', () => {
     expect(rows_skipped).toMatchObject({ lml_cardinality_mismatch: 1, lml_untrusted_library_id: 0 });
   });
 
+  test.each([
+    ['before it was requested', false, true],
+    ['after it was requested, and LML answered for it', true, true],
+    ['after it was requested, and LML did not', true, false],
+  ])(
+    'of a library that has gone %s counts as library_gone, and leaves no mark',
+    async (_, requested, told) => {
+      const runId = await plan(database.sql);
+      const remove = () => database.sql`delete from wxyc_schema.library where id = ${stereolab}`;
+      if (!requested) await remove();
+      const { batch_id } = await claim(database.sql, runId);
+      if (requested) await remove();
+      const results = [
+        verdict.resolved(autechre),
+        ...(requested && told ? [verdict.resolved(stereolab)] : []),
+      ];
+      await settle(database.sql, batch_id, { body: answerOf(results) });
+
+      expect(await reportOf(database.sql, runId)).toMatchObject({
+        ...{ scanned: 2, rows_resolved: 1, left: 0, outcome: 'completed', quarantined: 0 },
+        rows_skipped: { library_gone: 1, lml_cardinality_mismatch: 0, lml_untrusted_library_id: 0 },
+      });
+      expect(new Set(await written(database.sql))).toEqual(new Set([autechre]));
+    },
+  );
+
   test('of a dry run is rolled back, and kept word for word', async () => {
     const runId = await plan(database.sql, { dry_run: true });
     const { batch_id } = await claim(database.sql, runId);

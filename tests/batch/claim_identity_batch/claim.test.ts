@@ -179,6 +179,26 @@ describe('a lease that has run out', () => {
   });
 });
 
+describe('a run that is stopping', () => {
+  test('gives no batch, be it one whose call failed at the very moment of the stop', async () => {
+    const failing = await claim(database.sql, runId, { leased_by: 'failing' });
+    const refused = await claim(database.sql, runId, { leased_by: 'refused' });
+    const [stopping, finishing] = [connect(database.url), connect(database.url)];
+    await stopping`begin`;
+    await settle(stopping, refused.batch_id, { leased_by: 'refused', status: 401 });
+    const finished = settle(finishing, failing.batch_id, { leased_by: 'failing', status: 503, maxTries: 3 });
+    await untilWaiting(database.sql);
+    await stopping`commit`;
+
+    expect(await finished).toBe('retried');
+    await database.sql`update identity_sync.batch set not_before = null`;
+    expect(await tryToClaim(database.sql, runId)).toBeUndefined();
+    const [run] = await database.sql`select outcome, stop_cause from identity_sync.run`;
+    expect(run).toEqual({ outcome: 'failed', stop_cause: 'key' });
+    expect(await database.sql`select from identity_sync.lml_call`).toHaveLength(2);
+  });
+});
+
 describe('with no batch to give', () => {
   test('a run that others carry to its end asks for patience', async () => {
     for (const _ of ids) await claim(database.sql, runId, { concurrency: 4 });

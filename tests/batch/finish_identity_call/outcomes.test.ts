@@ -105,7 +105,7 @@ describe('a failure', () => {
       rows_resolved: 1,
       rows_skipped: { lml_error: 1 },
       failed_batches: 1,
-      left: 0,
+      left: 1,
       quarantined: 0,
       outcome: 'failed',
       outcome_reason: `1 of its batches failed: ${words}`,

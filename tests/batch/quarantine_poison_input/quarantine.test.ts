@@ -70,3 +70,21 @@ test('in a dry run is counted, and nothing else', async () => {
   expect(await written(database.sql)).toEqual([]);
   expect(await candidates(database.sql)).toEqual([id]);
 });
+
+test.each([false, true])(
+  'leaves neither mark nor entry where the library has gone since (dry run: %s)',
+  async (dry) => {
+    const runId = await plan(database.sql, { scope: 'ids', ids: [id], dry_run: dry });
+    const { batch_id } = await claim(database.sql, runId);
+    await database.sql`delete from wxyc_schema.library where id = ${id}`;
+    await settle(database.sql, batch_id, { status: 422 });
+
+    expect(await batchOf(database.sql, batch_id)).toMatchObject({ state: 'empty', failure: null });
+    expect(await reportOf(database.sql, runId)).toMatchObject({
+      ...{ scanned: 1, outcome: 'completed' },
+      rows_skipped: { library_gone: 1, poison_input: 0 },
+    });
+    expect(await entries()).toEqual([]);
+    expect(await written(database.sql)).toEqual([]);
+  },
+);

@@ -35,7 +35,7 @@ test.each([401, 403])('a %i stops the run at once, and its rows stay due', async
   expect(await reportOf(database.sql, runId)).toMatchObject({
     outcome: 'failed',
     outcome_reason: refused(status).outcome_reason,
-    left: 1,
+    left: 2,
     failed_batches: 1,
   });
   expect(await candidates(database.sql)).toEqual(ids);

@@ -108,6 +108,21 @@ test('a dry run counts for nothing', async () => {
   expect(metrics).not.toHaveProperty('identity_sync_last_success_age_seconds');
 });
 
+test('what is written from a preview counts once, though its run was dry and is over', async () => {
+  await shelveAll(database.sql, 'Autechre', 'Stereolab');
+  const runId = await plan(database.sql, { dry_run: true });
+  const { batch_id, request } = await claim(database.sql, runId);
+  await settle(database.sql, batch_id, { body: resolveAll(request) });
+  await call(database.sql, 'apply_identity_preview', { run_id: runId });
+  const metrics = await scrape();
+  expect(nonZero(metrics, 'identity_sync_rows_total')).toEqual({
+    'identity_sync_rows_total{key="rows_resolved"}': 2,
+  });
+  expect(nonZero(metrics, 'identity_sync_identity_total')).toEqual({
+    'identity_sync_identity_total{key="inserted"}': 2,
+  });
+});
+
 test('what is due is counted by cohort, with the parameters of the process', async () => {
   await shelveAll(database.sql, 'Autechre', 'Stereolab', { artist: 'Sessa', canonical: false });
   await credit(database.sql, await shelve(database.sql, 'Various Artists - Rock - B'), 'Juana Molina');

@@ -9,9 +9,10 @@ import {
   settle,
   shelveAll,
   tryToClaim,
+  untilWaiting,
   verdict,
 } from '../../support/catalogue.js';
-import { useDatabase } from '../../support/database.js';
+import { connect, useDatabase } from '../../support/database.js';
 import { identified } from '../../support/faults.js';
 import { runOf } from '../../support/ledger.js';
 
@@ -55,6 +56,30 @@ test('a dry run that named a poison input or failed in part is applied as far as
 
   expect(await apply(runId)).toMatchObject({ scanned: 1, rows_resolved: 1 });
   expect(await identified(database.sql)).toEqual([ids[2]]);
+});
+
+test('a dry run that got no answer says so, and nothing is reported as applied', async () => {
+  const runId = await plan(database.sql, { dry_run: true, scope: 'ids', ids: ids.slice(0, 1) });
+  await settle(database.sql, (await claim(database.sql, runId)).batch_id, { status: 422 });
+  await expect(apply(runId)).rejects.toMatchObject({
+    code: 'LS004',
+    message: `dry run ${runId} got no answer`,
+  });
+});
+
+test('pruning waits for a preview that is being applied', async () => {
+  const runId = await plan(database.sql, { dry_run: true });
+  const { batch_id, request } = await claim(database.sql, runId);
+  await settle(database.sql, batch_id, { body: resolveAll(request) });
+  await database.sql`update identity_sync.run set finished_at = finished_at - interval '31 days'`;
+  const [applying, pruning] = [connect(database.url), connect(database.url)];
+  await applying`begin`;
+  expect(await applying`select identity_sync.apply_identity_preview(${runId})`).toHaveLength(1);
+  const pruned = call(pruning, 'prune_identity_sync', { keep_days: 30 });
+  await untilWaiting(database.sql);
+  await applying`commit`;
+  await pruned;
+  expect(await identified(database.sql)).toEqual(ids);
 });
 
 test('what was gone when it was to be requested is gone when it is applied', async () => {

@@ -124,7 +124,7 @@ describe('the report of a run', () => {
       outcome: 'failed',
       outcome_reason: '1 of its batches failed: LML answered 404: no words',
       planned: 5,
-      left: 0,
+      left: 2,
       batches: 3,
       failed_batches: 1,
       lml_total_calls: 3,

@@ -12,7 +12,7 @@ beforeEach(async () => {
   await database.sql`
     truncate wxyc_schema.library, identity_sync.run, identity_sync.attempt, identity_sync.planning_hold,
       identity_sync.settlement cascade`;
-  ids = await shelveMany(database.sql, 220);
+  ids = await shelveMany(database.sql, 400);
 });
 
 /** The next batch comes back, of each of its rows the first so many resolved. */
@@ -29,8 +29,9 @@ async function answer(batchId: string, request: string, resolved = 0, lane = 'la
   await settle(database.sql, batchId, { body: answerOf(results), leased_by: lane });
 }
 
-test('stops a run at 200 rows of which 95 % are unresolved, and holds planning', async () => {
+test('stops a run at the third batch of which 95 % are unresolved, and holds planning', async () => {
   const runId = await plan(database.sql, { batch_size: 100 });
+  await next(runId, 5);
   await next(runId, 5);
   expect(await runOf(database.sql, runId)).toMatchObject({ stop_cause: null });
   const { batch_id, request } = await claim(database.sql, runId);
@@ -40,26 +41,53 @@ test('stops a run at 200 rows of which 95 % are unresolved, and holds planning',
   expect(await runOf(database.sql, runId)).toMatchObject({
     stop_cause: 'brake',
     stop_reason: expect.stringMatching(
-      /^95 % of the last 200 rows came back unresolved: .*--accept-unresolved$/,
+      /^95 % of the last 300 rows came back unresolved: .*--accept-unresolved$/,
     ),
     braked_at: expect.any(Date),
   });
   // What was in flight is taken back as well.
   await answer(inFlight.batch_id, inFlight.request, 0, 'other');
   expect(await marked(database.sql, 'unresolved')).toEqual([]);
-  expect(await candidates(database.sql)).toHaveLength(210);
+  expect(await candidates(database.sql)).toHaveLength(385);
   expect(await database.sql`select from identity_sync.planning_hold where name = 'brake'`).toHaveLength(1);
 });
 
+test.each([
+  ['5', 5, 40],
+  ['66', 66, 4],
+  ['100', 100, 3],
+])('measures rows: batches of %s stop at the first 200', async (_, batchSize, batches) => {
+  const runId = await plan(database.sql, { batch_size: batchSize });
+  for (let batch = 1; batch < batches; batch++) await next(runId);
+  expect(await runOf(database.sql, runId)).toMatchObject({ stop_cause: null });
+  await next(runId);
+  expect(await runOf(database.sql, runId)).toMatchObject({
+    stop_cause: 'brake',
+    stop_reason: expect.stringContaining(`100 % of the last ${batchSize * batches} rows`),
+  });
+});
+
+test('looks back over the latest answers that together hold a thousand rows', async () => {
+  await shelveMany(database.sql, 1400);
+  const runId = await plan(database.sql, { batch_size: 200 });
+  for (let batch = 0; batch < 4; batch++) await next(runId, 200);
+  for (let batch = 0; batch < 4; batch++) await next(runId);
+  expect(await runOf(database.sql, runId)).toMatchObject({ stop_cause: null });
+  await next(runId);
+  expect(await runOf(database.sql, runId)).toMatchObject({
+    stop_cause: 'brake',
+    stop_reason: expect.stringContaining('100 % of the last 1000 rows'),
+  });
+});
+
 test.each<[string, Record<string, unknown>, resolved: number]>([
-  ['94.5 %', {}, 6],
+  ['94 %', {}, 6],
   ['a dry run', { dry_run: true }, 0],
   ['a run that accepts it', { accept_unresolved: true }, 0],
   ['the scope ids', { scope: 'ids' }, 0],
 ])('lets go on: %s', async (_, parameters, resolved) => {
-  const runId = await plan(database.sql, { batch_size: 110, ids, ...parameters });
-  await next(runId, resolved);
-  await next(runId, resolved);
+  const runId = await plan(database.sql, { batch_size: 100, ids, ...parameters });
+  for (let batch = 0; batch < 4; batch++) await next(runId, resolved);
   expect(await runOf(database.sql, runId)).toMatchObject({ braked_at: null, outcome: 'completed' });
 });
 

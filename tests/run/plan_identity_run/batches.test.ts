@@ -106,7 +106,6 @@ describe('a run with nothing to ask', () => {
   test.each<[string, Record<string, unknown>]>([
     ['nothing is due', { scope: 'recheck' }],
     ['no id is named', { scope: 'ids', ids: [] }],
-    ['the ids are unknown', { scope: 'ids', ids: [987654321] }],
     ['a dry run', { scope: 'recheck', dry_run: true }],
   ])('is closed at once: %s', async (_, parameters) => {
     await shelve(database.sql, 'Autechre');
@@ -118,6 +117,28 @@ describe('a run with nothing to ask', () => {
     expect(await lanes()).toEqual([]);
     expect(await plan(database.sql, parameters)).not.toBe(runId);
   });
+
+  test('though ids were named is no success: not one of them can be asked', async () => {
+    const nameless = await shelve(database.sql, { artist: ' ' });
+    const runId = await plan(database.sql, { scope: 'ids', ids: [987654321, nameless] });
+    expect(await runOf(runId)).toMatchObject({
+      planned: 0,
+      outcome: 'failed',
+      outcome_reason: 'none of the ids named is in library with an artist name',
+    });
+    expect(await batchesOf(runId)).toEqual([]);
+  });
+});
+
+test('ids that cannot be asked are named in the warnings, and the others asked', async () => {
+  const [autechre, nameless] = await shelveAll(database.sql, 'Autechre', { artist: ' ' });
+  const runId = await plan(database.sql, { scope: 'ids', ids: [987654321, autechre, nameless] });
+  expect(await runOf(runId)).toMatchObject({ planned: 1, outcome: null });
+  const [row] =
+    await database.sql`select identity_sync.identity_run_report(${runId}) -> 'warnings' as warnings`;
+  expect(row!.warnings).toEqual([
+    `ids named that are not in library, or have no artist name there: ${nameless},987654321`,
+  ]);
 });
 
 describe('the lanes that carry it', () => {

@@ -1,5 +1,14 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { claim, plan, resolveAll, settle, shelve, shelveAll, untilWaiting } from '../../support/catalogue.js';
+import {
+  call,
+  claim,
+  plan,
+  resolveAll,
+  settle,
+  shelve,
+  shelveAll,
+  untilWaiting,
+} from '../../support/catalogue.js';
 import { cloneDatabase, connect, type TestDatabase } from '../../support/database.js';
 
 let database: TestDatabase;
@@ -38,6 +47,66 @@ describe('the same run', () => {
     await settle(database.sql, batch_id, { body: resolveAll(request) });
     expect(await plan(database.sql)).not.toBe(runId);
   });
+});
+
+describe('a run whose process has died', () => {
+  /** The run's process died with one call in flight, and a day has passed. */
+  async function dead(parameters: Record<string, unknown> = {}) {
+    const runId = await plan(database.sql, { batch_size: 1, ...parameters });
+    await claim(database.sql, runId, { leased_by: 'dead' });
+    await database.sql`
+      update identity_sync.run set started_at = started_at - interval '1 day', deadline_at = deadline_at - interval '1 day'`;
+    await database.sql`update identity_sync.batch set leased_until = leased_until - interval '1 day'`;
+    return runId;
+  }
+
+  test.each<[string, (ids: number[]) => Record<string, unknown>]>([
+    ['the same run', () => ({})],
+    ['one of ids', (ids) => ({ scope: 'ids', ids })],
+    ['one of another scope', () => ({ scope: 'refresh' })],
+  ])('holds nothing once its deadline has passed, and is joined by none: %s', async (_, parameters) => {
+    const corpse = await dead();
+    const runId = await plan(database.sql, parameters([autechre, stereolab, sessa]));
+    expect(runId).not.toBe(corpse);
+    expect(await heldBy(runId)).toEqual([autechre, stereolab, sessa]);
+    const [run] = await database.sql`
+      select outcome, stop_cause from identity_sync.run where run_id = ${corpse}`;
+    expect(run).toEqual({ outcome: 'stopped', stop_cause: 'deadline' });
+  });
+
+  test('before its deadline holds its rows: a run of which it holds each is no success, and says so', async () => {
+    const corpse = await plan(database.sql);
+    const runId = await plan(database.sql, { scope: 'ids', ids: [autechre, stereolab] });
+    const [row] = await database.sql`select identity_sync.identity_run_report(${runId}) as report`;
+    expect(row!.report).toMatchObject({
+      ...{ planned: 0, held_by_others: 2, held_ids: [autechre, stereolab], held_by_runs: [Number(corpse)] },
+      outcome: 'failed',
+      outcome_reason: `all 2 of its rows are held by another open run: ${corpse}`,
+    });
+  });
+});
+
+test('a run that is stopping is joined by none, and holds only what is in flight', async () => {
+  const stopping = await plan(database.sql, { batch_size: 1 });
+  const { batch_id, request } = await claim(database.sql, stopping);
+  await call(database.sql, 'stop_identity_run', { run_id: stopping, reason: 'by hand' });
+
+  const runId = await plan(database.sql);
+  expect(runId).not.toBe(stopping);
+  expect(await heldBy(runId)).toEqual([stereolab, sessa]);
+  expect(await settle(database.sql, batch_id, { body: resolveAll(request) })).toBe('applied');
+});
+
+test('planning waits for no answer that is being written', async () => {
+  const overdue = await plan(database.sql, { batch_size: 1 });
+  const { batch_id } = await claim(database.sql, overdue, { lease_ms: 0 });
+  await database.sql`update identity_sync.run set deadline_at = clock_timestamp()`;
+  const settling = connect(database.url);
+  await settling`begin`;
+  await settling`select from identity_sync.batch where batch_id = ${batch_id} for update`;
+
+  expect(await heldBy(await plan(database.sql))).toEqual([stereolab, sessa]);
+  await settling`rollback`;
 });
 
 describe('another run', () => {

@@ -28,7 +28,7 @@ describe('a run that is stopped', () => {
     await stop(runId);
 
     expect(await runOf(database.sql, runId)).toMatchObject({ outcome: null, stop_reason: 'stopped by hand' });
-    expect((await tryToClaim(database.sql, runId))?.batch_id).toBeNull();
+    expect((await tryToClaim(database.sql, runId))?.batch_id ?? null).toBeNull();
 
     await settle(database.sql, batch_id, { body: resolveAll(request) });
     expect(await reportOf(database.sql, runId)).toMatchObject({
@@ -71,6 +71,17 @@ describe('a run that is stopped', () => {
 
     expect(await runOf(database.sql, runId)).toMatchObject({ outcome: 'stopped' });
     expect(await candidates(database.sql)).toEqual(ids);
+  });
+
+  test('keeps the first cause', async () => {
+    const runId = await plan(database.sql);
+    const { batch_id, request } = await claim(database.sql, runId);
+    await call(database.sql, 'stop_identity_run', { run_id: runId, reason: 'LML is sick', cause: 'brake' });
+    await stop(runId);
+    await settle(database.sql, batch_id, { body: resolveAll(request) });
+    expect(await runOf(database.sql, runId)).toMatchObject({
+      ...{ stop_cause: 'brake', outcome: 'failed', outcome_reason: 'LML is sick' },
+    });
   });
 
   test('asks nothing more where a process died on it: its batch is abandoned when the lease runs out', async () => {
