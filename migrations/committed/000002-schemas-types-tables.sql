@@ -1,5 +1,5 @@
 --! Previous: sha1:8dff03bd2e54f394738a7e6b9ad21b974a16706d
---! Hash: sha1:04cad807bc7fc8996ba6e8960413b03692003378
+--! Hash: sha1:6c8f0e3297a813c8321e99094a0b85b1dc0ccd73
 --! Message: schemas, types, tables
 
 -- The product's own schemas, types and tables.
@@ -404,3 +404,12 @@ comment on table identity_sync.superseded_track_link is
   'A superseded track link: who played a track, as the credit said before a verdict relinked or unlinked it. A first link is in settlement.linked_credit_ids.';
 
 create index superseded_track_link_library_idx on identity_sync.superseded_track_link (library_id);
+
+-- Empty in every snapshot, so that it needs no log.
+create unlogged table identity_sync.library_lock (
+  library_ids int8multirange not null,
+  exclude using gist (library_ids with &&)
+);
+
+comment on table identity_sync.library_lock is
+  'The libraries that a transaction is writing: its exclusion constraint makes others wait. Every row is deleted by the transaction that inserts it.';

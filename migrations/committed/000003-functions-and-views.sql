@@ -1,5 +1,5 @@
---! Previous: sha1:04cad807bc7fc8996ba6e8960413b03692003378
---! Hash: sha1:aa15a1d9e7b9ada5fe8cf0ace96e674a3b03ef5e
+--! Previous: sha1:6c8f0e3297a813c8321e99094a0b85b1dc0ccd73
+--! Hash: sha1:cd20232f635bbdfd123c18ccef829e099fac7e4e
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -1870,50 +1870,56 @@ comment on function identity_sync_private.build_report(identity_sync_private.wri
   'Takes what was written, with every judged verdict in it and its final outcome; returns the report.';
 --! EndIncluded functions/write/build_report.sql
 --! Included functions/write/lock_identities.sql
--- Makes sessions that apply verdicts for the same libraries wait for one another, in id order, so that they neither
--- deadlock nor lose a history row. The locks are advisory, one an id, and end with the transaction: neighbouring
--- batches do not wait. More than 1,000 ids would crowd the lock table, and take one lock against all sessions, as NULL
--- does.
+-- Makes sessions that write the same libraries wait for one another, until the transaction ends, so that they neither
+-- deadlock nor lose a history row. A row of library_lock is deleted as soon as it is inserted: its exclusion constraint
+-- makes others wait for this transaction, and afterwards nothing is left of it. All libraries are taken at once and
+-- without a place in the lock table, so that their number has no limit and neighbours do not wait.
 create or replace function identity_sync_private.lock_identities(library_ids integer[])
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  all_sessions constant integer := hashtext('identity_sync_private.lock_identities, all');
-  one_library constant integer := hashtext('identity_sync_private.lock_identities, one');
+  taken tid;
 begin
-  if library_ids is null or cardinality(library_ids) > 1000 then
-    perform pg_advisory_xact_lock(all_sessions, 0);
-    return;
-  end if;
+  -- "on conflict" never keeps a row of its own while it waits, so that two sessions cannot wait for each other.
+  insert into identity_sync.library_lock (library_ids)
+  select range_agg(int8range(listed.library_id, listed.library_id, '[]'))
+  from unnest(lock_identities.library_ids) as listed (library_id)
+  where listed.library_id is not null
+  having count(*) > 0
+  on conflict do nothing
+  returning ctid
+  into taken;
 
-  if exists (
-    select from pg_locks
-    where locktype = 'advisory'
-      and pid = pg_backend_pid()
-      and mode = 'ExclusiveLock'
-      and classid::bigint = all_sessions::bigint & 4294967295
-  )
-  then
-    return;
-  end if;
-
-  perform pg_advisory_xact_lock_shared(all_sessions, 0);
-  perform pg_advisory_xact_lock(one_library, listed.library_id)
-  from (
-    select distinct library_id
-    from unnest(lock_identities.library_ids) as library_id
-    where library_id is not null
-    order by library_id
-  ) as listed;
+  delete from identity_sync.library_lock
+  where library_lock.ctid = taken;
+exception
+  when lock_not_available then
+    raise exception using
+      errcode = 'lock_not_available',
+      message = 'another session is writing some of these libraries',
+      detail = format(
+        'Sessions that are writing libraries: %s.',
+        coalesce(
+          (
+            select string_agg(distinct pg_locks.pid::text, ', ')
+            from pg_locks
+            where pg_locks.relation = 'identity_sync.library_lock'::regclass
+              and pg_locks.mode = 'RowExclusiveLock'
+              and pg_locks.pid <> pg_backend_pid()
+          ),
+          'none any more'
+        )
+      ),
+      hint = 'Try again once it has committed; pg_stat_activity shows what it does.';
 end;
 $$;
 
 revoke all on function identity_sync_private.lock_identities(integer[]) from public;
 
 comment on function identity_sync_private.lock_identities(integer[]) is
-  'Takes library ids (NULL: all); holds them, until the transaction ends, against every other session that applies verdicts.';
+  'Takes library ids; holds them, until the transaction ends, against every other session that writes identities. Raises 55P03 where another holds one of them for longer than lock_timeout.';
 --! EndIncluded functions/write/lock_identities.sql
 --! Included functions/write/conclude_verdict.sql
 -- The final outcome of a judged verdict, and what becomes of its main row. The one place that lists a verdict's
@@ -3091,6 +3097,7 @@ create or replace function identity_sync.apply_identity_verdicts(
 returns jsonb
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 -- Plans outlive the empty tables of a first run, so they must be good for full ones: every access is by primary key.
 set enable_seqscan = off
 as $$
@@ -3131,8 +3138,8 @@ begin
     judged := identity_sync_private.judge_identity_verdicts(
       results, requested_ids, strict_bands, tracks_contract_version
     );
-    -- Nothing is ever written for an id that was not asked.
-    judged_ids := coalesce(requested_ids, array(select verdict.library_id from unnest(judged) as verdict));
+    judged_ids := array(select verdict.library_id from unnest(judged) as verdict);
+    -- An id that was not asked is held as well: its quarantine entry may be written.
     perform identity_sync_private.lock_identities(judged_ids);
     attempted_ids := array(
       select attempt.library_id
@@ -3182,7 +3189,7 @@ $$;
 revoke all on function identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) from public;
 
 comment on function identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) is
-  'Takes LML''s whole answer, an array of results or one result; the library ids that were asked (NULL: a repair by hand, which trusts every id in library); the origin kept in notes (consumer:lml-bulk, or repair: and more; NULL: repair: and the login); the time of the answer; and whether a confidence outside its method''s band refuses its verdict. Returns the report as jsonb. Raises LS001 for a bad argument, LS003 where response is no answer and nothing was requested, and passes on SQLSTATE classes 08, 40, 53, 55, 57 and 58.';
+  'Takes LML''s whole answer, an array of results or one result; the library ids that were asked (NULL: a repair by hand, which trusts every id in library); the origin kept in notes (consumer:lml-bulk, or repair: and more; NULL: repair: and the login); the time of the answer; and whether a confidence outside its method''s band refuses its verdict. Returns the report as jsonb. Raises LS001 for a bad argument, LS003 where response is no answer and nothing was requested, and passes on SQLSTATE classes 08, 40, 53, 55, 57 and 58: 55P03 where another session holds one of the libraries for 5 seconds.';
 --! EndIncluded functions/write/apply_identity_verdicts.sql
 --! Included functions/write/apply_identity_response.sql
 -- apply_identity_verdicts for the text of an answer as it came off the wire. Results that jsonb cannot hold are

@@ -1,5 +1,5 @@
---! Previous: sha1:aa15a1d9e7b9ada5fe8cf0ace96e674a3b03ef5e
---! Hash: sha1:cfa9e15d6228ee5c3b10255c656e48b0fb15b0e2
+--! Previous: sha1:cd20232f635bbdfd123c18ccef829e099fac7e4e
+--! Hash: sha1:227f211941f49e14f01275de4e323ff107f04ad0
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without
