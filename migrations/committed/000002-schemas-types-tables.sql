@@ -1,5 +1,5 @@
 --! Previous: sha1:8dff03bd2e54f394738a7e6b9ad21b974a16706d
---! Hash: sha1:6c8f0e3297a813c8321e99094a0b85b1dc0ccd73
+--! Hash: sha1:6e1fa8a38d64c5fed02ea1c3fb520ce8d7dfdcb5
 --! Message: schemas, types, tables
 
 -- The product's own schemas, types and tables.
@@ -201,11 +201,12 @@ create table identity_sync.batch (
   answered_at timestamptz,
   failure text,
   closed_at timestamptz,
-  check ((state in ('in_flight', 'answered')) = (leased_by is not null)),
+  check (leased_by is null or state in ('in_flight', 'answered')),
+  check (leased_by is not null or answer is not null or state not in ('in_flight', 'answered')),
   check ((leased_by is null) = (leased_until is null)),
   check ((state in ('open', 'in_flight', 'answered')) = (closed_at is null)),
-  check ((state = 'applied') = (answered_at is not null)),
-  check (answer is null or state = 'applied'),
+  check ((state = 'applied' or answer is not null) = (answered_at is not null)),
+  check (answer is null or state in ('answered', 'applied')),
   check ((state in ('poisoned', 'failed', 'split')) = (failure is not null)),
   check (state <> 'poisoned' or cardinality(library_ids) = 1)
 );
@@ -219,7 +220,7 @@ comment on column identity_sync.batch.is_done is
   'Whether its rows are counted in the report: neither cut nor left due.';
 comment on column identity_sync.batch.tries is 'Calls that failed and are charged; a deferral is not.';
 comment on column identity_sync.batch.answer is
-  'LML''s answer as it came, which only a dry run keeps, to be applied later.';
+  'LML''s answer as it came: of a dry run kept, to be applied later; of an answered batch kept until other sessions let go of its rows.';
 comment on column identity_sync.batch.failure is 'Why the batch failed, was poisoned or was split.';
 
 create index batch_run_idx on identity_sync.batch (run_id, batch_id);

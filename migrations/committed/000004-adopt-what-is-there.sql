@@ -1,5 +1,5 @@
---! Previous: sha1:cd20232f635bbdfd123c18ccef829e099fac7e4e
---! Hash: sha1:227f211941f49e14f01275de4e323ff107f04ad0
+--! Previous: sha1:3ff45885b7a0c4d8e1226b448312dfde281ef618
+--! Hash: sha1:4c415ee866c5044e86ddd91f4d664c6ca22b93cc
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without
