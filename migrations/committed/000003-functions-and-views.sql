@@ -1,5 +1,5 @@
 --! Previous: sha1:6e1fa8a38d64c5fed02ea1c3fb520ce8d7dfdcb5
---! Hash: sha1:3ff45885b7a0c4d8e1226b448312dfde281ef618
+--! Hash: sha1:9d75841a83079b9040a435c279c62c9dbd6026c8
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -3204,6 +3204,7 @@ create or replace function identity_sync.apply_identity_response(
 returns jsonb
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
 begin
   return identity_sync.apply_identity_verdicts(
@@ -3413,6 +3414,7 @@ create or replace function identity_sync.stop_identity_run(
 returns boolean
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
 begin
   update identity_sync.run
@@ -4102,7 +4104,7 @@ comment on function identity_sync_private.stop_unheld_run(bigint, text, text) is
   'Takes a run, the reason and the cause as stop_identity_run does; returns false, and stops nothing, where another session holds the run.';
 --! EndIncluded functions/batch/stop_unheld_run.sql
 --! Included functions/batch/take_kept_answer.sql
--- Gives a lane the next answer of its run that is kept and due again. It needs no call, so neither a pause nor the end of
+-- Gives a lane the next answer of its run that is kept and due again. It needs no call, so neither a pause nor a stop of
 -- the run holds it up.
 create or replace function identity_sync_private.take_kept_answer(
   run_id bigint,
@@ -5016,6 +5018,7 @@ create or replace function identity_sync.apply_identity_preview(run_id bigint)
 returns jsonb
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
 declare
   previewed record;
@@ -5048,7 +5051,14 @@ begin
       hint = 'Answers are kept for KEEP_DAYS. Make a new dry run.';
   end if;
 
-  perform identity_sync_private.lock_identities(null);
+  -- All of it at once: batch after batch, two such sessions could wait for each other.
+  perform identity_sync_private.lock_identities(
+    array(
+      select unnest(batch.library_ids)
+      from identity_sync.batch
+      where batch.run_id = apply_identity_preview.run_id and batch.state in ('applied', 'empty')
+    )
+  );
 
   for previewed in
     select
@@ -5188,6 +5198,7 @@ create or replace function identity_sync.release_identity(library_id integer, re
 returns jsonb
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
 declare
   this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
@@ -5282,72 +5293,114 @@ comment on function identity_sync.release_identity(integer, text) is
 --! Included functions/repair/replay_quarantined_verdicts.sql
 -- Judges and applies quarantined verdicts again, after a rule or a constraint has changed: each with its own origin,
 -- time and strictness. What is refused again returns to quarantine; a poison input, which has no verdict, becomes due
--- instead; a verdict on an id that was not asked stays where it is.
+-- instead; a verdict on an id that was not asked stays where it is. Entries of one answer are applied together.
 create or replace function identity_sync.replay_quarantined_verdicts(run_id bigint default null)
 returns jsonb
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
 declare
-  entry record;
+  replayable bigint[];
+  poisoned integer;
+  answer record;
   report jsonb := identity_sync_private.empty_report();
   replayed integer := 0;
   made_due integer := 0;
-  left_alone integer := 0;
 begin
-  perform identity_sync_private.lock_identities(null);
+  if run_id is not null
+    and not exists (select from identity_sync.run where run.run_id = replay_quarantined_verdicts.run_id)
+  then
+    raise exception using errcode = 'LS002', message = format('there is no run %s', run_id);
+  end if;
 
-  for entry in
-    select refused.*
-    from identity_sync.quarantined_verdict as refused
-    left join identity_sync.settlement on settlement.settlement_id = refused.settlement_id
-    where refused.closed_at is null
+  replayable := array(
+    select entry.quarantine_id
+    from identity_sync.quarantined_verdict as entry
+    left join identity_sync.settlement on settlement.settlement_id = entry.settlement_id
+    where entry.closed_at is null
+      and entry.outcome <> 'lml_untrusted_library_id'
       and (replay_quarantined_verdicts.run_id is null or settlement.run_id = replay_quarantined_verdicts.run_id)
-    order by refused.library_id, refused.quarantine_id
+  );
+
+  -- Only what is replayed is held, and all of it at once.
+  perform identity_sync_private.lock_identities(
+    array(
+      select entry.library_id
+      from identity_sync.quarantined_verdict as entry
+      where entry.quarantine_id = any (replayable)
+    )
+  );
+
+  for poisoned in
+    select entry.library_id
+    from identity_sync.quarantined_verdict as entry
+    where entry.quarantine_id = any (replayable) and entry.closed_at is null and entry.outcome = 'poison_input'
   loop
-    if entry.outcome = 'lml_untrusted_library_id' then
-      left_alone := left_alone + 1;
-      continue;
-    end if;
+    perform identity_sync_private.replace_attempt(poisoned, 'released', clock_timestamp(), null);
+    made_due := made_due + 1;
+  end loop;
 
-    if entry.outcome = 'poison_input' then
-      perform identity_sync_private.replace_attempt(entry.library_id, 'released', clock_timestamp(), null);
-      made_due := made_due + 1;
-      continue;
-    end if;
-
+  for answer in
+    select
+      entry.origin,
+      entry.verified_at,
+      entry.strict_bands,
+      array_agg(entry.quarantine_id) as quarantine_ids,
+      array_agg(entry.library_id) filter (where entry.library_id is not null) as requested,
+      min(entry.verdict_text) as verdict_text,
+      jsonb_build_object(
+        'results', jsonb_agg(entry.verdict order by entry.library_id, entry.quarantine_id),
+        'tracks_contract_version', entry.tracks_contract_version
+      ) as verdicts
+    from identity_sync.quarantined_verdict as entry
+    where entry.quarantine_id = any (replayable) and entry.closed_at is null and entry.outcome <> 'poison_input'
+    group by
+      entry.verified_at, entry.origin, entry.strict_bands, entry.tracks_contract_version,
+      entry.library_id is null,
+      -- A text that jsonb cannot hold is an answer of its own.
+      case when entry.verdict_text is not null then entry.quarantine_id end
+    order by entry.verified_at, min(entry.quarantine_id)
+  loop
     update identity_sync.quarantined_verdict
     set closed_at = clock_timestamp(), closed_reason = 'replayed'
-    where quarantined_verdict.quarantine_id = entry.quarantine_id;
+    where quarantined_verdict.quarantine_id = any (answer.quarantine_ids);
 
     report := identity_sync_private.add_reports(
       report,
-      identity_sync.apply_identity_response(
-        body => coalesce(
-          entry.verdict_text,
-          jsonb_build_object(
-            'results', jsonb_build_array(entry.verdict),
-            'tracks_contract_version', entry.tracks_contract_version
-          )::text
-        ),
-        requested => case when entry.library_id is not null then array[entry.library_id] end,
-        origin => entry.origin,
-        verified_at => entry.verified_at,
-        strict_bands => entry.strict_bands
+      identity_sync.apply_identity_verdicts(
+        response => case
+          when answer.verdict_text is null then answer.verdicts
+          else identity_sync.read_identity_answer(answer.verdict_text)
+        end,
+        requested => answer.requested,
+        origin => answer.origin,
+        verified_at => answer.verified_at,
+        strict_bands => answer.strict_bands
       )
     );
-    replayed := replayed + 1;
+    replayed := replayed + cardinality(answer.quarantine_ids);
   end loop;
 
-  return report
-    || jsonb_build_object('replayed', replayed, 'made_due', made_due, 'never_replayed', left_alone);
+  return report || jsonb_build_object(
+    'replayed', replayed,
+    'made_due', made_due,
+    'never_replayed', (
+      select count(*)
+      from identity_sync.quarantined_verdict as entry
+      left join identity_sync.settlement on settlement.settlement_id = entry.settlement_id
+      where entry.closed_at is null
+        and entry.outcome = 'lml_untrusted_library_id'
+        and (replay_quarantined_verdicts.run_id is null or settlement.run_id = replay_quarantined_verdicts.run_id)
+    )
+  );
 end;
 $$;
 
 revoke all on function identity_sync.replay_quarantined_verdicts(bigint) from public;
 
 comment on function identity_sync.replay_quarantined_verdicts(bigint) is
-  'Takes a run (NULL: all runs); replays its open quarantine entries and returns their report, with the counts replayed, made_due and never_replayed (untrusted).';
+  'Takes a run (NULL: all runs); replays its open quarantine entries and returns their report, with the counts replayed, made_due and never_replayed (untrusted). Raises LS002 for an unknown run, 55P03 where another session holds one of the libraries for 5 seconds.';
 --! EndIncluded functions/repair/replay_quarantined_verdicts.sql
 --! Included functions/observe/identity_health.sql
 -- Judges the service by its work, as the tables show it: the last successful run is recent, and open runs move unless

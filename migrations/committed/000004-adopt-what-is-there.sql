@@ -1,5 +1,5 @@
---! Previous: sha1:3ff45885b7a0c4d8e1226b448312dfde281ef618
---! Hash: sha1:4c415ee866c5044e86ddd91f4d664c6ca22b93cc
+--! Previous: sha1:9d75841a83079b9040a435c279c62c9dbd6026c8
+--! Hash: sha1:55cd4b4fda32accab69ce4ced6e4526a53dd4876
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

@@ -1,6 +1,15 @@
 // Claims and rescues open again what dead processes left behind, and wait for nobody while they do.
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { call, claim, plan, resolveAll, settle, shelveAll, tryToClaim, untilWaiting } from '../../support/catalogue.js';
+import {
+  call,
+  claim,
+  plan,
+  resolveAll,
+  settle,
+  shelveAll,
+  tryToClaim,
+  untilWaiting,
+} from '../../support/catalogue.js';
 import { cloneDatabase, connect, type TestDatabase } from '../../support/database.js';
 import { batchOf } from '../../support/ledger.js';
 
@@ -17,22 +26,27 @@ afterEach(() => database.drop());
 
 const asTheyWere = ['claim', 'rescue'] as const;
 
-test.each(asTheyWere)('a %s passes over a batch that is being settled, though its lease has run out', async (what) => {
-  const settling = connect(database.url);
-  const late = await claim(database.sql, runId, { leased_by: 'late', lease_ms: 0 });
-  await settling`begin`;
-  expect(await settle(settling, late.batch_id, { leased_by: 'late', body: resolveAll(late.request) })).toBe('applied');
+test.each(asTheyWere)(
+  'a %s passes over a batch that is being settled, though its lease has run out',
+  async (what) => {
+    const settling = connect(database.url);
+    const late = await claim(database.sql, runId, { leased_by: 'late', lease_ms: 0 });
+    await settling`begin`;
+    expect(await settle(settling, late.batch_id, { leased_by: 'late', body: resolveAll(late.request) })).toBe(
+      'applied',
+    );
 
-  if (what === 'claim') {
-    const other = await claim(database.sql, runId, { leased_by: 'other' });
-    expect(JSON.parse(other.request).inputs).toMatchObject([{ library_id: ids[1] }]);
-  } else {
-    expect(await call(database.sql, 'rescue_identity_runs', { lanes: 2 })).toHaveLength(1);
-  }
+    if (what === 'claim') {
+      const other = await claim(database.sql, runId, { leased_by: 'other' });
+      expect(JSON.parse(other.request).inputs).toMatchObject([{ library_id: ids[1] }]);
+    } else {
+      expect(await call(database.sql, 'rescue_identity_runs', { lanes: 2 })).toHaveLength(1);
+    }
 
-  await settling`commit`;
-  expect(await batchOf(database.sql, late.batch_id)).toMatchObject({ state: 'applied' });
-});
+    await settling`commit`;
+    expect(await batchOf(database.sql, late.batch_id)).toMatchObject({ state: 'applied' });
+  },
+);
 
 test('three sessions: one holds a row, one waits for it with its lease run out, and the third claims and settles', async () => {
   const [operator, lane] = [connect(database.url), connect(database.url)];
