@@ -33,6 +33,7 @@ exception
           (
             select string_agg(distinct pg_locks.pid::text, ', ')
             from pg_locks
+            join pg_database on pg_database.oid = pg_locks.database and pg_database.datname = current_database()
             where pg_locks.relation = 'identity_sync.library_lock'::regclass
               and pg_locks.mode = 'RowExclusiveLock'
               and pg_locks.pid <> pg_backend_pid()
