@@ -1,5 +1,5 @@
 --! Previous: sha1:8dff03bd2e54f394738a7e6b9ad21b974a16706d
---! Hash: sha1:6e1fa8a38d64c5fed02ea1c3fb520ce8d7dfdcb5
+--! Hash: sha1:e15df26c3790cc78bc9d51b5cfbd758cf1e367db
 --! Message: schemas, types, tables
 
 -- The product's own schemas, types and tables.
@@ -408,7 +408,7 @@ create index superseded_track_link_library_idx on identity_sync.superseded_track
 
 -- Empty in every snapshot, so that it needs no log.
 create unlogged table identity_sync.library_lock (
-  library_ids int8multirange not null,
+  library_ids int4multirange not null,
   exclude using gist (library_ids with &&)
 );
 

@@ -1,5 +1,5 @@
---! Previous: sha1:6e1fa8a38d64c5fed02ea1c3fb520ce8d7dfdcb5
---! Hash: sha1:9d75841a83079b9040a435c279c62c9dbd6026c8
+--! Previous: sha1:e15df26c3790cc78bc9d51b5cfbd758cf1e367db
+--! Hash: sha1:ea912a3de555633040865b535bba4a604f9fa8fd
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -1884,7 +1884,8 @@ declare
 begin
   -- "on conflict" never keeps a row of its own while it waits, so that two sessions cannot wait for each other.
   insert into identity_sync.library_lock (library_ids)
-  select range_agg(int8range(listed.library_id, listed.library_id, '[]'))
+  -- The last integer of all has no range of its own, and shares that of the one before.
+  select range_agg(int4range(least(listed.library_id, 2147483646), least(listed.library_id, 2147483646), '[]'))
   from unnest(lock_identities.library_ids) as listed (library_id)
   where listed.library_id is not null
   having count(*) > 0
@@ -1905,6 +1906,7 @@ exception
           (
             select string_agg(distinct pg_locks.pid::text, ', ')
             from pg_locks
+            join pg_database on pg_database.oid = pg_locks.database and pg_database.datname = current_database()
             where pg_locks.relation = 'identity_sync.library_lock'::regclass
               and pg_locks.mode = 'RowExclusiveLock'
               and pg_locks.pid <> pg_backend_pid()

@@ -1,5 +1,5 @@
---! Previous: sha1:9d75841a83079b9040a435c279c62c9dbd6026c8
---! Hash: sha1:55cd4b4fda32accab69ce4ced6e4526a53dd4876
+--! Previous: sha1:ea912a3de555633040865b535bba4a604f9fa8fd
+--! Hash: sha1:72fd390ab8acfadbe0c35f842a13190e1f311ece
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

@@ -12,7 +12,8 @@ declare
 begin
   -- "on conflict" never keeps a row of its own while it waits, so that two sessions cannot wait for each other.
   insert into identity_sync.library_lock (library_ids)
-  select range_agg(int8range(listed.library_id, listed.library_id, '[]'))
+  -- The last integer of all has no range of its own, and shares that of the one before.
+  select range_agg(int4range(least(listed.library_id, 2147483646), least(listed.library_id, 2147483646), '[]'))
   from unnest(lock_identities.library_ids) as listed (library_id)
   where listed.library_id is not null
   having count(*) > 0

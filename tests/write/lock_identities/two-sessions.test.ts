@@ -268,6 +268,18 @@ describe('the libraries that are held', () => {
     await waiting;
   });
 
+  test('may be the last that an integer can name, and none, which holds up nobody', async () => {
+    const [them, us] = [await writer.session(), await writer.session()];
+    await them.sql`begin`;
+    await them.sql`select identity_sync_private.lock_identities('{null}'), identity_sync_private.lock_identities('{}')`;
+    await us.sql`select identity_sync_private.lock_identities('{null,2147483647,-2147483648}')`;
+    await them.sql`select identity_sync_private.lock_identities('{2147483647}')`;
+    const waiting = us.sql`select identity_sync_private.lock_identities('{2147483647}')`.execute();
+    await untilBlocked(writer.sql, us);
+    await them.sql`rollback`;
+    await waiting;
+  });
+
   test('leave no row behind', async () => {
     await hold(writer.sql, 1);
     expect(await writer.sql`select from identity_sync.library_lock`).toEqual([]);
