@@ -1,5 +1,5 @@
 --! Previous: sha1:e15df26c3790cc78bc9d51b5cfbd758cf1e367db
---! Hash: sha1:ea912a3de555633040865b535bba4a604f9fa8fd
+--! Hash: sha1:34f2682e0b84a1eafc24ce38b7afc35802307233
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -3346,7 +3346,10 @@ declare
   ended identity_sync.run;
   is_success boolean;
 begin
-  perform from identity_sync.run where run.run_id = close_identity_run.run_id and run.finished_at is null for update;
+  -- "no key": a session that has cut a batch of this run holds the run's key, and may be closing it, too.
+  perform from identity_sync.run
+  where run.run_id = close_identity_run.run_id and run.finished_at is null
+  for no key update;
   if not found
     or exists (
       select from identity_sync.batch where batch.run_id = close_identity_run.run_id and batch.closed_at is null
@@ -3956,7 +3959,7 @@ begin
   from identity_sync.batch
   where batch.batch_id = close_empty_batch.batch_id;
 
-  perform from identity_sync.run where run.run_id = empty.run_id for update;
+  perform from identity_sync.run where run.run_id = empty.run_id for no key update;
   perform identity_sync_private.lock_identities(empty.library_ids);
   perform identity_sync_private.apply_identity_batch(batch_id, '[]');
   perform identity_sync_private.close_identity_run(empty.run_id);
@@ -4090,7 +4093,7 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform from identity_sync.run where run.run_id = stop_unheld_run.run_id for update skip locked;
+  perform from identity_sync.run where run.run_id = stop_unheld_run.run_id for no key update skip locked;
   if not found then
     return false;
   end if;
@@ -4987,7 +4990,7 @@ begin
   perform identity_sync_private.reopen_orphaned_batches();
 
   for open in
-    select run.* from identity_sync.run where run.finished_at is null order by run.run_id for update skip locked
+    select run.* from identity_sync.run where run.finished_at is null order by run.run_id for no key update skip locked
   loop
     if open.deadline_at < clock_timestamp() then
       perform identity_sync.stop_identity_run(

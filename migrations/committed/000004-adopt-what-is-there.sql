@@ -1,5 +1,5 @@
---! Previous: sha1:ea912a3de555633040865b535bba4a604f9fa8fd
---! Hash: sha1:72fd390ab8acfadbe0c35f842a13190e1f311ece
+--! Previous: sha1:34f2682e0b84a1eafc24ce38b7afc35802307233
+--! Hash: sha1:5d2136bf85fac8cfcace0ffef6cf09b581982a70
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

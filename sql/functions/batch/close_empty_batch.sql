@@ -14,7 +14,7 @@ begin
   from identity_sync.batch
   where batch.batch_id = close_empty_batch.batch_id;
 
-  perform from identity_sync.run where run.run_id = empty.run_id for update;
+  perform from identity_sync.run where run.run_id = empty.run_id for no key update;
   perform identity_sync_private.lock_identities(empty.library_ids);
   perform identity_sync_private.apply_identity_batch(batch_id, '[]');
   perform identity_sync_private.close_identity_run(empty.run_id);

@@ -5,7 +5,7 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform from identity_sync.run where run.run_id = stop_unheld_run.run_id for update skip locked;
+  perform from identity_sync.run where run.run_id = stop_unheld_run.run_id for no key update skip locked;
   if not found then
     return false;
   end if;

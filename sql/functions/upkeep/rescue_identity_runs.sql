@@ -16,7 +16,7 @@ begin
   perform identity_sync_private.reopen_orphaned_batches();
 
   for open in
-    select run.* from identity_sync.run where run.finished_at is null order by run.run_id for update skip locked
+    select run.* from identity_sync.run where run.finished_at is null order by run.run_id for no key update skip locked
   loop
     if open.deadline_at < clock_timestamp() then
       perform identity_sync.stop_identity_run(

@@ -23,7 +23,7 @@ test.each([
     'the library',
     `select identity_sync_private.lock_identities(library_ids) from identity_sync.batch limit 1`,
   ],
-  ['the run', `select from identity_sync.run for update`],
+  ['the run', `select from identity_sync.run for no key update`],
 ])('while another session holds %s it is put off, and the next batch is handed out', async (_, hold) => {
   await other`begin`;
   await other.unsafe(hold);

@@ -26,7 +26,7 @@ test.each([
     await database.sql.unsafe(spend);
     const other = connect(database.url);
     await other`begin`;
-    await other`select from identity_sync.run where run_id = ${runId} for update`;
+    await other`select from identity_sync.run where run_id = ${runId} for no key update`;
 
     expect(await tryToClaim(database.sql, runId)).toMatchObject({ batch_id: null, wait_ms: 500 });
     expect(await runOf(database.sql, runId)).toMatchObject({ stop_cause: null });
