@@ -95,6 +95,7 @@ grant execute on function
   identity_sync.claim_identity_batch(bigint, text, integer, integer, bigint),
   identity_sync.finish_identity_call(bigint, text, integer, text, text, integer, text, integer),
   identity_sync.return_identity_batch(bigint, text),
+  identity_sync.renew_identity_lease(bigint, text, integer),
   identity_sync.fail_identity_batch(bigint, text, text, text),
   identity_sync.stop_identity_run(bigint, text, text, text),
   identity_sync.rescue_identity_runs(integer),

@@ -1,5 +1,5 @@
 --! Previous: sha1:8dff03bd2e54f394738a7e6b9ad21b974a16706d
---! Hash: sha1:384a8a84492da017d1de2b5d29f3b252f71e0d70
+--! Hash: sha1:db77c1e31a650d21b4fd94393c9904a1b599a773
 --! Message: schemas, types, tables
 
 -- The product's own schemas, types and tables.
@@ -209,11 +209,12 @@ create table identity_sync.batch (
   answered_at timestamptz,
   failure text,
   closed_at timestamptz,
-  check ((state in ('in_flight', 'answered')) = (leased_by is not null)),
+  check (leased_by is null or state in ('in_flight', 'answered')),
+  check (leased_by is not null or answer is not null or state not in ('in_flight', 'answered')),
   check ((leased_by is null) = (leased_until is null)),
   check ((state in ('open', 'in_flight', 'answered')) = (closed_at is null)),
-  check ((state = 'applied') = (answered_at is not null)),
-  check (answer is null or state = 'applied'),
+  check ((state = 'applied' or answer is not null) = (answered_at is not null)),
+  check (answer is null or state in ('answered', 'applied')),
   check ((state in ('poisoned', 'failed', 'split')) = (failure is not null)),
   check (state <> 'poisoned' or cardinality(library_ids) = 1)
 );
@@ -227,7 +228,7 @@ comment on column identity_sync.batch.is_done is
   'Whether its rows are counted in the report: neither cut nor left due.';
 comment on column identity_sync.batch.tries is 'Calls that failed and are charged; a deferral is not.';
 comment on column identity_sync.batch.answer is
-  'LML''s answer as it came, which only a dry run keeps, to be applied later.';
+  'LML''s answer as it came: of a dry run kept, to be applied later; of an answered batch kept until other sessions let go of its rows.';
 comment on column identity_sync.batch.failure is 'Why the batch failed, was poisoned or was split.';
 
 create index batch_run_idx on identity_sync.batch (run_id, batch_id);
@@ -420,3 +421,12 @@ comment on table identity_sync.superseded_track_link is
   'A superseded track link: who played a track, as the credit said before a verdict relinked or unlinked it. A first link is in settlement.linked_credit_ids.';
 
 create index superseded_track_link_library_idx on identity_sync.superseded_track_link (library_id);
+
+-- Empty in every snapshot, so that it needs no log.
+create unlogged table identity_sync.library_lock (
+  library_ids int4multirange not null,
+  exclude using gist (library_ids with &&)
+);
+
+comment on table identity_sync.library_lock is
+  'The libraries that a transaction is writing: its exclusion constraint makes others wait. Every row is deleted by the transaction that inserts it.';

@@ -1,5 +1,5 @@
---! Previous: sha1:384a8a84492da017d1de2b5d29f3b252f71e0d70
---! Hash: sha1:be05716687365f6840d55016b523f2ee39be25ea
+--! Previous: sha1:db77c1e31a650d21b4fd94393c9904a1b599a773
+--! Hash: sha1:dc0c379a2ee8c4bdd7c36762c7861e46c7f27f73
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -1954,50 +1954,58 @@ comment on function identity_sync_private.build_report(identity_sync_private.wri
   'Takes what was written, with every judged verdict in it and its final outcome; returns the report.';
 --! EndIncluded functions/write/build_report.sql
 --! Included functions/write/lock_identities.sql
--- Makes sessions that apply verdicts for the same libraries wait for one another, in id order, so that they neither
--- deadlock nor lose a history row. The locks are advisory, one an id, and end with the transaction: neighbouring
--- batches do not wait. More than 1,000 ids would crowd the lock table, and take one lock against all sessions, as NULL
--- does.
+-- Makes sessions that write the same libraries wait for one another, until the transaction ends, so that they neither
+-- deadlock nor lose a history row. A row of library_lock is deleted as soon as it is inserted: its exclusion constraint
+-- makes others wait for this transaction, and afterwards nothing is left of it. All libraries are taken at once and
+-- without a place in the lock table, so that their number has no limit and neighbours do not wait.
 create or replace function identity_sync_private.lock_identities(library_ids integer[])
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  all_sessions constant integer := hashtext('identity_sync_private.lock_identities, all');
-  one_library constant integer := hashtext('identity_sync_private.lock_identities, one');
+  taken tid;
 begin
-  if library_ids is null or cardinality(library_ids) > 1000 then
-    perform pg_advisory_xact_lock(all_sessions, 0);
-    return;
-  end if;
+  -- "on conflict" never keeps a row of its own while it waits, so that two sessions cannot wait for each other.
+  insert into identity_sync.library_lock (library_ids)
+  -- The last integer of all has no range of its own, and shares that of the one before.
+  select range_agg(int4range(least(listed.library_id, 2147483646), least(listed.library_id, 2147483646), '[]'))
+  from unnest(lock_identities.library_ids) as listed (library_id)
+  where listed.library_id is not null
+  having count(*) > 0
+  on conflict do nothing
+  returning ctid
+  into taken;
 
-  if exists (
-    select from pg_locks
-    where locktype = 'advisory'
-      and pid = pg_backend_pid()
-      and mode = 'ExclusiveLock'
-      and classid::bigint = all_sessions::bigint & 4294967295
-  )
-  then
-    return;
-  end if;
-
-  perform pg_advisory_xact_lock_shared(all_sessions, 0);
-  perform pg_advisory_xact_lock(one_library, listed.library_id)
-  from (
-    select distinct library_id
-    from unnest(lock_identities.library_ids) as library_id
-    where library_id is not null
-    order by library_id
-  ) as listed;
+  delete from identity_sync.library_lock
+  where library_lock.ctid = taken;
+exception
+  when lock_not_available then
+    raise exception using
+      errcode = 'lock_not_available',
+      message = 'another session is writing some of these libraries',
+      detail = format(
+        'Sessions that are writing libraries: %s.',
+        coalesce(
+          (
+            select string_agg(distinct pg_locks.pid::text, ', ')
+            from pg_locks
+            join pg_database on pg_database.oid = pg_locks.database and pg_database.datname = current_database()
+            where pg_locks.relation = 'identity_sync.library_lock'::regclass
+              and pg_locks.mode = 'RowExclusiveLock'
+              and pg_locks.pid <> pg_backend_pid()
+          ),
+          'none any more'
+        )
+      ),
+      hint = 'Try again once it has committed; pg_stat_activity shows what it does.';
 end;
 $$;
 
 revoke all on function identity_sync_private.lock_identities(integer[]) from public;
 
 comment on function identity_sync_private.lock_identities(integer[]) is
-  'Takes library ids (NULL: all); holds them, until the transaction ends, against every other session that applies verdicts.';
+  'Takes library ids; holds them, until the transaction ends, against every other session that writes identities. Raises 55P03 where another holds one of them for longer than lock_timeout.';
 --! EndIncluded functions/write/lock_identities.sql
 --! Included functions/write/conclude_verdict.sql
 -- The final outcome of a judged verdict, and what becomes of its main row. The one place that lists a verdict's
@@ -3245,6 +3253,7 @@ create or replace function identity_sync.apply_identity_verdicts(
 returns jsonb
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 -- Plans outlive the empty tables of a first run, so they must be good for full ones: every access is by primary key.
 set enable_seqscan = off
 as $$
@@ -3285,8 +3294,8 @@ begin
     judged := identity_sync_private.judge_identity_verdicts(
       results, requested_ids, strict_bands, tracks_contract_version
     );
-    -- Nothing is ever written for an id that was not asked.
-    judged_ids := coalesce(requested_ids, array(select verdict.library_id from unnest(judged) as verdict));
+    judged_ids := array(select verdict.library_id from unnest(judged) as verdict);
+    -- An id that was not asked is held as well: its quarantine entry may be written.
     perform identity_sync_private.lock_identities(judged_ids);
     if not is_repair then
       judged := identity_sync_private.mark_overtaken(judged, verified_at);
@@ -3336,7 +3345,7 @@ $$;
 revoke all on function identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) from public;
 
 comment on function identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) is
-  'Takes LML''s whole answer, an array of results or one result; the library ids that were asked (NULL: a repair by hand, which trusts every id in library); the origin kept in notes (consumer:lml-bulk, or repair: and more; NULL: repair: and the login); the time of the answer; and whether a confidence outside its method''s band refuses its verdict. Returns the report as jsonb. Raises LS001 for a bad argument, LS003 where response is no answer and nothing was requested, and passes on SQLSTATE classes 08, 40, 53, 55, 57 and 58.';
+  'Takes LML''s whole answer, an array of results or one result; the library ids that were asked (NULL: a repair by hand, which trusts every id in library); the origin kept in notes (consumer:lml-bulk, or repair: and more; NULL: repair: and the login); the time of the answer; and whether a confidence outside its method''s band refuses its verdict. Returns the report as jsonb. Raises LS001 for a bad argument, LS003 where response is no answer and nothing was requested, and passes on SQLSTATE classes 08, 40, 53, 55, 57 and 58: 55P03 where another session holds one of the libraries for 5 seconds.';
 --! EndIncluded functions/write/apply_identity_verdicts.sql
 --! Included functions/write/apply_identity_response.sql
 -- apply_identity_verdicts for the text of an answer as it came off the wire. Results that jsonb cannot hold are
@@ -3351,6 +3360,7 @@ create or replace function identity_sync.apply_identity_response(
 returns jsonb
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
 begin
   return identity_sync.apply_identity_verdicts(
@@ -3501,7 +3511,10 @@ declare
   is_success boolean;
   obstacle text;
 begin
-  perform from identity_sync.run where run.run_id = close_identity_run.run_id and run.finished_at is null for update;
+  -- "no key": a session that has cut a batch of this run holds the run's key, and may be closing it, too.
+  perform from identity_sync.run
+  where run.run_id = close_identity_run.run_id and run.finished_at is null
+  for no key update;
   if not found
     or exists (
       select from identity_sync.batch where batch.run_id = close_identity_run.run_id and batch.closed_at is null
@@ -3592,6 +3605,7 @@ create or replace function identity_sync.stop_identity_run(
 returns boolean
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
 begin
   update identity_sync.run
@@ -3867,7 +3881,8 @@ begin
         select count(*)
         from identity_sync.batch
         join identity_sync.run on run.run_id = batch.run_id
-        where batch.run_id = enqueue_lanes.run_id and batch.closed_at is null and run.stop_reason is null
+        where batch.run_id = enqueue_lanes.run_id and batch.closed_at is null
+          and (run.stop_reason is null or batch.answer is not null)
       )
     )
   ) as lane;
@@ -3877,7 +3892,7 @@ $$;
 revoke all on function identity_sync.enqueue_lanes(bigint, integer, timestamptz) from public;
 
 comment on function identity_sync.enqueue_lanes(bigint, integer, timestamptz) is
-  'Takes a run, a number of lanes and when they begin (NULL: now); enqueues as many carry_identity_run jobs, though no more than the run has unfinished batches, and none where it is stopping.';
+  'Takes a run, a number of lanes and when they begin (NULL: now); enqueues as many carry_identity_run jobs, though no more than the run has unfinished batches; of a run that is stopping, no more than it has kept answers.';
 --! EndIncluded functions/run/enqueue_lanes.sql
 --! Included functions/run/tell_of_joined_run.sql
 -- A joined run keeps its own settings. The caller hears so, and which of his are in vain: a notice reaches psql, a
@@ -4154,17 +4169,20 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  came_at constant timestamptz := clock_timestamp();
+  came_at timestamptz;
   service constant text := identity_sync_private.service_origin();
   results constant jsonb := identity_sync_private.results_of(answer);
   this_batch record;
   report jsonb;
 begin
-  select batch.library_ids, batch.run_id, run.dry_run, run.strict_bands
+  select batch.library_ids, batch.run_id, batch.answered_at, run.dry_run, run.strict_bands
   into strict this_batch
   from identity_sync.batch
   join identity_sync.run on run.run_id = batch.run_id
   where batch.batch_id = apply_identity_batch.batch_id;
+
+  -- A kept answer is as old as its call.
+  came_at := coalesce(this_batch.answered_at, clock_timestamp());
 
   -- What the request left out: a row that is there, has no artist name, and was not answered either.
   if jsonb_array_length(results) < cardinality(this_batch.library_ids) then
@@ -4232,6 +4250,40 @@ revoke all on function identity_sync_private.backoff(integer) from public;
 comment on function identity_sync_private.backoff(integer) is
   'Takes how often the same batch has been sent back before; returns the pause, 0.375 to 37.5 seconds.';
 --! EndIncluded functions/batch/backoff.sql
+--! Included functions/batch/close_empty_batch.sql
+-- Applies a batch without a call, since all of its records are gone or have lost their names. Its caller holds a lock
+-- that every claim needs, so it waits for no other session: the batch then has its turn some seconds later.
+create or replace function identity_sync_private.close_empty_batch(batch_id bigint)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '10ms'
+as $$
+declare
+  empty record;
+begin
+  select batch.run_id, batch.library_ids
+  into strict empty
+  from identity_sync.batch
+  where batch.batch_id = close_empty_batch.batch_id;
+
+  perform from identity_sync.run where run.run_id = empty.run_id for no key update;
+  perform identity_sync_private.lock_identities(empty.library_ids);
+  perform identity_sync_private.apply_identity_batch(batch_id, '[]');
+  perform identity_sync_private.close_identity_run(empty.run_id);
+exception
+  when lock_not_available then
+    update identity_sync.batch
+    set not_before = clock_timestamp() + identity_sync_private.backoff(3)
+    where batch.batch_id = close_empty_batch.batch_id;
+end;
+$$;
+
+revoke all on function identity_sync_private.close_empty_batch(bigint) from public;
+
+comment on function identity_sync_private.close_empty_batch(bigint) is
+  'Takes a batch of which nothing is left to request; closes it as empty, or puts it off where another session holds its run or its libraries.';
+--! EndIncluded functions/batch/close_empty_batch.sql
 --! Included functions/batch/identity_batch_request.sql
 -- The request body of a batch, made from the catalogue's rows as they are now, so that a corrected name is the one
 -- sent. Rows that are gone or have lost their artist name are left out: LML would refuse the whole batch.
@@ -4279,7 +4331,7 @@ comment on function identity_sync.identity_batch_request(bigint) is
 --! EndIncluded functions/batch/identity_batch_request.sql
 --! Included functions/batch/reopen_identity_batch.sql
 -- Makes a batch claimable again after its lane returned it or died with it. In a run that was told to stop it is
--- abandoned instead, which may end the run.
+-- abandoned instead, which may end the run; but an answer that is kept is still to be applied.
 create or replace function identity_sync_private.reopen_identity_batch(batch_id bigint)
 returns void
 language plpgsql volatile
@@ -4290,10 +4342,14 @@ declare
 begin
   update identity_sync.batch
   set
-    state = case when run.stop_reason is null then 'open' else 'abandoned' end,
+    state = case
+      when batch.answer is not null then 'answered'
+      when run.stop_reason is null then 'open'
+      else 'abandoned'
+    end,
     leased_by = null,
     leased_until = null,
-    closed_at = case when run.stop_reason is not null then clock_timestamp() end
+    closed_at = case when run.stop_reason is not null and batch.answer is null then clock_timestamp() end
   from identity_sync.run
   where batch.batch_id = reopen_identity_batch.batch_id
     and batch.closed_at is null
@@ -4310,8 +4366,90 @@ $$;
 revoke all on function identity_sync_private.reopen_identity_batch(bigint) from public;
 
 comment on function identity_sync_private.reopen_identity_batch(bigint) is
-  'Takes an unfinished batch; opens it again, or abandons it where its run was told to stop.';
+  'Takes an unfinished batch; opens it again, or abandons it where its run was told to stop. A kept answer waits for another lane.';
 --! EndIncluded functions/batch/reopen_identity_batch.sql
+--! Included functions/batch/reopen_orphaned_batches.sql
+-- Opens again what dead processes left behind, and abandons what is open in a run that is stopping. The caller holds a
+-- lock that every claim needs, so nothing here waits: a batch that is locked is being settled, and its lane is alive.
+create or replace function identity_sync_private.reopen_orphaned_batches()
+returns void
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select identity_sync_private.reopen_identity_batch(orphan.batch_id)
+  from (
+    select batch.batch_id
+    from identity_sync.batch
+    join identity_sync.run on run.run_id = batch.run_id
+    where batch.closed_at is null
+      and (batch.leased_until < clock_timestamp() or batch.state = 'open' and run.stop_reason is not null)
+    order by batch.batch_id
+    for no key update skip locked
+  ) as orphan;
+$$;
+
+revoke all on function identity_sync_private.reopen_orphaned_batches() from public;
+
+comment on function identity_sync_private.reopen_orphaned_batches() is
+  'Opens every batch again whose lease has run out, unless another session holds it or its run.';
+--! EndIncluded functions/batch/reopen_orphaned_batches.sql
+--! Included functions/batch/stop_unheld_run.sql
+-- Stops a run for a caller that must not wait, since it holds a lock that every claim needs.
+create or replace function identity_sync_private.stop_unheld_run(run_id bigint, reason text, cause text)
+returns boolean
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform from identity_sync.run where run.run_id = stop_unheld_run.run_id for no key update skip locked;
+  if not found then
+    return false;
+  end if;
+
+  perform identity_sync.stop_identity_run(run_id, reason, cause => cause);
+  return true;
+end;
+$$;
+
+revoke all on function identity_sync_private.stop_unheld_run(bigint, text, text) from public;
+
+comment on function identity_sync_private.stop_unheld_run(bigint, text, text) is
+  'Takes a run, the reason and the cause as stop_identity_run does; returns false, and stops nothing, where another session holds the run.';
+--! EndIncluded functions/batch/stop_unheld_run.sql
+--! Included functions/batch/take_kept_answer.sql
+-- Gives a lane the next answer of its run that is kept and due again. It needs no call, so neither a pause nor a stop of
+-- the run holds it up.
+create or replace function identity_sync_private.take_kept_answer(
+  run_id bigint,
+  leased_by text,
+  leased_until timestamptz
+)
+returns table (batch_id bigint, inputs integer)
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  update identity_sync.batch
+  set leased_by = take_kept_answer.leased_by, leased_until = take_kept_answer.leased_until, not_before = null
+  where batch.batch_id = (
+    select kept.batch_id
+    from identity_sync.batch as kept
+    where kept.run_id = take_kept_answer.run_id
+      and kept.closed_at is null
+      and kept.answer is not null
+      and kept.leased_by is null
+      and coalesce(kept.not_before <= clock_timestamp(), true)
+    order by kept.batch_id
+    limit 1
+    for no key update skip locked
+  )
+  returning batch.batch_id, cardinality(batch.library_ids);
+$$;
+
+revoke all on function identity_sync_private.take_kept_answer(bigint, text, timestamptz) from public;
+
+comment on function identity_sync_private.take_kept_answer(bigint, text, timestamptz) is
+  'Takes a run, the lane''s name and the end of its lease; returns the batch whose kept answer the lane is to hand over, or no row.';
+--! EndIncluded functions/batch/take_kept_answer.sql
 --! Included functions/batch/take_turn.sql
 -- Decides whether a worker may begin another call now, so that workers share the calls evenly, also one that joins
 -- late. A worker that is ahead leaves a free place in flight to one that waits and is behind. The caller holds the lock
@@ -4365,8 +4503,9 @@ comment on function identity_sync_private.take_turn(text, integer, integer) is
 --! EndIncluded functions/batch/take_turn.sql
 --! Included functions/batch/claim_identity_batch.sql
 -- Gives a lane the next batch of its run, with a lease. Claims wait for one another, so the limit on calls in flight
--- holds over all processes and runs, and workers share the calls evenly. While the lane's last answer is being written,
--- "answered" gives up its place in flight.
+-- holds over all processes and runs, and workers share the calls evenly; and so a claim waits for nothing else: what
+-- another session holds is passed over. While the lane's last answer is being written, "answered" gives up its place in
+-- flight.
 create or replace function identity_sync.claim_identity_batch(
   run_id bigint,
   leased_by text,
@@ -4377,6 +4516,7 @@ create or replace function identity_sync.claim_identity_batch(
 returns table (batch_id bigint, request text, wait_ms integer, inputs integer, trace_id text)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '1min'
 as $$
 declare
   -- A lane is named "host:pid:job", and its worker "host:pid".
@@ -4386,9 +4526,13 @@ declare
   patience constant interval := interval '1 second';
   this_run identity_sync.run;
   in_flight integer;
-  due_at timestamptz;
+  unfinished record;
+  is_run_held boolean := false;
 begin
   perform pg_advisory_xact_lock(hashtext('identity_sync.claim_identity_batch'));
+
+  -- From here on every wait would be everybody's.
+  perform set_config('lock_timeout', '100ms', true);
 
   update identity_sync.batch
   set state = 'answered', leased_until = lease_end
@@ -4396,26 +4540,33 @@ begin
     and batch.leased_by = claim_identity_batch.leased_by
     and batch.state = 'in_flight';
 
-  -- Open again what a dead process left behind.
-  perform identity_sync_private.reopen_identity_batch(orphan.batch_id)
-  from identity_sync.batch as orphan
-  where orphan.closed_at is null and orphan.leased_until < clock_timestamp();
+  perform identity_sync_private.reopen_orphaned_batches();
 
   select run.*
   into this_run
   from identity_sync.run
   where run.run_id = claim_identity_batch.run_id;
 
-  if this_run.deadline_at < clock_timestamp() then
-    perform identity_sync.stop_identity_run(
-      run_id, 'its deadline has passed, what is left is due next time', cause => 'deadline'
+  if this_run.stop_reason is null and this_run.deadline_at < clock_timestamp() then
+    is_run_held := not identity_sync_private.stop_unheld_run(
+      run_id, 'its deadline has passed, what is left is due next time', 'deadline'
     );
+    this_run.stop_reason := 'deadline';
+  end if;
+
+  trace_id := this_run.trace_id;
+
+  select kept.batch_id, kept.inputs
+  into claim_identity_batch.batch_id, inputs
+  from identity_sync_private.take_kept_answer(run_id, leased_by, lease_end) as kept;
+  if batch_id is not null then
+    return next;
     return;
   end if;
+
   if this_run.stop_cause is not null then
     -- A call that failed just when the run was stopped may have opened its batch again.
-    perform identity_sync.stop_identity_run(run_id, this_run.stop_reason, cause => this_run.stop_cause);
-    return;
+    perform identity_sync_private.stop_unheld_run(run_id, this_run.stop_reason, this_run.stop_cause);
   end if;
 
   select count(*)
@@ -4423,32 +4574,41 @@ begin
   from identity_sync.batch
   where batch.closed_at is null and batch.state = 'in_flight';
 
-  trace_id := this_run.trace_id;
-
   loop
-    -- Each unfinished batch is due at some time: now, after a pause, or when its lease runs out.
-    select batch.batch_id, greatest(batch.not_before, batch.leased_until, this_run.paused_until)
-    into claim_identity_batch.batch_id, due_at
+    select batch.batch_id
+    into claim_identity_batch.batch_id
     from identity_sync.batch
-    join identity_sync.run on run.run_id = batch.run_id and run.stop_cause is null
-    where batch.run_id = claim_identity_batch.run_id and batch.closed_at is null
-    order by
-      coalesce(greatest(batch.not_before, batch.leased_until, this_run.paused_until) > clock_timestamp(), false),
-      batch.batch_id
-    limit 1;
+    where batch.run_id = claim_identity_batch.run_id
+      and batch.closed_at is null
+      and batch.state = 'open'
+      and this_run.stop_reason is null
+      and coalesce(greatest(batch.not_before, this_run.paused_until) <= clock_timestamp(), true)
+    order by batch.batch_id
+    limit 1
+    for no key update skip locked;
 
     if not found then
-      return;
-    end if;
+      -- Each unfinished batch is due at some time: after a pause, or when its lease runs out or is given up.
+      select
+        count(*) as batches,
+        count(batch.leased_by) as leased,
+        min(
+          greatest(
+            clock_timestamp(), batch.not_before, batch.leased_until,
+            case when batch.state = 'open' then this_run.paused_until end
+          )
+        ) as due_at
+      into unfinished
+      from identity_sync.batch
+      where batch.run_id = claim_identity_batch.run_id
+        and batch.closed_at is null
+        and (batch.state <> 'open' or this_run.stop_reason is null);
 
-    if due_at > clock_timestamp() then
-      if due_at > clock_timestamp() + patience
-        and not exists (
-          select from identity_sync.batch
-          where batch.run_id = claim_identity_batch.run_id and batch.closed_at is null and batch.leased_by is not null
-        )
-      then
-        perform identity_sync.enqueue_lanes(run_id, concurrency, due_at);
+      if unfinished.batches = 0 and not is_run_held then
+        return;
+      end if;
+      if unfinished.leased = 0 and unfinished.due_at > clock_timestamp() + patience then
+        perform identity_sync.enqueue_lanes(run_id, concurrency, unfinished.due_at);
         return;
       end if;
       wait_ms := 500;
@@ -4471,37 +4631,28 @@ begin
       where batch.run_id = claim_identity_batch.run_id
     )
     then
-      perform identity_sync.stop_identity_run(
-        run_id, 'its budget of calls is used up, what is left is due next time', cause => 'budget'
+      is_run_held := not identity_sync_private.stop_unheld_run(
+        run_id, 'its budget of calls is used up, what is left is due next time', 'budget'
       );
-      return;
-    end if;
-
-    request := identity_sync.identity_batch_request(claim_identity_batch.batch_id);
-    if request is null then
-      -- All of its records are gone: the batch is applied without a call.
-      perform from identity_sync.batch
-      where batch.batch_id = claim_identity_batch.batch_id and batch.closed_at is null
-      for update;
-      if found then
-        perform identity_sync_private.apply_identity_batch(claim_identity_batch.batch_id, '[]');
-        perform identity_sync_private.close_identity_run(claim_identity_batch.run_id);
-      end if;
+      this_run.stop_reason := 'budget';
       continue;
     end if;
 
-    -- The run may have been stopped since, and the batch abandoned with it.
-    update identity_sync.batch
-    set
-      state = 'in_flight',
-      leased_by = claim_identity_batch.leased_by,
-      leased_until = lease_end,
-      not_before = null
-    where batch.batch_id = claim_identity_batch.batch_id and batch.closed_at is null
-    returning cardinality(batch.library_ids)
-    into inputs;
-    exit when found;
+    request := identity_sync.identity_batch_request(claim_identity_batch.batch_id);
+    exit when request is not null;
+
+    perform identity_sync_private.close_empty_batch(claim_identity_batch.batch_id);
   end loop;
+
+  update identity_sync.batch
+  set
+    state = 'in_flight',
+    leased_by = claim_identity_batch.leased_by,
+    leased_until = lease_end,
+    not_before = null
+  where batch.batch_id = claim_identity_batch.batch_id
+  returning cardinality(batch.library_ids)
+  into inputs;
 
   insert into identity_sync.lml_call (batch_id, leased_by, inputs)
   values (claim_identity_batch.batch_id, claim_identity_batch.leased_by, claim_identity_batch.inputs);
@@ -4513,7 +4664,7 @@ $$;
 revoke all on function identity_sync.claim_identity_batch(bigint, text, integer, integer, bigint) from public;
 
 comment on function identity_sync.claim_identity_batch(bigint, text, integer, integer, bigint) is
-  'Takes a run, the lane''s name ("host:pid:job"), the calls allowed in flight over the whole database, the lease in milliseconds and the lane''s batch whose answer has come; returns a batch with its request body, its number of inputs and its run''s trace, or no batch but a pause in milliseconds, or no row where the lane may end.';
+  'Takes a run, the lane''s name ("host:pid:job"), the calls allowed in flight over the whole database, the lease in milliseconds and the lane''s batch whose answer has come; returns a batch with its request body (NULL: its answer is kept, and is to be handed to finish_identity_call), its number of inputs and its run''s trace, or no batch but a pause in milliseconds, or no row where the lane may end.';
 --! EndIncluded functions/batch/claim_identity_batch.sql
 --! Included functions/batch/decide_call_outcome.sql
 -- The fault policy: what becomes of a batch after a call, read from top to bottom. sql/wire.md prints it as a table and
@@ -4648,6 +4799,8 @@ begin
     state = 'failed',
     leased_by = null,
     leased_until = null,
+    answer = null,
+    answered_at = null,
     failure = fail_identity_batch.failure,
     closed_at = clock_timestamp()
   where batch.batch_id = fail_identity_batch.batch_id
@@ -4690,6 +4843,35 @@ revoke all on function identity_sync_private.has_answered_part(bigint) from publ
 comment on function identity_sync_private.has_answered_part(bigint) is
   'Takes a batch as it was planned (NULL: none); returns whether LML answered a part of it with 200.';
 --! EndIncluded functions/batch/has_answered_part.sql
+--! Included functions/batch/keep_identity_answer.sql
+-- Keeps an answer that cannot be written now, because another session holds some of its rows. A lane applies it later
+-- without a call, so LML is not asked again and no try is charged.
+create or replace function identity_sync_private.keep_identity_answer(
+  batch_id bigint,
+  answer text,
+  answered_at timestamptz
+)
+returns void
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  update identity_sync.batch
+  set
+    state = 'answered',
+    leased_by = null,
+    leased_until = null,
+    answer = keep_identity_answer.answer,
+    answered_at = coalesce(batch.answered_at, keep_identity_answer.answered_at),
+    -- Four seconds or so: long enough to cost nothing, short enough that a run does not end much later.
+    not_before = clock_timestamp() + identity_sync_private.backoff(3)
+  where batch.batch_id = keep_identity_answer.batch_id;
+$$;
+
+revoke all on function identity_sync_private.keep_identity_answer(bigint, text, timestamptz) from public;
+
+comment on function identity_sync_private.keep_identity_answer(bigint, text, timestamptz) is
+  'Takes a batch, the text of its answer and when it came; keeps it, without a lease, to be applied some seconds later.';
+--! EndIncluded functions/batch/keep_identity_answer.sql
 --! Included functions/batch/quarantine_poison_input.sql
 -- Closes a batch of one input as poisoned: LML refuses this input, or fails on it while it answers others. The input
 -- goes to quarantine with LML's status and words, and is not requested again within the retry window or until replayed
@@ -4733,6 +4915,7 @@ begin
   from identity_sync.settlement
   where settlement.settlement_id = recorded;
 
+  perform identity_sync_private.lock_identities(array[poisoned.library_id]);
   perform identity_sync_private.replace_attempt(poisoned.library_id, 'poison_input', came_at, recorded);
 
   update identity_sync.quarantined_verdict as entry
@@ -4863,7 +5046,8 @@ comment on function identity_sync_private.stop_for_refused_key(bigint, integer, 
 --! EndIncluded functions/batch/stop_for_refused_key.sql
 --! Included functions/batch/finish_identity_call.sql
 -- Records the result of a call and applies the fault policy (decide_call_outcome, sql/wire.md) to its batch. A caller
--- whose lease was lost meanwhile writes nothing.
+-- whose lease was lost meanwhile writes nothing. An answer is never asked for again because another session holds some
+-- of its rows: it is kept.
 create or replace function identity_sync.finish_identity_call(
   batch_id bigint,
   leased_by text,
@@ -4877,9 +5061,12 @@ create or replace function identity_sync.finish_identity_call(
 returns table (outcome text, reason text, cache_stats jsonb, drift jsonb)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
 declare
+  came_at constant timestamptz := clock_timestamp();
   this_batch identity_sync.batch;
+  answer_text text;
   answer jsonb;
   decision text;
   retry_at constant timestamptz := identity_sync_private.parse_retry_after(retry_after);
@@ -4909,7 +5096,8 @@ begin
     and lml_call.answered_at is null;
 
   if failure is null and http_status = 200 then
-    answer := identity_sync.read_identity_answer(body);
+    answer_text := coalesce(this_batch.answer, body);
+    answer := identity_sync.read_identity_answer(answer_text);
   end if;
 
   reason := case
@@ -4934,17 +5122,32 @@ begin
 
   case decision
     when 'applied' then
-      perform identity_sync_private.apply_identity_batch(batch_id, answer, body);
       cache_stats := case when jsonb_typeof(answer -> 'cache_stats') = 'object' then answer -> 'cache_stats' end;
-      drift := identity_sync_private.contract_breaches(batch_id);
-      perform identity_sync_private.brake_identity_run(this_batch.run_id, batch_id);
-      update identity_sync.run set pauses = 0 where run.run_id = this_batch.run_id and run.pauses > 0;
-      -- An answer to a call that began after the key was refused proves that the key is good again.
-      delete from identity_sync.planning_hold
-      using identity_sync.lml_call
-      where planning_hold.name = 'key_refused'
-        and lml_call.batch_id = finish_identity_call.batch_id
-        and lml_call.started_at > planning_hold.since;
+      begin
+        if this_batch.answer is not null then
+          -- Its rows were held before: a lane does not wait for them a second time.
+          perform set_config('lock_timeout', '100ms', true);
+          perform identity_sync_private.lock_identities(this_batch.library_ids);
+          perform set_config('lock_timeout', '5s', true);
+        end if;
+        perform identity_sync_private.apply_identity_batch(batch_id, answer, answer_text);
+        drift := identity_sync_private.contract_breaches(batch_id);
+        perform identity_sync_private.brake_identity_run(this_batch.run_id, batch_id);
+        update identity_sync.run set pauses = 0 where run.run_id = this_batch.run_id and run.pauses > 0;
+        -- An answer to a call that began after the key was refused proves that the key is good again.
+        delete from identity_sync.planning_hold
+        using identity_sync.lml_call
+        where planning_hold.name = 'key_refused'
+          and lml_call.batch_id = finish_identity_call.batch_id
+          and lml_call.started_at > planning_hold.since;
+        perform identity_sync_private.close_identity_run(this_batch.run_id);
+      exception
+        when lock_not_available then
+          decision := 'kept';
+          reason := sqlerrm;
+          drift := null;
+          perform identity_sync_private.keep_identity_answer(batch_id, answer_text, came_at);
+      end;
     when 'key_refused' then
       perform identity_sync_private.stop_for_refused_key(batch_id, http_status, reason);
       decision := 'failed';
@@ -4966,7 +5169,10 @@ begin
   end case;
 
   outcome := decision;
-  perform identity_sync_private.close_identity_run(this_batch.run_id);
+  -- An applied batch has closed its run already, and a kept answer leaves it open.
+  if outcome not in ('applied', 'kept') then
+    perform identity_sync_private.close_identity_run(this_batch.run_id);
+  end if;
   return next;
 end;
 $$;
@@ -4976,8 +5182,28 @@ revoke all on function identity_sync.finish_identity_call(
 ) from public;
 
 comment on function identity_sync.finish_identity_call(bigint, text, integer, text, text, integer, text, integer) is
-  'Takes a claimed batch and the name that leased it, the HTTP status, body and Retry-After header received (NULL: none), the failure in words where the call failed, its duration in milliseconds, and how often a call is tried; returns the outcome (applied, retried, deferred, split, abandoned, poison_input, failed, or lost where another lane holds the lease by now), the reason in words, LML''s cache_stats, and how many results broke the protocol, by key.';
+  'Takes a claimed batch and the name that leased it, the HTTP status (200 for an answer that the batch has kept), body and Retry-After header received (NULL: none), the failure in words where the call failed, its duration in milliseconds, and how often a call is tried; returns the outcome (applied, kept where other sessions hold its rows, retried, deferred, split, abandoned, poison_input, failed, or lost where another lane holds the lease by now), the reason in words, LML''s cache_stats, and how many results broke the protocol, by key.';
 --! EndIncluded functions/batch/finish_identity_call.sql
+--! Included functions/batch/renew_identity_lease.sql
+-- Renews a lane's lease while it waits to hand its answer over again. If it ran out meanwhile, the same rows would be
+-- asked twice.
+create or replace function identity_sync.renew_identity_lease(batch_id bigint, leased_by text, lease_ms integer)
+returns void
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
+as $$
+  update identity_sync.batch
+  set leased_until = clock_timestamp() + renew_identity_lease.lease_ms * interval '1 millisecond'
+  where batch.batch_id = renew_identity_lease.batch_id
+    and batch.leased_by = renew_identity_lease.leased_by;
+$$;
+
+revoke all on function identity_sync.renew_identity_lease(bigint, text, integer) from public;
+
+comment on function identity_sync.renew_identity_lease(bigint, text, integer) is
+  'Takes a batch, the lane that holds it and its new lease in milliseconds from now. A batch that another lane holds stays as it is.';
+--! EndIncluded functions/batch/renew_identity_lease.sql
 --! Included functions/batch/return_identity_batch.sql
 -- Returns a claimed batch whose call was cut off, so that another lane claims it at once instead of after the lease.
 -- A batch that another lane holds by now stays as it is.
@@ -4985,6 +5211,7 @@ create or replace function identity_sync.return_identity_batch(batch_id bigint, 
 returns void
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
   select identity_sync_private.reopen_identity_batch(leased.batch_id)
   from identity_sync.batch as leased
@@ -5084,12 +5311,10 @@ begin
   -- Wait for claims, so that no lease is freed while a claim renews it.
   perform pg_advisory_xact_lock(hashtext('identity_sync.claim_identity_batch'));
 
-  perform identity_sync_private.reopen_identity_batch(orphan.batch_id)
-  from identity_sync.batch as orphan
-  where orphan.closed_at is null and orphan.leased_until < clock_timestamp();
+  perform identity_sync_private.reopen_orphaned_batches();
 
   for open in
-    select run.* from identity_sync.run where run.finished_at is null order by run.run_id
+    select run.* from identity_sync.run where run.finished_at is null order by run.run_id for no key update skip locked
   loop
     if open.deadline_at < clock_timestamp() then
       perform identity_sync.stop_identity_run(
@@ -5098,6 +5323,7 @@ begin
     elsif open.stop_reason is not null then
       -- Abandon what was in flight when the run stopped and whose process has died since.
       perform identity_sync.stop_identity_run(open.run_id, open.stop_reason, cause => open.stop_cause);
+      perform identity_sync.enqueue_lanes(open.run_id, lanes);
     else
       perform identity_sync_private.close_identity_run(open.run_id);
       perform identity_sync.enqueue_lanes(open.run_id, lanes, open.paused_until);
@@ -5121,6 +5347,7 @@ create or replace function identity_sync.apply_identity_preview(run_id bigint)
 returns jsonb
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
 declare
   previewed record;
@@ -5166,7 +5393,14 @@ begin
       hint = 'There is nothing to apply. Make a new dry run.';
   end if;
 
-  perform identity_sync_private.lock_identities(null);
+  -- All of it at once: batch after batch, two such sessions could wait for each other.
+  perform identity_sync_private.lock_identities(
+    array(
+      select unnest(batch.library_ids)
+      from identity_sync.batch
+      where batch.run_id = apply_identity_preview.run_id and batch.state in ('applied', 'empty')
+    )
+  );
 
   for previewed in
     select
@@ -5307,6 +5541,7 @@ create or replace function identity_sync.release_identity(library_id integer, re
 returns jsonb
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
 declare
   this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
@@ -5403,72 +5638,114 @@ comment on function identity_sync.release_identity(integer, text) is
 --! Included functions/repair/replay_quarantined_verdicts.sql
 -- Judges and applies quarantined verdicts again, after a rule or a constraint has changed: each with its own origin,
 -- time and strictness. What is refused again returns to quarantine; a poison input, which has no verdict, becomes due
--- instead; a verdict on an id that was not asked stays where it is.
+-- instead; a verdict on an id that was not asked stays where it is. Entries of one answer are applied together.
 create or replace function identity_sync.replay_quarantined_verdicts(run_id bigint default null)
 returns jsonb
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
 declare
-  entry record;
+  replayable bigint[];
+  poisoned integer;
+  answer record;
   report jsonb := identity_sync_private.empty_report();
   replayed integer := 0;
   made_due integer := 0;
-  left_alone integer := 0;
 begin
-  perform identity_sync_private.lock_identities(null);
+  if run_id is not null
+    and not exists (select from identity_sync.run where run.run_id = replay_quarantined_verdicts.run_id)
+  then
+    raise exception using errcode = 'LS002', message = format('there is no run %s', run_id);
+  end if;
 
-  for entry in
-    select refused.*
-    from identity_sync.quarantined_verdict as refused
-    left join identity_sync.settlement on settlement.settlement_id = refused.settlement_id
-    where refused.closed_at is null
+  replayable := array(
+    select entry.quarantine_id
+    from identity_sync.quarantined_verdict as entry
+    left join identity_sync.settlement on settlement.settlement_id = entry.settlement_id
+    where entry.closed_at is null
+      and entry.outcome <> 'lml_untrusted_library_id'
       and (replay_quarantined_verdicts.run_id is null or settlement.run_id = replay_quarantined_verdicts.run_id)
-    order by refused.library_id, refused.quarantine_id
+  );
+
+  -- Only what is replayed is held, and all of it at once.
+  perform identity_sync_private.lock_identities(
+    array(
+      select entry.library_id
+      from identity_sync.quarantined_verdict as entry
+      where entry.quarantine_id = any (replayable)
+    )
+  );
+
+  for poisoned in
+    select entry.library_id
+    from identity_sync.quarantined_verdict as entry
+    where entry.quarantine_id = any (replayable) and entry.closed_at is null and entry.outcome = 'poison_input'
   loop
-    if entry.outcome = 'lml_untrusted_library_id' then
-      left_alone := left_alone + 1;
-      continue;
-    end if;
+    perform identity_sync_private.replace_attempt(poisoned, 'released', clock_timestamp(), null);
+    made_due := made_due + 1;
+  end loop;
 
-    if entry.outcome = 'poison_input' then
-      perform identity_sync_private.replace_attempt(entry.library_id, 'released', clock_timestamp(), null);
-      made_due := made_due + 1;
-      continue;
-    end if;
-
+  for answer in
+    select
+      entry.origin,
+      entry.verified_at,
+      entry.strict_bands,
+      array_agg(entry.quarantine_id) as quarantine_ids,
+      array_agg(entry.library_id) filter (where entry.library_id is not null) as requested,
+      min(entry.verdict_text) as verdict_text,
+      jsonb_build_object(
+        'results', jsonb_agg(entry.verdict order by entry.library_id, entry.quarantine_id),
+        'tracks_contract_version', entry.tracks_contract_version
+      ) as verdicts
+    from identity_sync.quarantined_verdict as entry
+    where entry.quarantine_id = any (replayable) and entry.closed_at is null and entry.outcome <> 'poison_input'
+    group by
+      entry.verified_at, entry.origin, entry.strict_bands, entry.tracks_contract_version,
+      entry.library_id is null,
+      -- A text that jsonb cannot hold is an answer of its own.
+      case when entry.verdict_text is not null then entry.quarantine_id end
+    order by entry.verified_at, min(entry.quarantine_id)
+  loop
     update identity_sync.quarantined_verdict
     set closed_at = clock_timestamp(), closed_reason = 'replayed'
-    where quarantined_verdict.quarantine_id = entry.quarantine_id;
+    where quarantined_verdict.quarantine_id = any (answer.quarantine_ids);
 
     report := identity_sync_private.add_reports(
       report,
-      identity_sync.apply_identity_response(
-        body => coalesce(
-          entry.verdict_text,
-          jsonb_build_object(
-            'results', jsonb_build_array(entry.verdict),
-            'tracks_contract_version', entry.tracks_contract_version
-          )::text
-        ),
-        requested => case when entry.library_id is not null then array[entry.library_id] end,
-        origin => entry.origin,
-        verified_at => entry.verified_at,
-        strict_bands => entry.strict_bands
+      identity_sync.apply_identity_verdicts(
+        response => case
+          when answer.verdict_text is null then answer.verdicts
+          else identity_sync.read_identity_answer(answer.verdict_text)
+        end,
+        requested => answer.requested,
+        origin => answer.origin,
+        verified_at => answer.verified_at,
+        strict_bands => answer.strict_bands
       )
     );
-    replayed := replayed + 1;
+    replayed := replayed + cardinality(answer.quarantine_ids);
   end loop;
 
-  return report
-    || jsonb_build_object('replayed', replayed, 'made_due', made_due, 'never_replayed', left_alone);
+  return report || jsonb_build_object(
+    'replayed', replayed,
+    'made_due', made_due,
+    'never_replayed', (
+      select count(*)
+      from identity_sync.quarantined_verdict as entry
+      left join identity_sync.settlement on settlement.settlement_id = entry.settlement_id
+      where entry.closed_at is null
+        and entry.outcome = 'lml_untrusted_library_id'
+        and (replay_quarantined_verdicts.run_id is null or settlement.run_id = replay_quarantined_verdicts.run_id)
+    )
+  );
 end;
 $$;
 
 revoke all on function identity_sync.replay_quarantined_verdicts(bigint) from public;
 
 comment on function identity_sync.replay_quarantined_verdicts(bigint) is
-  'Takes a run (NULL: all runs); replays its open quarantine entries and returns their report, with the counts replayed, made_due and never_replayed (untrusted).';
+  'Takes a run (NULL: all runs); replays its open quarantine entries and returns their report, with the counts replayed, made_due and never_replayed (untrusted). Raises LS002 for an unknown run, 55P03 where another session holds one of the libraries for 5 seconds.';
 --! EndIncluded functions/repair/replay_quarantined_verdicts.sql
 --! Included functions/observe/identity_health.sql
 -- Judges the service by its work, as the tables show it: the last successful run is recent, and open runs move unless

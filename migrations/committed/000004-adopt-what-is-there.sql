@@ -1,5 +1,5 @@
---! Previous: sha1:be05716687365f6840d55016b523f2ee39be25ea
---! Hash: sha1:2ceb7e10ca3c2a80ae0ed70cb0a0a35e8a8c550a
+--! Previous: sha1:dc0c379a2ee8c4bdd7c36762c7861e46c7f27f73
+--! Hash: sha1:2aac1f98e2d435033cb17952719765d635e2d630
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

@@ -1,9 +1,10 @@
 // The service's whole work outside the database: claim a batch, POST its request, hand the answer's text over.
 import type { Sql } from '../database/connect.js';
-import { backoff, pause, retry, retryWhileDisconnected } from '../database/retry.js';
+import { pause, retryWhileDisconnected } from '../database/retry.js';
 import type { Observer } from '../observe/sentry.js';
-import type { Lml } from './lml.js';
-import { type Finished, failBatch, type PendingAnswer, reportFinished, reportWriteError } from './report.js';
+import { finishCall } from './finish.js';
+import { KEPT_ANSWER, type Lml } from './lml.js';
+import type { PendingAnswer } from './report.js';
 
 export interface Carrier {
   sql: Sql;
@@ -21,14 +22,15 @@ export interface Carrier {
 
 interface Claim {
   batch_id: string | null;
-  request: string;
+  /** Null where the database has kept the batch's answer, and no call is needed. */
+  request: string | null;
   wait_ms: number;
   inputs: number;
   trace_id: string;
 }
 
 // A dead process's claim is free this long after its call must have ended.
-const LEASE_MARGIN_MS = 10_000;
+export const LEASE_MARGIN_MS = 10_000;
 
 /**
  * One lane of a run: carries batch after batch until none is left or it is told to stop; then it enqueues its successor.
@@ -65,20 +67,21 @@ export async function carryLane(carrier: Carrier, runId: string, leasedBy: strin
     }
 
     const startedAt = Date.now();
-    const answer = await lml.ask(claim.request, abortNow);
+    const isKept = claim.request === null;
+    const answer = claim.request === null ? KEPT_ANSWER : await lml.ask(claim.request, abortNow);
     await finishing;
     if (abortNow.aborted) {
       await sql`select from identity_sync.return_identity_batch(batch_id => ${claim.batch_id}, leased_by => ${leasedBy})`;
       break;
     }
     const run = { runId, traceId: claim.trace_id };
-    pending = { run, batchId: claim.batch_id, inputs: claim.inputs, startedAt, answer };
+    pending = { run, batchId: claim.batch_id, inputs: claim.inputs, startedAt, answer, isKept };
     // A fault is judged before the next call, since it may end the run. And no answer lies unwritten during a pause.
-    if (answer.status !== 200 || carrier.throttleMs > 0) {
+    if (answer.status !== 200 || isKept || carrier.throttleMs > 0) {
       await finishCall(carrier, leasedBy, pending);
       pending = null;
     }
-    await pause(carrier.throttleMs, stop);
+    if (!isKept) await pause(carrier.throttleMs, stop);
   }
 
   if (pending) startFinishing(pending);
@@ -93,27 +96,4 @@ function claimBatch(carrier: Carrier, runId: string, leasedBy: string, answered:
         run_id => ${runId}, leased_by => ${leasedBy}, concurrency => ${carrier.concurrency},
         lease_ms => ${carrier.timeoutMs + LEASE_MARGIN_MS}, answered => ${answered})`,
   );
-}
-
-/** Hands an answer over; where the database cannot take it for no fault of the answer's, again after a pause. */
-async function finishCall(carrier: Carrier, leasedBy: string, pending: PendingAnswer): Promise<void> {
-  const { answer, batchId } = pending;
-  const finish = () => carrier.sql<[Finished]>`
-    select outcome, reason, cache_stats, drift from identity_sync.finish_identity_call(
-      batch_id => ${batchId}, leased_by => ${leasedBy}, http_status => ${answer.status}, body => ${answer.body},
-      failure => ${answer.failure}, latency_ms => ${answer.latencyMs}, retry_after => ${answer.retryAfter},
-      max_tries => ${carrier.maxTries})`;
-  let finished: Finished;
-  try {
-    [finished] = await retry(
-      () => retryWhileDisconnected(finish),
-      (error, tries) => {
-        reportWriteError(pending, tries, error);
-        return tries < carrier.maxTries ? backoff(tries) : null;
-      },
-    );
-  } catch (error) {
-    return await failBatch(carrier, leasedBy, pending, error);
-  }
-  reportFinished(carrier, pending, finished);
 }

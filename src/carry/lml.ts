@@ -15,6 +15,9 @@ export interface Answer {
   latencyMs: number;
 }
 
+/** Stands for an answer of an earlier call, whose text the database has kept. */
+export const KEPT_ANSWER: Answer = { status: 200, body: null, failure: null, retryAfter: null, latencyMs: 0 };
+
 export interface Lml {
   ask(body: string, signal: AbortSignal): Promise<Answer>;
   close(): Promise<void>;

@@ -11,11 +11,22 @@ export interface PendingAnswer {
   inputs: number;
   startedAt: number;
   answer: Answer;
+  /** Whether the database kept this answer of an earlier call, whose end is reported already. */
+  isKept: boolean;
 }
 
 /** What the database made of an answer. */
 export interface Finished {
-  outcome: 'applied' | 'retried' | 'deferred' | 'split' | 'abandoned' | 'poison_input' | 'failed' | 'lost';
+  outcome:
+    | 'applied'
+    | 'kept'
+    | 'retried'
+    | 'deferred'
+    | 'split'
+    | 'abandoned'
+    | 'poison_input'
+    | 'failed'
+    | 'lost';
   reason: string | null;
   cache_stats: Record<string, unknown> | null;
   drift: Record<string, number> | null;
@@ -28,7 +39,12 @@ export function reportFinished(carrier: Carrier, pending: PendingAnswer, finishe
   const { outcome, reason, cache_stats: cacheStats, drift } = finished;
   const { status } = answer;
   reportCall(carrier, pending, cacheStats);
-  if (outcome !== 'applied') {
+  if (outcome === 'kept') {
+    log.info(
+      { step: 'settle', run_id: run.runId, batch_id: batchId, reason },
+      `batch ${batchId}: its answer is kept, and applied as soon as its rows are free`,
+    );
+  } else if (outcome !== 'applied') {
     log.warn(
       { step: 'settle', run_id: run.runId, batch_id: batchId, status, reason },
       `batch ${batchId}: ${outcome}`,
@@ -80,7 +96,8 @@ function reportCall(
   pending: PendingAnswer,
   cacheStats: Finished['cache_stats'],
 ): void {
-  const { answer, inputs, run, startedAt } = pending;
+  const { answer, inputs, isKept, run, startedAt } = pending;
+  if (isKept) return;
   const { status, failure, latencyMs } = answer;
   observer.callEnded(run, { startedAt, latencyMs, batchSize: inputs, status, failure, cacheStats });
 }

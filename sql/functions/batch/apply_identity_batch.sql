@@ -11,17 +11,20 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  came_at constant timestamptz := clock_timestamp();
+  came_at timestamptz;
   service constant text := identity_sync_private.service_origin();
   results constant jsonb := identity_sync_private.results_of(answer);
   this_batch record;
   report jsonb;
 begin
-  select batch.library_ids, batch.run_id, run.dry_run, run.strict_bands
+  select batch.library_ids, batch.run_id, batch.answered_at, run.dry_run, run.strict_bands
   into strict this_batch
   from identity_sync.batch
   join identity_sync.run on run.run_id = batch.run_id
   where batch.batch_id = apply_identity_batch.batch_id;
+
+  -- A kept answer is as old as its call.
+  came_at := coalesce(this_batch.answered_at, clock_timestamp());
 
   -- What the request left out: a row that is there, has no artist name, and was not answered either.
   if jsonb_array_length(results) < cardinality(this_batch.library_ids) then

@@ -19,6 +19,8 @@ begin
     state = 'failed',
     leased_by = null,
     leased_until = null,
+    answer = null,
+    answered_at = null,
     failure = fail_identity_batch.failure,
     closed_at = clock_timestamp()
   where batch.batch_id = fail_identity_batch.batch_id

@@ -1,5 +1,6 @@
 -- Records the result of a call and applies the fault policy (decide_call_outcome, sql/wire.md) to its batch. A caller
--- whose lease was lost meanwhile writes nothing.
+-- whose lease was lost meanwhile writes nothing. An answer is never asked for again because another session holds some
+-- of its rows: it is kept.
 create or replace function identity_sync.finish_identity_call(
   batch_id bigint,
   leased_by text,
@@ -13,9 +14,12 @@ create or replace function identity_sync.finish_identity_call(
 returns table (outcome text, reason text, cache_stats jsonb, drift jsonb)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
 declare
+  came_at constant timestamptz := clock_timestamp();
   this_batch identity_sync.batch;
+  answer_text text;
   answer jsonb;
   decision text;
   retry_at constant timestamptz := identity_sync_private.parse_retry_after(retry_after);
@@ -45,7 +49,8 @@ begin
     and lml_call.answered_at is null;
 
   if failure is null and http_status = 200 then
-    answer := identity_sync.read_identity_answer(body);
+    answer_text := coalesce(this_batch.answer, body);
+    answer := identity_sync.read_identity_answer(answer_text);
   end if;
 
   reason := case
@@ -70,17 +75,32 @@ begin
 
   case decision
     when 'applied' then
-      perform identity_sync_private.apply_identity_batch(batch_id, answer, body);
       cache_stats := case when jsonb_typeof(answer -> 'cache_stats') = 'object' then answer -> 'cache_stats' end;
-      drift := identity_sync_private.contract_breaches(batch_id);
-      perform identity_sync_private.brake_identity_run(this_batch.run_id, batch_id);
-      update identity_sync.run set pauses = 0 where run.run_id = this_batch.run_id and run.pauses > 0;
-      -- An answer to a call that began after the key was refused proves that the key is good again.
-      delete from identity_sync.planning_hold
-      using identity_sync.lml_call
-      where planning_hold.name = 'key_refused'
-        and lml_call.batch_id = finish_identity_call.batch_id
-        and lml_call.started_at > planning_hold.since;
+      begin
+        if this_batch.answer is not null then
+          -- Its rows were held before: a lane does not wait for them a second time.
+          perform set_config('lock_timeout', '100ms', true);
+          perform identity_sync_private.lock_identities(this_batch.library_ids);
+          perform set_config('lock_timeout', '5s', true);
+        end if;
+        perform identity_sync_private.apply_identity_batch(batch_id, answer, answer_text);
+        drift := identity_sync_private.contract_breaches(batch_id);
+        perform identity_sync_private.brake_identity_run(this_batch.run_id, batch_id);
+        update identity_sync.run set pauses = 0 where run.run_id = this_batch.run_id and run.pauses > 0;
+        -- An answer to a call that began after the key was refused proves that the key is good again.
+        delete from identity_sync.planning_hold
+        using identity_sync.lml_call
+        where planning_hold.name = 'key_refused'
+          and lml_call.batch_id = finish_identity_call.batch_id
+          and lml_call.started_at > planning_hold.since;
+        perform identity_sync_private.close_identity_run(this_batch.run_id);
+      exception
+        when lock_not_available then
+          decision := 'kept';
+          reason := sqlerrm;
+          drift := null;
+          perform identity_sync_private.keep_identity_answer(batch_id, answer_text, came_at);
+      end;
     when 'key_refused' then
       perform identity_sync_private.stop_for_refused_key(batch_id, http_status, reason);
       decision := 'failed';
@@ -102,7 +122,10 @@ begin
   end case;
 
   outcome := decision;
-  perform identity_sync_private.close_identity_run(this_batch.run_id);
+  -- An applied batch has closed its run already, and a kept answer leaves it open.
+  if outcome not in ('applied', 'kept') then
+    perform identity_sync_private.close_identity_run(this_batch.run_id);
+  end if;
   return next;
 end;
 $$;
@@ -112,4 +135,4 @@ revoke all on function identity_sync.finish_identity_call(
 ) from public;
 
 comment on function identity_sync.finish_identity_call(bigint, text, integer, text, text, integer, text, integer) is
-  'Takes a claimed batch and the name that leased it, the HTTP status, body and Retry-After header received (NULL: none), the failure in words where the call failed, its duration in milliseconds, and how often a call is tried; returns the outcome (applied, retried, deferred, split, abandoned, poison_input, failed, or lost where another lane holds the lease by now), the reason in words, LML''s cache_stats, and how many results broke the protocol, by key.';
+  'Takes a claimed batch and the name that leased it, the HTTP status (200 for an answer that the batch has kept), body and Retry-After header received (NULL: none), the failure in words where the call failed, its duration in milliseconds, and how often a call is tried; returns the outcome (applied, kept where other sessions hold its rows, retried, deferred, split, abandoned, poison_input, failed, or lost where another lane holds the lease by now), the reason in words, LML''s cache_stats, and how many results broke the protocol, by key.';

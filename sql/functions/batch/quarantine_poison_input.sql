@@ -40,6 +40,7 @@ begin
   from identity_sync.settlement
   where settlement.settlement_id = recorded;
 
+  perform identity_sync_private.lock_identities(array[poisoned.library_id]);
   perform identity_sync_private.replace_attempt(poisoned.library_id, 'poison_input', came_at, recorded);
 
   update identity_sync.quarantined_verdict as entry

@@ -1,5 +1,5 @@
 -- Makes a batch claimable again after its lane returned it or died with it. In a run that was told to stop it is
--- abandoned instead, which may end the run.
+-- abandoned instead, which may end the run; but an answer that is kept is still to be applied.
 create or replace function identity_sync_private.reopen_identity_batch(batch_id bigint)
 returns void
 language plpgsql volatile
@@ -10,10 +10,14 @@ declare
 begin
   update identity_sync.batch
   set
-    state = case when run.stop_reason is null then 'open' else 'abandoned' end,
+    state = case
+      when batch.answer is not null then 'answered'
+      when run.stop_reason is null then 'open'
+      else 'abandoned'
+    end,
     leased_by = null,
     leased_until = null,
-    closed_at = case when run.stop_reason is not null then clock_timestamp() end
+    closed_at = case when run.stop_reason is not null and batch.answer is null then clock_timestamp() end
   from identity_sync.run
   where batch.batch_id = reopen_identity_batch.batch_id
     and batch.closed_at is null
@@ -30,4 +34,4 @@ $$;
 revoke all on function identity_sync_private.reopen_identity_batch(bigint) from public;
 
 comment on function identity_sync_private.reopen_identity_batch(bigint) is
-  'Takes an unfinished batch; opens it again, or abandons it where its run was told to stop.';
+  'Takes an unfinished batch; opens it again, or abandons it where its run was told to stop. A kept answer waits for another lane.';

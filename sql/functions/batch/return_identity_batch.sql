@@ -4,6 +4,7 @@ create or replace function identity_sync.return_identity_batch(batch_id bigint, 
 returns void
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
   select identity_sync_private.reopen_identity_batch(leased.batch_id)
   from identity_sync.batch as leased

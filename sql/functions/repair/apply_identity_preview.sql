@@ -4,6 +4,7 @@ create or replace function identity_sync.apply_identity_preview(run_id bigint)
 returns jsonb
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
 declare
   previewed record;
@@ -49,7 +50,14 @@ begin
       hint = 'There is nothing to apply. Make a new dry run.';
   end if;
 
-  perform identity_sync_private.lock_identities(null);
+  -- All of it at once: batch after batch, two such sessions could wait for each other.
+  perform identity_sync_private.lock_identities(
+    array(
+      select unnest(batch.library_ids)
+      from identity_sync.batch
+      where batch.run_id = apply_identity_preview.run_id and batch.state in ('applied', 'empty')
+    )
+  );
 
   for previewed in
     select

@@ -6,6 +6,7 @@ create or replace function identity_sync.release_identity(library_id integer, re
 returns jsonb
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
 declare
   this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');

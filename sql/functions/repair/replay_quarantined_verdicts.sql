@@ -1,68 +1,110 @@
 -- Judges and applies quarantined verdicts again, after a rule or a constraint has changed: each with its own origin,
 -- time and strictness. What is refused again returns to quarantine; a poison input, which has no verdict, becomes due
--- instead; a verdict on an id that was not asked stays where it is.
+-- instead; a verdict on an id that was not asked stays where it is. Entries of one answer are applied together.
 create or replace function identity_sync.replay_quarantined_verdicts(run_id bigint default null)
 returns jsonb
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
 declare
-  entry record;
+  replayable bigint[];
+  poisoned integer;
+  answer record;
   report jsonb := identity_sync_private.empty_report();
   replayed integer := 0;
   made_due integer := 0;
-  left_alone integer := 0;
 begin
-  perform identity_sync_private.lock_identities(null);
+  if run_id is not null
+    and not exists (select from identity_sync.run where run.run_id = replay_quarantined_verdicts.run_id)
+  then
+    raise exception using errcode = 'LS002', message = format('there is no run %s', run_id);
+  end if;
 
-  for entry in
-    select refused.*
-    from identity_sync.quarantined_verdict as refused
-    left join identity_sync.settlement on settlement.settlement_id = refused.settlement_id
-    where refused.closed_at is null
+  replayable := array(
+    select entry.quarantine_id
+    from identity_sync.quarantined_verdict as entry
+    left join identity_sync.settlement on settlement.settlement_id = entry.settlement_id
+    where entry.closed_at is null
+      and entry.outcome <> 'lml_untrusted_library_id'
       and (replay_quarantined_verdicts.run_id is null or settlement.run_id = replay_quarantined_verdicts.run_id)
-    order by refused.library_id, refused.quarantine_id
+  );
+
+  -- Only what is replayed is held, and all of it at once.
+  perform identity_sync_private.lock_identities(
+    array(
+      select entry.library_id
+      from identity_sync.quarantined_verdict as entry
+      where entry.quarantine_id = any (replayable)
+    )
+  );
+
+  for poisoned in
+    select entry.library_id
+    from identity_sync.quarantined_verdict as entry
+    where entry.quarantine_id = any (replayable) and entry.closed_at is null and entry.outcome = 'poison_input'
   loop
-    if entry.outcome = 'lml_untrusted_library_id' then
-      left_alone := left_alone + 1;
-      continue;
-    end if;
+    perform identity_sync_private.replace_attempt(poisoned, 'released', clock_timestamp(), null);
+    made_due := made_due + 1;
+  end loop;
 
-    if entry.outcome = 'poison_input' then
-      perform identity_sync_private.replace_attempt(entry.library_id, 'released', clock_timestamp(), null);
-      made_due := made_due + 1;
-      continue;
-    end if;
-
+  for answer in
+    select
+      entry.origin,
+      entry.verified_at,
+      entry.strict_bands,
+      array_agg(entry.quarantine_id) as quarantine_ids,
+      array_agg(entry.library_id) filter (where entry.library_id is not null) as requested,
+      min(entry.verdict_text) as verdict_text,
+      jsonb_build_object(
+        'results', jsonb_agg(entry.verdict order by entry.library_id, entry.quarantine_id),
+        'tracks_contract_version', entry.tracks_contract_version
+      ) as verdicts
+    from identity_sync.quarantined_verdict as entry
+    where entry.quarantine_id = any (replayable) and entry.closed_at is null and entry.outcome <> 'poison_input'
+    group by
+      entry.verified_at, entry.origin, entry.strict_bands, entry.tracks_contract_version,
+      entry.library_id is null,
+      -- A text that jsonb cannot hold is an answer of its own.
+      case when entry.verdict_text is not null then entry.quarantine_id end
+    order by entry.verified_at, min(entry.quarantine_id)
+  loop
     update identity_sync.quarantined_verdict
     set closed_at = clock_timestamp(), closed_reason = 'replayed'
-    where quarantined_verdict.quarantine_id = entry.quarantine_id;
+    where quarantined_verdict.quarantine_id = any (answer.quarantine_ids);
 
     report := identity_sync_private.add_reports(
       report,
-      identity_sync.apply_identity_response(
-        body => coalesce(
-          entry.verdict_text,
-          jsonb_build_object(
-            'results', jsonb_build_array(entry.verdict),
-            'tracks_contract_version', entry.tracks_contract_version
-          )::text
-        ),
-        requested => case when entry.library_id is not null then array[entry.library_id] end,
-        origin => entry.origin,
-        verified_at => entry.verified_at,
-        strict_bands => entry.strict_bands
+      identity_sync.apply_identity_verdicts(
+        response => case
+          when answer.verdict_text is null then answer.verdicts
+          else identity_sync.read_identity_answer(answer.verdict_text)
+        end,
+        requested => answer.requested,
+        origin => answer.origin,
+        verified_at => answer.verified_at,
+        strict_bands => answer.strict_bands
       )
     );
-    replayed := replayed + 1;
+    replayed := replayed + cardinality(answer.quarantine_ids);
   end loop;
 
-  return report
-    || jsonb_build_object('replayed', replayed, 'made_due', made_due, 'never_replayed', left_alone);
+  return report || jsonb_build_object(
+    'replayed', replayed,
+    'made_due', made_due,
+    'never_replayed', (
+      select count(*)
+      from identity_sync.quarantined_verdict as entry
+      left join identity_sync.settlement on settlement.settlement_id = entry.settlement_id
+      where entry.closed_at is null
+        and entry.outcome = 'lml_untrusted_library_id'
+        and (replay_quarantined_verdicts.run_id is null or settlement.run_id = replay_quarantined_verdicts.run_id)
+    )
+  );
 end;
 $$;
 
 revoke all on function identity_sync.replay_quarantined_verdicts(bigint) from public;
 
 comment on function identity_sync.replay_quarantined_verdicts(bigint) is
-  'Takes a run (NULL: all runs); replays its open quarantine entries and returns their report, with the counts replayed, made_due and never_replayed (untrusted).';
+  'Takes a run (NULL: all runs); replays its open quarantine entries and returns their report, with the counts replayed, made_due and never_replayed (untrusted). Raises LS002 for an unknown run, 55P03 where another session holds one of the libraries for 5 seconds.';

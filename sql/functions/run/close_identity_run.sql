@@ -15,7 +15,10 @@ declare
   is_success boolean;
   obstacle text;
 begin
-  perform from identity_sync.run where run.run_id = close_identity_run.run_id and run.finished_at is null for update;
+  -- "no key": a session that has cut a batch of this run holds the run's key, and may be closing it, too.
+  perform from identity_sync.run
+  where run.run_id = close_identity_run.run_id and run.finished_at is null
+  for no key update;
   if not found
     or exists (
       select from identity_sync.batch where batch.run_id = close_identity_run.run_id and batch.closed_at is null

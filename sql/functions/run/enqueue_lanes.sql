@@ -22,7 +22,8 @@ begin
         select count(*)
         from identity_sync.batch
         join identity_sync.run on run.run_id = batch.run_id
-        where batch.run_id = enqueue_lanes.run_id and batch.closed_at is null and run.stop_reason is null
+        where batch.run_id = enqueue_lanes.run_id and batch.closed_at is null
+          and (run.stop_reason is null or batch.answer is not null)
       )
     )
   ) as lane;
@@ -32,4 +33,4 @@ $$;
 revoke all on function identity_sync.enqueue_lanes(bigint, integer, timestamptz) from public;
 
 comment on function identity_sync.enqueue_lanes(bigint, integer, timestamptz) is
-  'Takes a run, a number of lanes and when they begin (NULL: now); enqueues as many carry_identity_run jobs, though no more than the run has unfinished batches, and none where it is stopping.';
+  'Takes a run, a number of lanes and when they begin (NULL: now); enqueues as many carry_identity_run jobs, though no more than the run has unfinished batches; of a run that is stopping, no more than it has kept answers.';

@@ -10,6 +10,7 @@ create or replace function identity_sync.stop_identity_run(
 returns boolean
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
 begin
   update identity_sync.run

@@ -13,12 +13,10 @@ begin
   -- Wait for claims, so that no lease is freed while a claim renews it.
   perform pg_advisory_xact_lock(hashtext('identity_sync.claim_identity_batch'));
 
-  perform identity_sync_private.reopen_identity_batch(orphan.batch_id)
-  from identity_sync.batch as orphan
-  where orphan.closed_at is null and orphan.leased_until < clock_timestamp();
+  perform identity_sync_private.reopen_orphaned_batches();
 
   for open in
-    select run.* from identity_sync.run where run.finished_at is null order by run.run_id
+    select run.* from identity_sync.run where run.finished_at is null order by run.run_id for no key update skip locked
   loop
     if open.deadline_at < clock_timestamp() then
       perform identity_sync.stop_identity_run(
@@ -27,6 +25,7 @@ begin
     elsif open.stop_reason is not null then
       -- Abandon what was in flight when the run stopped and whose process has died since.
       perform identity_sync.stop_identity_run(open.run_id, open.stop_reason, cause => open.stop_cause);
+      perform identity_sync.enqueue_lanes(open.run_id, lanes);
     else
       perform identity_sync_private.close_identity_run(open.run_id);
       perform identity_sync.enqueue_lanes(open.run_id, lanes, open.paused_until);

@@ -10,6 +10,7 @@ create or replace function identity_sync.apply_identity_response(
 returns jsonb
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
 begin
   return identity_sync.apply_identity_verdicts(

@@ -11,6 +11,7 @@ create or replace function identity_sync.apply_identity_verdicts(
 returns jsonb
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 -- Plans outlive the empty tables of a first run, so they must be good for full ones: every access is by primary key.
 set enable_seqscan = off
 as $$
@@ -51,8 +52,8 @@ begin
     judged := identity_sync_private.judge_identity_verdicts(
       results, requested_ids, strict_bands, tracks_contract_version
     );
-    -- Nothing is ever written for an id that was not asked.
-    judged_ids := coalesce(requested_ids, array(select verdict.library_id from unnest(judged) as verdict));
+    judged_ids := array(select verdict.library_id from unnest(judged) as verdict);
+    -- An id that was not asked is held as well: its quarantine entry may be written.
     perform identity_sync_private.lock_identities(judged_ids);
     if not is_repair then
       judged := identity_sync_private.mark_overtaken(judged, verified_at);
@@ -102,4 +103,4 @@ $$;
 revoke all on function identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) from public;
 
 comment on function identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) is
-  'Takes LML''s whole answer, an array of results or one result; the library ids that were asked (NULL: a repair by hand, which trusts every id in library); the origin kept in notes (consumer:lml-bulk, or repair: and more; NULL: repair: and the login); the time of the answer; and whether a confidence outside its method''s band refuses its verdict. Returns the report as jsonb. Raises LS001 for a bad argument, LS003 where response is no answer and nothing was requested, and passes on SQLSTATE classes 08, 40, 53, 55, 57 and 58.';
+  'Takes LML''s whole answer, an array of results or one result; the library ids that were asked (NULL: a repair by hand, which trusts every id in library); the origin kept in notes (consumer:lml-bulk, or repair: and more; NULL: repair: and the login); the time of the answer; and whether a confidence outside its method''s band refuses its verdict. Returns the report as jsonb. Raises LS001 for a bad argument, LS003 where response is no answer and nothing was requested, and passes on SQLSTATE classes 08, 40, 53, 55, 57 and 58: 55P03 where another session holds one of the libraries for 5 seconds.';

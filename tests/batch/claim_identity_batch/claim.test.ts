@@ -85,11 +85,10 @@ describe('the places in flight', () => {
     const [stopping, claiming] = [connect(database.url), connect(database.url)];
     await stopping`begin`;
     await call(stopping, 'stop_identity_run', { run_id: runId, reason: 'by hand' });
-    const reached = tryToClaim(claiming, runId);
-    await untilWaiting(database.sql);
+    expect(await tryToClaim(claiming, runId)).toMatchObject({ batch_id: null, wait_ms: 500 });
     await stopping`commit`;
 
-    expect(await reached).toBeUndefined();
+    expect(await tryToClaim(claiming, runId)).toBeUndefined();
     expect(await inFlight()).toBe(0);
   });
 

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { claim, plan, resolveAll, settle } from '../../support/catalogue.js';
-import { useDatabase } from '../../support/database.js';
+import { connect, useDatabase } from '../../support/database.js';
 import { shelveMany } from '../../support/faults.js';
 import { batchesOf, batchOf, reportOf } from '../../support/ledger.js';
 
@@ -60,4 +60,21 @@ describe('after as many cuts as patience allows', () => {
     const part = await claim(database.sql, runId);
     expect(await split(part.batch_id, 1)).toBe('split');
   });
+});
+
+test('two lanes that cut at once do not wait for each other, and so cannot deadlock at their run', async () => {
+  await split(root, 5);
+  const [first, second] = [await claim(database.sql, runId), await claim(database.sql, runId)];
+  const other = connect(database.url);
+  await other`begin`;
+  await other`select identity_sync_private.split_identity_batch(${first.batch_id}, 'LML answered 422', 5)`;
+
+  expect(await settle(database.sql, second.batch_id, { status: 422 })).toBe('split');
+
+  await other`select identity_sync_private.close_identity_run(${runId})`;
+  await other`commit`;
+  expect((await batchesOf(database.sql, runId)).map(({ state }) => state)).toEqual([
+    ...Array(3).fill('split'),
+    ...Array(4).fill('open'),
+  ]);
 });

@@ -1,15 +1,19 @@
 // What was refused is judged again as it came, once a rule or a constraint has changed.
-import { expect, test } from 'vitest';
-import { call } from '../../support/catalogue.js';
+import { describe, expect, test } from 'vitest';
+import { call, plan, shelveRows } from '../../support/catalogue.js';
 import {
   DILATE,
   ERASER,
   leg,
+  MONDAY,
+  REPAIR,
   type Report,
+  repair,
   SANGOMA,
   SERVICE,
   singleArtist,
   TUESDAY,
+  untilBlocked,
   useWriter,
 } from '../../support/writer.js';
 
@@ -79,7 +83,67 @@ test('a poison input has no verdict to replay, and is due instead', async () => 
 
 test('of one run only that run’s entries are replayed', async () => {
   await writer.service([singleArtist(DILATE, { kind: 'artist' })]);
-  expect(await replay(1)).toMatchObject({ replayed: 0, scanned: 0 });
+  const runId = await plan(writer.sql, { scope: 'ids', ids: [ERASER] });
+  expect(await replay(Number(runId))).toMatchObject({ replayed: 0, scanned: 0 });
+});
+
+test('an unknown run is an error', async () => {
+  await expect(replay(987_654_321)).rejects.toMatchObject({ code: 'LS002' });
+});
+
+describe('beside a session that holds a library open', () => {
+  const meanwhile = async (work: () => Promise<void>) => {
+    const { sql } = await writer.session();
+    await sql`begin`;
+    await repair(sql, [singleArtist(SANGOMA)]);
+    await work().finally(() => sql`rollback`);
+  };
+
+  test('an empty quarantine is replayed without waiting, and neither is what it does not hold', async () => {
+    await meanwhile(async () => {
+      expect(await replay()).toMatchObject({ scanned: 0, replayed: 0 });
+      await writer.service([singleArtist(DILATE, { kind: 'artist' })]);
+      expect(await replay()).toMatchObject({ replayed: 1 });
+    });
+  });
+
+  test('three sessions: a replay that waits for the library holds up nobody who writes another', async () => {
+    await writer.service([DILATE, SANGOMA].map((id) => singleArtist(id, { kind: 'artist' })));
+    await writer.sql`alter function identity_sync.replay_quarantined_verdicts set lock_timeout = '1min'`;
+    const replaying = await writer.session();
+    let replayed: PromiseLike<unknown> | undefined;
+    await meanwhile(async () => {
+      replayed = replaying.sql`select identity_sync.replay_quarantined_verdicts()`.execute();
+      await untilBlocked(writer.sql, replaying);
+      expect(await writer.service([singleArtist(ERASER)])).toMatchObject({ rows_resolved: 1 });
+      await untilBlocked(writer.sql, replaying);
+    });
+    await replayed;
+    expect(await writer.quarantine()).toHaveLength(2);
+  });
+});
+
+test('entries of one answer are applied together, each kind of them apart', async () => {
+  const ids = Array.from({ length: 600 }, (_, index) => 1_000_000 + index);
+  await shelveRows(
+    writer.sql,
+    ids.map((id) => ({ id })),
+  );
+  const refused = ids.map((id) => singleArtist(id, { kind: 'artist' }));
+  await writer.service(refused.slice(0, 300));
+  await writer.service(refused.slice(300, 500), { verifiedAt: TUESDAY });
+  await writer.repair(refused.slice(500), { verifiedAt: TUESDAY });
+  await writer.sql`delete from identity_sync.settlement`;
+
+  expect(await replay()).toMatchObject({ replayed: 600, rows_skipped: { invalid_verdict: 600 } });
+
+  const settlements = await writer.sql`
+    select origin, verified_at, requested from identity_sync.settlement order by settlement_id`;
+  expect([...settlements]).toEqual([
+    { origin: SERVICE, verified_at: MONDAY, requested: 300 },
+    { origin: SERVICE, verified_at: TUESDAY, requested: 200 },
+    { origin: REPAIR, verified_at: TUESDAY, requested: 100 },
+  ]);
 });
 
 test('an empty quarantine gives an empty report', async () => {
