@@ -1,5 +1,5 @@
 --! Previous: sha1:ad4b78b8b630a8b1f0072ea6922198dc42e7c2b7
---! Hash: sha1:0100cc0a327160664b64489f4b6bdad7888efb59
+--! Hash: sha1:ac629cfb7523cfcf5f841bfafa08cd339e770e51
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -2029,6 +2029,10 @@ declare
   other_ids integer[];
   overtaken_ids integer[];
 begin
+  if verdicts is null then
+    return null;
+  end if;
+
   select
     array_agg(verdict.library_id),
     array_agg(verdict.library_id) filter (where verdict.outcome <> all (writing))
@@ -2226,13 +2230,19 @@ begin
       record_attempts.verified_at,
       record_attempts.settlement_id
     from unnest(verdicts) as verdict
-    -- A row set by hand holds against older answers too, but only a newer one is an attempt.
-    left join wxyc_schema.library_identity as held
-      on held.library_id = verdict.library_id
-      and verdict.outcome = 'manual_precedence'
-      and held.last_verified_at > record_attempts.verified_at
-      and identity_sync_private.is_plausible_time(held.last_verified_at)
-    where verdict.outcome = any (kept) and verdict.library_id is not null and held.library_id is null
+    where verdict.outcome = any (kept)
+      and verdict.library_id is not null
+      -- A row set by hand holds against older answers too, but only a newer one is an attempt.
+      and case verdict.outcome
+        when 'manual_precedence' then (
+          select
+            held.last_verified_at <= record_attempts.verified_at
+            or not identity_sync_private.is_plausible_time(held.last_verified_at)
+          from wxyc_schema.library_identity as held
+          where held.library_id = verdict.library_id
+        )
+        else true
+      end
     order by verdict.library_id
     on conflict (library_id) do update
     set
@@ -3269,7 +3279,13 @@ begin
     -- Nothing is ever written for an id that was not asked.
     judged_ids := coalesce(requested_ids, array(select verdict.library_id from unnest(judged) as verdict));
     perform identity_sync_private.lock_identities(judged_ids);
-    if not is_repair then
+    -- Hardly any library was released since it was asked, and the index of those that were is next to empty.
+    if not is_repair
+      and exists (
+        select from identity_sync.attempt
+        where attempt.library_id = any (judged_ids) and attempt.released_at > apply_identity_verdicts.verified_at
+      )
+    then
       judged := identity_sync_private.mark_overtaken(judged, verified_at);
     end if;
     attempted_ids := array(
@@ -3293,6 +3309,9 @@ begin
     array_agg(verdict) filter (where verdict.outcome not in ('resolved', 'resolved_compilation'))
   into resolvable, visited, others
   from unnest(judged) as verdict;
+  if not is_repair then
+    others := identity_sync_private.mark_overtaken(others, verified_at);
+  end if;
 
   written := identity_sync_private.add_write_results(
     identity_sync_private.write_or_bisect(resolvable, results, stated_origin, verified_at, this_settlement),

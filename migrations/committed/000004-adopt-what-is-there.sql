@@ -1,5 +1,5 @@
---! Previous: sha1:0100cc0a327160664b64489f4b6bdad7888efb59
---! Hash: sha1:4a7ce1ea51f98aced4000862d1a7642cb3d2dbb3
+--! Previous: sha1:ac629cfb7523cfcf5f841bfafa08cd339e770e51
+--! Hash: sha1:16f940800e7629d2ec31fe2bf17c0ed8be320649
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without
