@@ -1,5 +1,5 @@
 --! Previous: sha1:db77c1e31a650d21b4fd94393c9904a1b599a773
---! Hash: sha1:dc0c379a2ee8c4bdd7c36762c7861e46c7f27f73
+--! Hash: sha1:e76770837570e8d28e846b95c0923f64240d5828
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -2056,6 +2056,10 @@ declare
   other_ids integer[];
   overtaken_ids integer[];
 begin
+  if verdicts is null then
+    return null;
+  end if;
+
   select
     array_agg(verdict.library_id),
     array_agg(verdict.library_id) filter (where verdict.outcome <> all (writing))
@@ -2253,13 +2257,19 @@ begin
       record_attempts.verified_at,
       record_attempts.settlement_id
     from unnest(verdicts) as verdict
-    -- A row set by hand holds against older answers too, but only a newer one is an attempt.
-    left join wxyc_schema.library_identity as held
-      on held.library_id = verdict.library_id
-      and verdict.outcome = 'manual_precedence'
-      and held.last_verified_at > record_attempts.verified_at
-      and identity_sync_private.is_plausible_time(held.last_verified_at)
-    where verdict.outcome = any (kept) and verdict.library_id is not null and held.library_id is null
+    where verdict.outcome = any (kept)
+      and verdict.library_id is not null
+      -- A row set by hand holds against older answers too, but only a newer one is an attempt.
+      and case verdict.outcome
+        when 'manual_precedence' then (
+          select
+            held.last_verified_at <= record_attempts.verified_at
+            or not identity_sync_private.is_plausible_time(held.last_verified_at)
+          from wxyc_schema.library_identity as held
+          where held.library_id = verdict.library_id
+        )
+        else true
+      end
     order by verdict.library_id
     on conflict (library_id) do update
     set
@@ -3297,7 +3307,13 @@ begin
     judged_ids := array(select verdict.library_id from unnest(judged) as verdict);
     -- An id that was not asked is held as well: its quarantine entry may be written.
     perform identity_sync_private.lock_identities(judged_ids);
-    if not is_repair then
+    -- Hardly any library was released since it was asked, and the index of those that were is next to empty.
+    if not is_repair
+      and exists (
+        select from identity_sync.attempt
+        where attempt.library_id = any (judged_ids) and attempt.released_at > apply_identity_verdicts.verified_at
+      )
+    then
       judged := identity_sync_private.mark_overtaken(judged, verified_at);
     end if;
     attempted_ids := array(
@@ -3321,6 +3337,9 @@ begin
     array_agg(verdict) filter (where verdict.outcome not in ('resolved', 'resolved_compilation'))
   into resolvable, visited, others
   from unnest(judged) as verdict;
+  if not is_repair then
+    others := identity_sync_private.mark_overtaken(others, verified_at);
+  end if;
 
   written := identity_sync_private.add_write_results(
     identity_sync_private.write_or_bisect(resolvable, results, stated_origin, verified_at, this_settlement),

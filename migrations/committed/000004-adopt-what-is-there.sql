@@ -1,5 +1,5 @@
---! Previous: sha1:dc0c379a2ee8c4bdd7c36762c7861e46c7f27f73
---! Hash: sha1:2aac1f98e2d435033cb17952719765d635e2d630
+--! Previous: sha1:e76770837570e8d28e846b95c0923f64240d5828
+--! Hash: sha1:d6caf23a1775293b3b66405cb95e4caf10faa055
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

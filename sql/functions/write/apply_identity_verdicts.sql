@@ -55,7 +55,13 @@ begin
     judged_ids := array(select verdict.library_id from unnest(judged) as verdict);
     -- An id that was not asked is held as well: its quarantine entry may be written.
     perform identity_sync_private.lock_identities(judged_ids);
-    if not is_repair then
+    -- Hardly any library was released since it was asked, and the index of those that were is next to empty.
+    if not is_repair
+      and exists (
+        select from identity_sync.attempt
+        where attempt.library_id = any (judged_ids) and attempt.released_at > apply_identity_verdicts.verified_at
+      )
+    then
       judged := identity_sync_private.mark_overtaken(judged, verified_at);
     end if;
     attempted_ids := array(
@@ -79,6 +85,9 @@ begin
     array_agg(verdict) filter (where verdict.outcome not in ('resolved', 'resolved_compilation'))
   into resolvable, visited, others
   from unnest(judged) as verdict;
+  if not is_repair then
+    others := identity_sync_private.mark_overtaken(others, verified_at);
+  end if;
 
   written := identity_sync_private.add_write_results(
     identity_sync_private.write_or_bisect(resolvable, results, stated_origin, verified_at, this_settlement),

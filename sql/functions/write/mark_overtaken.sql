@@ -17,6 +17,10 @@ declare
   other_ids integer[];
   overtaken_ids integer[];
 begin
+  if verdicts is null then
+    return null;
+  end if;
+
   select
     array_agg(verdict.library_id),
     array_agg(verdict.library_id) filter (where verdict.outcome <> all (writing))

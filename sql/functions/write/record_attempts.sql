@@ -26,13 +26,19 @@ begin
       record_attempts.verified_at,
       record_attempts.settlement_id
     from unnest(verdicts) as verdict
-    -- A row set by hand holds against older answers too, but only a newer one is an attempt.
-    left join wxyc_schema.library_identity as held
-      on held.library_id = verdict.library_id
-      and verdict.outcome = 'manual_precedence'
-      and held.last_verified_at > record_attempts.verified_at
-      and identity_sync_private.is_plausible_time(held.last_verified_at)
-    where verdict.outcome = any (kept) and verdict.library_id is not null and held.library_id is null
+    where verdict.outcome = any (kept)
+      and verdict.library_id is not null
+      -- A row set by hand holds against older answers too, but only a newer one is an attempt.
+      and case verdict.outcome
+        when 'manual_precedence' then (
+          select
+            held.last_verified_at <= record_attempts.verified_at
+            or not identity_sync_private.is_plausible_time(held.last_verified_at)
+          from wxyc_schema.library_identity as held
+          where held.library_id = verdict.library_id
+        )
+        else true
+      end
     order by verdict.library_id
     on conflict (library_id) do update
     set

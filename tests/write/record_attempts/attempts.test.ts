@@ -183,7 +183,7 @@ describe('a refusal', () => {
     expect(await writer.attempts()).toEqual([SEEN_TUESDAY]);
   });
 
-  test.each(refusals)('takes no release away, whoever is refused: %s', async (_, prepare, verdict) => {
+  test.each(refusals)('takes no release away, by hand or of the service: %s', async (_, prepare, verdict) => {
     await writer.sql`insert into identity_sync.attempt ${writer.sql(released)}`;
     await prepare();
     await writer.repair([verdict], { verifiedAt: WEDNESDAY });
