@@ -1,5 +1,5 @@
 --! Previous: sha1:83200e009cca957bac765adb35e0a9de498d01b4
---! Hash: sha1:749bda91ed14c4e363d532deec7cdc82e7d21ae8
+--! Hash: sha1:f2958c6867783640f0a8f69dcc1266192fd9ac72
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -689,8 +689,8 @@ comment on function identity_sync.identity_run_progress(bigint) is
   'Takes a run; returns the rows planned, the rows done so far (answered, quarantined or failed), when it ended, and its trace; no row for an unknown run.';
 --! EndIncluded functions/report/identity_run_progress.sql
 --! Included functions/report/identity_run_warnings.sql
--- What an operator should know of a run that failed in nothing: ids that he named and that cannot be asked, and batches
--- of which most track entries, and at least ten, match no credit. Then credits were renamed or LML holds an older copy,
+-- What an operator should know of a run that failed in nothing: ids named that cannot be asked, and batches of
+-- which most track entries, and at least ten, match no credit. Then credits were renamed or LML holds an older copy,
 -- and links go missing silently.
 create or replace function identity_sync_private.identity_run_warnings(run_id bigint)
 returns jsonb
@@ -3736,8 +3736,8 @@ comment on function identity_sync.enqueue_lanes(bigint, integer, timestamptz) is
   'Takes a run, a number of lanes and when they begin (NULL: now); enqueues as many carry_identity_run jobs, though no more than the run has unfinished batches, and none where it is stopping.';
 --! EndIncluded functions/run/enqueue_lanes.sql
 --! Included functions/run/tell_of_joined_run.sql
--- A joined run keeps its own settings. The caller hears so, and which of his are in vain: a notice reaches psql, a
--- program and a log alike.
+-- A joined run keeps its own settings. The caller is told so, and which of the settings asked for are in vain: a notice
+-- reaches psql, a program and a log alike.
 create or replace function identity_sync_private.tell_of_joined_run(run_id bigint, asked jsonb)
 returns void
 language plpgsql stable

@@ -1,5 +1,5 @@
---! Previous: sha1:749bda91ed14c4e363d532deec7cdc82e7d21ae8
---! Hash: sha1:bd0d3b70a00f2ad88122c5ef390a0aa6d282120c
+--! Previous: sha1:f2958c6867783640f0a8f69dcc1266192fd9ac72
+--! Hash: sha1:d4e55306d3b086dc1011d2ee2f4bb0121e71cc9d
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without
