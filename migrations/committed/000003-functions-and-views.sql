@@ -1,5 +1,5 @@
 --! Previous: sha1:83200e009cca957bac765adb35e0a9de498d01b4
---! Hash: sha1:f2958c6867783640f0a8f69dcc1266192fd9ac72
+--! Hash: sha1:4aa798c9ed65c44dae1c265115c5927680749baf
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -4453,7 +4453,7 @@ comment on function identity_sync_private.defer_identity_batch(bigint, timestamp
 --! EndIncluded functions/batch/defer_identity_batch.sql
 --! Included functions/batch/record_unanswered_batch.sql
 -- The settlement of a batch that got no answer: each of its rows counts once, under the one reason that it shares with
--- the others, so that a run's report adds up also where LML failed.
+-- the others, so that a run's report adds up also where LML failed. A library that is gone counts as that.
 create or replace function identity_sync_private.record_unanswered_batch(batch_id bigint, counted_as text)
 returns bigint
 language sql volatile
@@ -4466,13 +4466,21 @@ as $$
     batch.run_id, batch.batch_id, run.dry_run, false, identity_sync_private.service_origin(), clock_timestamp(),
     counted.rows, 0,
     jsonb_set(
-      jsonb_set(identity_sync_private.empty_report(), '{scanned}', to_jsonb(counted.rows)),
+      jsonb_set(
+        jsonb_set(identity_sync_private.empty_report(), '{scanned}', to_jsonb(counted.rows)),
+        '{rows_skipped,library_gone}',
+        to_jsonb(counted.gone)
+      ),
       array['rows_skipped', record_unanswered_batch.counted_as],
-      to_jsonb(counted.rows)
+      to_jsonb(counted.rows - counted.gone)
     )
   from identity_sync.batch
   join identity_sync.run on run.run_id = batch.run_id
-  cross join lateral (select cardinality(batch.library_ids) as rows) as counted
+  cross join lateral (
+    select count(*)::integer as rows, (count(*) filter (where library.id is null))::integer as gone
+    from unnest(batch.library_ids) as named (id)
+    left join wxyc_schema.library on library.id = named.id
+  ) as counted
   where batch.batch_id = record_unanswered_batch.batch_id
   returning settlement.settlement_id;
 $$;

@@ -1,5 +1,5 @@
---! Previous: sha1:f2958c6867783640f0a8f69dcc1266192fd9ac72
---! Hash: sha1:d4e55306d3b086dc1011d2ee2f4bb0121e71cc9d
+--! Previous: sha1:4aa798c9ed65c44dae1c265115c5927680749baf
+--! Hash: sha1:ab3f3c44ea2a252456ae4b02b99f48871e1a4f09
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without
