@@ -1,5 +1,5 @@
 --! Previous: sha1:db77c1e31a650d21b4fd94393c9904a1b599a773
---! Hash: sha1:e76770837570e8d28e846b95c0923f64240d5828
+--! Hash: sha1:54d7f4f3ac17a83ae53a77f00ec6e9a5ffb563c3
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -726,8 +726,8 @@ comment on function identity_sync.identity_run_progress(bigint) is
   'Takes a run; returns the rows planned, the rows done so far (answered, quarantined or failed), when it ended, and its trace; no row for an unknown run.';
 --! EndIncluded functions/report/identity_run_progress.sql
 --! Included functions/report/identity_run_warnings.sql
--- What an operator should know of a run that failed in nothing: ids that he named and that cannot be asked, and batches
--- of which most track entries, and at least ten, match no credit. Then credits were renamed or LML holds an older copy,
+-- What an operator should know of a run that failed in nothing: ids named that cannot be asked, and batches of
+-- which most track entries, and at least ten, match no credit. Then credits were renamed or LML holds an older copy,
 -- and links go missing silently.
 create or replace function identity_sync_private.identity_run_warnings(run_id bigint)
 returns jsonb
@@ -3914,8 +3914,8 @@ comment on function identity_sync.enqueue_lanes(bigint, integer, timestamptz) is
   'Takes a run, a number of lanes and when they begin (NULL: now); enqueues as many carry_identity_run jobs, though no more than the run has unfinished batches; of a run that is stopping, no more than it has kept answers.';
 --! EndIncluded functions/run/enqueue_lanes.sql
 --! Included functions/run/tell_of_joined_run.sql
--- A joined run keeps its own settings. The caller hears so, and which of his are in vain: a notice reaches psql, a
--- program and a log alike.
+-- A joined run keeps its own settings. The caller is told so, and which of the settings asked for are in vain: a notice
+-- reaches psql, a program and a log alike.
 create or replace function identity_sync_private.tell_of_joined_run(run_id bigint, asked jsonb)
 returns void
 language plpgsql stable
@@ -4767,7 +4767,7 @@ comment on function identity_sync_private.defer_identity_batch(bigint, timestamp
 --! EndIncluded functions/batch/defer_identity_batch.sql
 --! Included functions/batch/record_unanswered_batch.sql
 -- The settlement of a batch that got no answer: each of its rows counts once, under the one reason that it shares with
--- the others, so that a run's report adds up also where LML failed.
+-- the others, so that a run's report adds up also where LML failed. A library that is gone counts as that.
 create or replace function identity_sync_private.record_unanswered_batch(batch_id bigint, counted_as text)
 returns bigint
 language sql volatile
@@ -4780,13 +4780,21 @@ as $$
     batch.run_id, batch.batch_id, run.dry_run, false, identity_sync_private.service_origin(), clock_timestamp(),
     counted.rows, 0,
     jsonb_set(
-      jsonb_set(identity_sync_private.empty_report(), '{scanned}', to_jsonb(counted.rows)),
+      jsonb_set(
+        jsonb_set(identity_sync_private.empty_report(), '{scanned}', to_jsonb(counted.rows)),
+        '{rows_skipped,library_gone}',
+        to_jsonb(counted.gone)
+      ),
       array['rows_skipped', record_unanswered_batch.counted_as],
-      to_jsonb(counted.rows)
+      to_jsonb(counted.rows - counted.gone)
     )
   from identity_sync.batch
   join identity_sync.run on run.run_id = batch.run_id
-  cross join lateral (select cardinality(batch.library_ids) as rows) as counted
+  cross join lateral (
+    select count(*)::integer as rows, (count(*) filter (where library.id is null))::integer as gone
+    from unnest(batch.library_ids) as named (id)
+    left join wxyc_schema.library on library.id = named.id
+  ) as counted
   where batch.batch_id = record_unanswered_batch.batch_id
   returning settlement.settlement_id;
 $$;

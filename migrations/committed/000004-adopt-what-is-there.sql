@@ -1,5 +1,5 @@
---! Previous: sha1:e76770837570e8d28e846b95c0923f64240d5828
---! Hash: sha1:d6caf23a1775293b3b66405cb95e4caf10faa055
+--! Previous: sha1:54d7f4f3ac17a83ae53a77f00ec6e9a5ffb563c3
+--! Hash: sha1:4588e3f13a23dd9f5fda1256526a1fc4a7f17740
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

@@ -1,5 +1,5 @@
--- What an operator should know of a run that failed in nothing: ids that he named and that cannot be asked, and batches
--- of which most track entries, and at least ten, match no credit. Then credits were renamed or LML holds an older copy,
+-- What an operator should know of a run that failed in nothing: ids named that cannot be asked, and batches of
+-- which most track entries, and at least ten, match no credit. Then credits were renamed or LML holds an older copy,
 -- and links go missing silently.
 create or replace function identity_sync_private.identity_run_warnings(run_id bigint)
 returns jsonb

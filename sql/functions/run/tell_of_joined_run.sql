@@ -1,5 +1,5 @@
--- A joined run keeps its own settings. The caller hears so, and which of his are in vain: a notice reaches psql, a
--- program and a log alike.
+-- A joined run keeps its own settings. The caller is told so, and which of the settings asked for are in vain: a notice
+-- reaches psql, a program and a log alike.
 create or replace function identity_sync_private.tell_of_joined_run(run_id bigint, asked jsonb)
 returns void
 language plpgsql stable

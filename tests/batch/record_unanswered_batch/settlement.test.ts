@@ -22,3 +22,16 @@ test.each([
     report: { scanned: 3, rows_resolved: 0, rows_skipped: { [key]: 3 } },
   });
 });
+
+test('a library that has gone counts as that, whatever became of the others', async () => {
+  const ids = await shelveAll(database.sql, 'Autechre', 'Stereolab', 'Sessa');
+  const runId = await plan(database.sql, { scope: 'ids', ids });
+  await database.sql`delete from wxyc_schema.library where id = ${ids[1]}`;
+  const [row] = await database.sql`
+    select identity_sync_private.record_unanswered_batch(batch_id, 'lml_error') as settlement_id
+    from identity_sync.batch where run_id = ${runId}`;
+
+  const [settlement] = await database.sql`
+    select report from identity_sync.settlement where settlement_id = ${row!.settlement_id}`;
+  expect(settlement!.report).toMatchObject({ scanned: 3, rows_skipped: { lml_error: 2, library_gone: 1 } });
+});
