@@ -1,5 +1,5 @@
---! Previous: sha1:dc0c379a2ee8c4bdd7c36762c7861e46c7f27f73
---! Hash: sha1:2aac1f98e2d435033cb17952719765d635e2d630
+--! Previous: sha1:15c6fcfc5e0d559a238b89c38a249554bc98c37b
+--! Hash: sha1:ef06c0d8c64f4c8ec4685cba0f085e45be70d83c
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without
