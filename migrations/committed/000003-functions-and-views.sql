@@ -1,5 +1,5 @@
 --! Previous: sha1:db77c1e31a650d21b4fd94393c9904a1b599a773
---! Hash: sha1:54d7f4f3ac17a83ae53a77f00ec6e9a5ffb563c3
+--! Hash: sha1:883738c42ccb7b84d9f5bd27e97218ce715948d3
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -3864,10 +3864,14 @@ as $$
     identity_sync.stop_identity_run(
       overdue.run_id, 'its deadline has passed, what is left is due next time', cause => 'deadline'
     )
-  from identity_sync.run as overdue
-  where overdue.finished_at is null
-    and (overdue.stop_cause is not null or overdue.deadline_at < clock_timestamp())
-  order by overdue.run_id;
+  -- A run that another session is stopping, or closing, is not waited for.
+  from (
+    select run.run_id
+    from identity_sync.run
+    where run.finished_at is null and (run.stop_cause is not null or run.deadline_at < clock_timestamp())
+    order by run.run_id
+    for no key update skip locked
+  ) as overdue;
 $$;
 
 revoke all on function identity_sync_private.end_overdue_runs() from public;

@@ -1,5 +1,5 @@
---! Previous: sha1:54d7f4f3ac17a83ae53a77f00ec6e9a5ffb563c3
---! Hash: sha1:4588e3f13a23dd9f5fda1256526a1fc4a7f17740
+--! Previous: sha1:883738c42ccb7b84d9f5bd27e97218ce715948d3
+--! Hash: sha1:144d8ae3b01c4c684efa73006e1616fee9bef418
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

@@ -9,10 +9,14 @@ as $$
     identity_sync.stop_identity_run(
       overdue.run_id, 'its deadline has passed, what is left is due next time', cause => 'deadline'
     )
-  from identity_sync.run as overdue
-  where overdue.finished_at is null
-    and (overdue.stop_cause is not null or overdue.deadline_at < clock_timestamp())
-  order by overdue.run_id;
+  -- A run that another session is stopping, or closing, is not waited for.
+  from (
+    select run.run_id
+    from identity_sync.run
+    where run.finished_at is null and (run.stop_cause is not null or run.deadline_at < clock_timestamp())
+    order by run.run_id
+    for no key update skip locked
+  ) as overdue;
 $$;
 
 revoke all on function identity_sync_private.end_overdue_runs() from public;
