@@ -1,5 +1,5 @@
 --! Previous: sha1:04cad807bc7fc8996ba6e8960413b03692003378
---! Hash: sha1:aa15a1d9e7b9ada5fe8cf0ace96e674a3b03ef5e
+--! Hash: sha1:5338978e801dd10d5063819946c28d0d39a0c165
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -3005,16 +3005,76 @@ comment on function identity_sync_private.write_verdicts(
 ) is
   'Takes judged single_artist verdicts, whose libraries the caller has locked, with their origin, time and settlement; writes them and returns them with their final outcomes. Raises what the database refuses, and LS006 where another writer or a trigger interfered.';
 --! EndIncluded functions/write/write_verdicts.sql
+--! Included functions/write/is_shared_refusal.sql
+-- A column that is gone, a trigger that cannot run or a read-only transaction refuses every verdict alike: that is no
+-- verdict's fault, and none is charged with it. A dozen verdicts out of the whole batch are tried alone, which is
+-- cheaper than 1,000 tries of a bisection; what they write is undone.
+create or replace function identity_sync_private.is_shared_refusal(
+  verdicts identity_sync_private.judged_verdict[],
+  results jsonb,
+  origin text,
+  verified_at timestamptz,
+  settlement_id bigint,
+  refusal identity_sync_private.writer_refusal
+)
+returns boolean
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  size constant integer := cardinality(verdicts);
+  class constant text := left(refusal.sqlstate, 2);
+  single identity_sync_private.judged_verdict[];
+  found_message text;
+begin
+  -- A verdict alone that exceeds a limit of the program is itself too long for an index.
+  if class not in ('0A', '25', '42', '54', 'XX') or (class = '54' and size = 1) then
+    return false;
+  end if;
+  -- Steps of the golden section reach all parts of a batch, and fall in with no pattern of its rows.
+  for step in 0..least(size, 12) - 1 loop
+    exit when size = 1;
+    single := array[verdicts[1 + floor(size * (step * 0.6180339887 - floor(step * 0.6180339887)))::integer]];
+    begin
+      if single[1].outcome = 'resolved_compilation' then
+        perform identity_sync_private.write_track_links(single, results, origin, verified_at, settlement_id);
+      else
+        perform identity_sync_private.write_verdicts(single, origin, verified_at, settlement_id);
+      end if;
+      raise exception using errcode = 'LS007', message = 'the try is over, and undone';
+    exception
+      when others or assert_failure then
+        get stacked diagnostics found_message = message_text;
+        if (sqlstate, found_message) is distinct from (refusal.sqlstate, refusal.message) then
+          return false;
+        end if;
+    end;
+  end loop;
+  return true;
+end;
+$$;
+
+revoke all on function identity_sync_private.is_shared_refusal(
+  identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint, identity_sync_private.writer_refusal
+) from public;
+
+comment on function identity_sync_private.is_shared_refusal(
+  identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint, identity_sync_private.writer_refusal
+) is
+  'Takes what write_or_bisect takes, and why the database refused it; returns whether the database refuses each of a dozen of these verdicts alone with the same words, of SQLSTATE class 0A, 25, 42, 54 or XX.';
+--! EndIncluded functions/write/is_shared_refusal.sql
 --! Included functions/write/write_or_bisect.sql
 -- Writes verdicts of one outcome; where the database refuses, writes their halves, down to the one that it refuses.
 -- The good path costs one exception block; a block a verdict would overflow the subtransaction cache.
--- What is no verdict's fault (connection, deadlock, resources, lock timeout, shutdown, disk) is raised as it came.
+-- What is no verdict's fault is raised as it came: connection, deadlock, resources, lock timeout, shutdown, disk. So is
+-- a lost column, a trigger that cannot run and the like where all verdicts share it; a sample of them is tried for that.
 create or replace function identity_sync_private.write_or_bisect(
   verdicts identity_sync_private.judged_verdict[],
   results jsonb,
   origin text,
   verified_at timestamptz,
-  settlement_id bigint
+  settlement_id bigint,
+  is_part boolean default false
 )
 returns identity_sync_private.write_result
 language plpgsql volatile
@@ -3044,15 +3104,27 @@ begin
           refusal.sqlstate = returned_sqlstate,
           refusal.message = message_text,
           refusal.constraint_name = constraint_name;
+        if not is_part
+          and identity_sync_private.is_shared_refusal(verdicts, results, origin, verified_at, settlement_id, refusal)
+        then
+          raise;
+        end if;
     end;
     -- Another writer was there first, which is no verdict's fault: another look sees what it left.
     exit when refusal.sqlstate not in ('LS006', '23505');
+    -- A transaction that keeps its first snapshot never sees it, and would be refused for every verdict.
+    if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+      raise exception using
+        errcode = 'serialization_failure',
+        message = format('another session wrote since this transaction began: %s', refusal.message),
+        hint = 'Begin again, as a rule with the isolation level read committed.';
+    end if;
   end loop;
 
   if half > 0 then
     return identity_sync_private.add_write_results(
-      identity_sync_private.write_or_bisect(verdicts[:half], results, origin, verified_at, settlement_id),
-      identity_sync_private.write_or_bisect(verdicts[half + 1:], results, origin, verified_at, settlement_id)
+      identity_sync_private.write_or_bisect(verdicts[:half], results, origin, verified_at, settlement_id, true),
+      identity_sync_private.write_or_bisect(verdicts[half + 1:], results, origin, verified_at, settlement_id, true)
     );
   end if;
 
@@ -3069,13 +3141,13 @@ end;
 $$;
 
 revoke all on function identity_sync_private.write_or_bisect(
-  identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint
+  identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint, boolean
 ) from public;
 
 comment on function identity_sync_private.write_or_bisect(
-  identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint
+  identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint, boolean
 ) is
-  'Takes verdicts of one outcome (NULL returns NULL) and LML''s results, which hold their tracks; returns what write_verdicts or write_track_links does, where a verdict that the database refuses is a writer_error with SQLSTATE, message and constraint. Raises only SQLSTATE classes 08, 40, 53, 55, 57 and 58.';
+  'Takes verdicts of one outcome (NULL returns NULL) and LML''s results, which hold their tracks, and whether they are a part of what was refused; returns what write_verdicts or write_track_links does, where a verdict that the database refuses is a writer_error with SQLSTATE, message and constraint. Raises only SQLSTATE classes 08, 40, 53, 55, 57 and 58, and what is_shared_refusal finds to be no verdict''s fault.';
 --! EndIncluded functions/write/write_or_bisect.sql
 --! Included functions/write/apply_identity_verdicts.sql
 -- The only writer of identities, for the worker, the one-shot run, the operator and the dry run: judges each verdict,

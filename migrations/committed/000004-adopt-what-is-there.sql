@@ -1,5 +1,5 @@
---! Previous: sha1:aa15a1d9e7b9ada5fe8cf0ace96e674a3b03ef5e
---! Hash: sha1:cfa9e15d6228ee5c3b10255c656e48b0fb15b0e2
+--! Previous: sha1:5338978e801dd10d5063819946c28d0d39a0c165
+--! Hash: sha1:a5c182a84b2604e740b655722124b1649ed06d47
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without
