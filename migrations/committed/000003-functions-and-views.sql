@@ -1,5 +1,5 @@
 --! Previous: sha1:04cad807bc7fc8996ba6e8960413b03692003378
---! Hash: sha1:5338978e801dd10d5063819946c28d0d39a0c165
+--! Hash: sha1:4b1b8c85b2583b99568dbcfcd2b8f720fa868212
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -5380,6 +5380,73 @@ revoke all on function identity_sync.identity_metrics(integer, integer, boolean)
 comment on function identity_sync.identity_metrics(integer, integer, boolean) is
   'Takes the parameters that decide which rows are due (days; the defaults are those of identity_candidates); returns totals by kind and report key, and counts of due rows, open batches, calls in flight, quarantine and planning holds, and the seconds since the last success. Raises LS001 for a value out of range.';
 --! EndIncluded functions/observe/identity_metrics.sql
+--! Included functions/observe/lost_columns.sql
+-- Names what the station's tables lack by now of what this service reads and writes, so that a lost column is noticed
+-- before a night's answers meet it. The preflight asks for the same columns before a migration.
+create or replace function identity_sync.lost_columns()
+returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select array(
+    select needed.relation || '.' || name
+    from (
+      values
+        (
+          'library',
+          '{id, artist_id, artist_name, album_title, legacy_release_id, code_volume_letters, canonical_entity_id}'::text[]
+        ),
+        ('artists', '{id, artist_name}'),
+        (
+          'compilation_track_artist',
+          '{
+            id, library_id, artist_name, track_title, track_position, track_artist_id, track_artist_link_confidence,
+            track_artist_link_method
+          }'
+        ),
+        (
+          'library_identity',
+          '{
+            library_id, discogs_master_id, discogs_release_id, musicbrainz_release_group_mbid,
+            musicbrainz_release_mbid, musicbrainz_recording_mbid, wikidata_qid, spotify_id, apple_music_id,
+            last_verified_at, method, confidence, agreement_sources, notes, discogs_artist_id, musicbrainz_artist_id,
+            bandcamp_id
+          }'
+        ),
+        (
+          'library_identity_source',
+          '{library_id, source, external_id, method, confidence, last_verified_at, boost_sources, notes}'
+        ),
+        (
+          'library_identity_history',
+          '{
+            history_id, library_id, discogs_master_id, discogs_release_id, musicbrainz_release_group_mbid,
+            musicbrainz_release_mbid, musicbrainz_recording_mbid, wikidata_qid, spotify_id, apple_music_id,
+            last_verified_at, method, confidence, agreement_sources, notes, discogs_artist_id, musicbrainz_artist_id,
+            bandcamp_id, superseded_reason, reason_category
+          }'
+        )
+    ) as needed (relation, names)
+    cross join lateral unnest(needed.names) as name
+    where not exists (
+      select
+      from pg_attribute
+      join pg_class on pg_class.oid = pg_attribute.attrelid
+      join pg_namespace on pg_namespace.oid = pg_class.relnamespace
+      where pg_namespace.nspname = 'wxyc_schema'
+        and pg_class.relname = needed.relation
+        and pg_attribute.attname = name
+        and not pg_attribute.attisdropped
+    )
+    order by 1
+  );
+$$;
+
+revoke all on function identity_sync.lost_columns() from public;
+
+comment on function identity_sync.lost_columns() is
+  'Returns the columns of wxyc_schema that this service needs and that are not there, as table.column.';
+--! EndIncluded functions/observe/lost_columns.sql
 --! Included functions/observe/missing_migrations.sql
 -- Tells a program that its database lacks migrations, before the program meets a function that is missing.
 -- It is SECURITY DEFINER, since the history belongs to the role that migrates, and volatile as each of that kind is.

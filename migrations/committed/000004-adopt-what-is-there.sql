@@ -1,5 +1,5 @@
---! Previous: sha1:5338978e801dd10d5063819946c28d0d39a0c165
---! Hash: sha1:a5c182a84b2604e740b655722124b1649ed06d47
+--! Previous: sha1:4b1b8c85b2583b99568dbcfcd2b8f720fa868212
+--! Hash: sha1:d5cee4a8ba4eb5e96477d268261050bd126f3b1f
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without
