@@ -1,5 +1,5 @@
 --! Previous: sha1:04cad807bc7fc8996ba6e8960413b03692003378
---! Hash: sha1:4b1b8c85b2583b99568dbcfcd2b8f720fa868212
+--! Hash: sha1:0ada42b3afffcb95f93e9cf10b7a92a34d918c34
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -51,20 +51,19 @@ comment on function identity_sync_private.has_text(text) is
 --! Included functions/wire/is_identifier_or_null.sql
 -- The wire contract's rule for an artist's id in a catalogue: a string of 1 to 512 characters, or nothing.
 -- Bytes are compared first, because counting characters is slow and a string has at least as many bytes.
-create or replace function identity_sync_private.is_identifier_or_null(value jsonb, characters text)
+create or replace function identity_sync_private.is_identifier_or_null(characters text)
 returns boolean
 language sql immutable parallel safe
 return characters is null
   or (
-    jsonb_typeof(value) = 'string'
-    and octet_length(characters) > 0
+    octet_length(characters) > 0
     and (octet_length(characters) <= 512 or char_length(characters) <= 512)
   );
 
-revoke all on function identity_sync_private.is_identifier_or_null(jsonb, text) from public;
+revoke all on function identity_sync_private.is_identifier_or_null(text) from public;
 
-comment on function identity_sync_private.is_identifier_or_null(jsonb, text) is
-  'Takes a JSON value or NULL, and the same value as text (value #>> ''{}''); returns whether it is null or a string of 1 to 512 characters.';
+comment on function identity_sync_private.is_identifier_or_null(text) is
+  'Takes text_of a JSON value; returns whether that is null or a string of 1 to 512 characters.';
 --! EndIncluded functions/wire/is_identifier_or_null.sql
 --! Included functions/wire/is_identity_answer.sql
 -- An answer of LML is an array of results, an object with such an array, or one result.
@@ -240,6 +239,31 @@ revoke all on function identity_sync_private.jsonb_or_null(text) from public;
 comment on function identity_sync_private.jsonb_or_null(text) is
   'Takes a text; returns it as jsonb, NULL where jsonb refuses it.';
 --! EndIncluded functions/wire/jsonb_or_null.sql
+--! Included functions/wire/printable.sql
+-- A document that is stored or sent becomes text sooner or later, and a number of eight bytes may be 131,072 digits
+-- then: one that holds such a number, or is nested too deeply to be looked through, is not kept.
+create or replace function identity_sync_private.printable(document jsonb)
+returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case
+    when document @? '$.** ? (@.type() == "number" && (@ > 1e100 || @ < -1e100 || (@ > -1e-100 && @ < 1e-100 && @ != 0)))'
+    then null
+    else document
+  end;
+exception
+  when others then
+    return null;
+end;
+$$;
+
+revoke all on function identity_sync_private.printable(jsonb) from public;
+
+comment on function identity_sync_private.printable(jsonb) is
+  'Takes a JSON document or NULL; returns it, NULL where it holds a number beyond 1e100 or nearer to 0 than 1e-100, or cannot be looked through.';
+--! EndIncluded functions/wire/printable.sql
 --! Included functions/wire/lml_error_message.sql
 -- Reads the message of an error body, for a person who looks at a log or at quarantine.
 -- Newer builds of LML send message, older ones detail, and a proxy sends HTML, of which the beginning is kept.
@@ -253,7 +277,9 @@ declare
 begin
   return left(
     coalesce(
-      case when jsonb_typeof(read) = 'object' then coalesce(read ->> 'message', read ->> 'detail') end,
+      case when jsonb_typeof(read) = 'object' then coalesce(
+        identity_sync_private.printable(read -> 'message') #>> '{}', identity_sync_private.printable(read -> 'detail') #>> '{}'
+      ) end,
       nullif(btrim(body), ''),
       'no words'
     ),
@@ -309,82 +335,141 @@ revoke all on function identity_sync_private.read_confidence(jsonb) from public;
 comment on function identity_sync_private.read_confidence(jsonb) is
   'Takes a JSON value or NULL; returns it as a number, NULL where it is no number from 0 to 1.';
 --! EndIncluded functions/wire/read_confidence.sql
+--! Included functions/wire/results_of.sql
+-- Finds the results in an answer: its array "results", the answer itself where it is an array, or its only result.
+create or replace function identity_sync_private.results_of(response jsonb)
+returns jsonb
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case
+    when not identity_sync_private.is_identity_answer(response) then null
+    when jsonb_typeof(response) = 'array' then response
+    when response ? 'results' then response -> 'results'
+    else jsonb_build_array(response)
+  end;
+$$;
+
+revoke all on function identity_sync_private.results_of(jsonb) from public;
+
+comment on function identity_sync_private.results_of(jsonb) is
+  'Takes LML''s whole answer, an array of results, or one result; returns the array of results, NULL where it is none of these.';
+--! EndIncluded functions/wire/results_of.sql
 --! Included functions/wire/set_aside_result.sql
 -- Wraps a result that jsonb refuses, so that it can be judged, refused and kept like its neighbours.
--- It holds the library_id that the result names, the text as it came, and the path of the first string at fault.
-create or replace function identity_sync_private.set_aside_result(masked text, mark text)
+-- It holds the library_id that the result names, the text as it came, and the path of the first string at fault. Each
+-- level of the path reads the text below it again, so that the search ends after 20 MB, and the path there.
+create or replace function identity_sync_private.set_aside_result(masked text, mark text, is_path_wanted boolean)
 returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  id constant text := case json_typeof(masked::json) when 'object' then masked::json ->> 'library_id' end;
-  readable constant jsonb := identity_sync_private.jsonb_or_null(masked);
+  id text;
+  is_marked constant boolean := position(mark || 'n' in masked) > 0;
+  node json;
+  child record;
   path text;
+  patience integer := 20000000;
 begin
-  with recursive node as (
-    select ''::text as path, readable as value
-    union all
-    select node.path || child.step, child.value
-    from node
-    cross join lateral (
-      select '.' || member.key as step, member.value
-      from jsonb_each(case when jsonb_typeof(node.value) = 'object' then node.value else '{}' end) as member
-      union all
-      select format('[%s]', item.position - 1), item.value
-      from jsonb_array_elements(case when jsonb_typeof(node.value) = 'array' then node.value else '[]' end)
-        with ordinality as item (value, position)
-    ) as child
-  )
-  select ltrim(node.path, '.')
-  into path
-  from node
-  where position(mark in node.path) > 0
-    or (jsonb_typeof(node.value) = 'string' and position(mark in node.value #>> '{}') > 0)
-  limit 1;
+  begin
+    id := case json_typeof(masked::json) when 'object' then masked::json ->> 'library_id' end;
+  exception
+    when others then
+      null;
+  end;
+
+  if is_marked and is_path_wanted then
+    begin
+      node := masked::json;
+      path := '';
+      loop
+        patience := patience - octet_length(node::text);
+        exit when json_typeof(node) not in ('object', 'array');
+        if patience < 0 then
+          path := path || '…';
+          exit;
+        end if;
+        if json_typeof(node) = 'object' then
+          select '.' || member.key as step, member.value, position(mark || 'n' in member.key) > 0 as is_found
+          into child
+          from json_each(node) as member
+          where position(mark || 'n' in member.key) > 0 or position(mark || 'n' in member.value::text) > 0
+          limit 1;
+        else
+          select format('[%s]', item.position - 1) as step, item.value, false as is_found
+          into child
+          from json_array_elements(node) with ordinality as item (value, position)
+          where position(mark || 'n' in item.value::text) > 0
+          limit 1;
+        end if;
+        path := path || child.step;
+        exit when child.is_found;
+        node := child.value;
+      end loop;
+    exception
+      when others then
+        path := path || '…';
+    end;
+  end if;
 
   return jsonb_build_object(
     'library_id', case when id ~ '^-?[0-9]{1,10}(\.0+)?$' then id::numeric end,
-    'unreadable', regexp_replace(masked, mark || 'n(.{4})', '\\u\1', 'g'),
-    'path', regexp_replace(path, mark || 'n(.{4})', '\\u\1', 'g'),
+    'unreadable', replace(masked, mark || 'n', '\u'),
+    'path', replace(ltrim(path, '.'), mark || 'n', '\u'),
     'fault', case
-      when path is null then 'jsonb refuses it'
-      else 'the escape \u' || (regexp_match(masked, mark || 'n(.{4})'))[1]
+      when is_marked then 'the escape \u' || left(split_part(masked, mark || 'n', 2), 4)
+      else 'jsonb refuses it'
     end
   );
 end;
 $$;
 
-revoke all on function identity_sync_private.set_aside_result(text, text) from public;
+revoke all on function identity_sync_private.set_aside_result(text, text, boolean) from public;
 
-comment on function identity_sync_private.set_aside_result(text, text) is
-  'Takes a result''s text with its unreadable escapes masked, and the mark; returns {"library_id", "unreadable", "path", "fault"}.';
+comment on function identity_sync_private.set_aside_result(text, text, boolean) is
+  'Takes a result''s text with its unreadable escapes masked, the mark, and whether the path at fault is looked for; returns {"library_id", "unreadable", "path", "fault"}.';
 --! EndIncluded functions/wire/set_aside_result.sql
 --! Included functions/wire/salvage_identity_answer.sql
 -- Saves the readable results of an answer that jsonb refuses as a whole. Once the refused escapes are masked, the
--- type json takes the text and gives its elements verbatim. A result that holds a masked escape, or that jsonb refuses,
--- leaves only its library_id in place; its text goes to set_aside under its number.
+-- type json takes the text and gives its elements verbatim. A result that holds a mask, or that jsonb refuses, leaves only its library_id in place;
+-- its text goes to set_aside under its number. All of it takes time in proportion to the answer's bytes.
 create or replace function identity_sync_private.salvage_identity_answer(body text)
 returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  -- A text does not contain its own hash, so nothing else in it looks like the mark.
-  mark constant text := md5(body);
-  masked text;
+  -- A character of Unicode that stands for none, and that the text does not hold either, takes few bytes and is found
+  -- at once. A text does not contain its own hash.
+  mark constant text := coalesce(
+    (select chr(code) from generate_series(64976, 65007) as code where position(chr(code) in body) = 0 limit 1),
+    md5(body)
+  );
+  -- Where the path at fault is looked for; the others name the fault alone.
+  most_paths constant integer := 1000;
+  masked text := body;
+  surrogates integer;
   document json;
   results json;
 begin
-  -- Escaped backslashes first, or the text \\u0000 would pass for an escape. Then whole surrogate pairs: the surrogates
-  -- that are left are lone ones.
-  masked := replace(body, '\\', mark || 'b');
+  -- Escaped backslashes first, or the text \\u0000 would pass for an escape.
+  masked := replace(masked, '\\', mark || 'b');
   masked := replace(masked, '\u0000', mark || 'n0000');
-  masked := regexp_replace(
-    masked, '\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})', mark || 'p\1\2', 'g'
-  );
-  masked := regexp_replace(masked, '\\u([dD][89a-fA-F][0-9a-fA-F]{2})', mark || 'n\1', 'g');
-  masked := regexp_replace(masked, mark || 'p(.{4})(.{4})', '\\u\1\\u\2', 'g');
+  -- Each surrogate is one match of a regular expression, of which half a million take a second.
+  surrogates := (2 * octet_length(masked) - octet_length(replace(masked, '\ud', ''))
+    - octet_length(replace(masked, '\uD', ''))) / 3;
+  if surrogates > 500000 then
+    return null;
+  end if;
+  if surrogates > 0 then
+    -- Whole pairs first: the surrogates that are left are lone ones.
+    masked := regexp_replace(
+      masked, '\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})', mark || 'p\1' || mark || 'q\2', 'g'
+    );
+    masked := regexp_replace(masked, '\\u([dD][89a-fA-F][0-9a-fA-F]{2})', mark || 'n\1', 'g');
+    masked := replace(replace(masked, mark || 'p', '\u'), mark || 'q', '\u');
+  end if;
   masked := replace(masked, mark || 'b', '\\');
 
   begin
@@ -412,12 +497,12 @@ begin
         'results',
         coalesce(
           jsonb_agg(
-            coalesce(read.verdict, aside.result - 'unreadable' - 'path' - 'fault') order by read.ordinal
+            coalesce(read.verdict, jsonb_build_object('library_id', read.aside -> 'library_id')) order by read.ordinal
           ),
           '[]'
         ),
         'set_aside',
-        coalesce(jsonb_object_agg(read.ordinal::text, aside.result) filter (where read.verdict is null), '{}'),
+        coalesce(jsonb_object_agg(read.ordinal::text, read.aside) filter (where read.verdict is null), '{}'),
         'tracks_contract_version',
         case
           when json_typeof(document) = 'object'
@@ -426,16 +511,27 @@ begin
       )
     from (
       select
-        listed.ordinal,
-        listed.element::text as masked_result,
+        tried.ordinal,
+        tried.verdict,
         case
-          when position(mark in listed.element::text) = 0 then identity_sync_private.jsonb_or_null(listed.element::text)
-        end as verdict
-      from json_array_elements(results) with ordinality as listed (element, ordinal)
+          when tried.verdict is null
+          then identity_sync_private.set_aside_result(
+            tried.masked_result, mark, count(*) filter (where tried.verdict is null) over (order by tried.ordinal) <= most_paths
+          )
+        end as aside
+      from (
+        select
+          listed.ordinal,
+          listed.element::text as masked_result,
+          case
+            when position(mark in listed.element::text) = 0
+            then identity_sync_private.jsonb_or_null(listed.element::text)
+          end as verdict
+        from json_array_elements(results) with ordinality as listed (element, ordinal)
+        offset 0
+      ) as tried
+      offset 0
     ) as read
-    left join lateral (
-      select identity_sync_private.set_aside_result(read.masked_result, mark) as result
-    ) as aside on read.verdict is null
   );
 end;
 $$;
@@ -448,15 +544,23 @@ comment on function identity_sync_private.salvage_identity_answer(text) is
 --! Included functions/wire/read_identity_answer.sql
 -- Reads an answer as it came off the wire, so that one value that jsonb refuses costs one verdict, not 500. What jsonb
 -- refuses is an escaped NUL, a lone surrogate or a number out of bounds. A result that holds one is set aside as text,
--- under its number; the others are read.
-create or replace function identity_sync.read_identity_answer(body text)
+-- under its number; the others are read. An answer too rich to be read within its bounds is none: each value takes
+-- 32 bytes and more while it is parsed, and each result that was not asked is quarantined.
+create or replace function identity_sync.read_identity_answer(body text, asked integer default null)
 returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  is_large constant boolean := coalesce(octet_length(body) > 2000000, false);
+  most_values constant integer := 4000000;
+  most_results constant integer := 150000 + asked;
+  is_salvaged boolean := false;
   answer jsonb;
 begin
+  if is_large and octet_length(body) - octet_length(replace(body, ',', '')) > most_values then
+    return null;
+  end if;
   begin
     answer := body::jsonb;
   exception
@@ -464,44 +568,28 @@ begin
       answer := null;
   end;
   if answer is null then
-    return identity_sync_private.salvage_identity_answer(body);
+    is_salvaged := true;
+    answer := identity_sync_private.salvage_identity_answer(body);
   end if;
   if not identity_sync_private.is_identity_answer(answer) then
     return null;
   end if;
-  -- Only this function says what is set aside; a key of that name in LML's answer means nothing.
-  if jsonb_typeof(answer) = 'object' and answer ? 'set_aside' then
+  if is_large and jsonb_array_length(identity_sync_private.results_of(answer)) > most_results then
+    return null;
+  end if;
+  -- Only salvaging says what is set aside; a key of that name in LML's answer means nothing.
+  if not is_salvaged and jsonb_typeof(answer) = 'object' and answer ? 'set_aside' then
     answer := answer - 'set_aside';
   end if;
   return answer;
 end;
 $$;
 
-revoke all on function identity_sync.read_identity_answer(text) from public;
+revoke all on function identity_sync.read_identity_answer(text, integer) from public;
 
-comment on function identity_sync.read_identity_answer(text) is
-  'Takes the text of an answer; returns it as jsonb, with unreadable results as text in set_aside, NULL where it is no answer.';
+comment on function identity_sync.read_identity_answer(text, integer) is
+  'Takes the text of an answer, and how many ids were asked (NULL: any number); returns it as jsonb, with unreadable results as text in set_aside, NULL where it is no answer, has 4,000,000 commas or 150,000 results more than were asked.';
 --! EndIncluded functions/wire/read_identity_answer.sql
---! Included functions/wire/results_of.sql
--- Finds the results in an answer: its array "results", the answer itself where it is an array, or its only result.
-create or replace function identity_sync_private.results_of(response jsonb)
-returns jsonb
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-  select case
-    when not identity_sync_private.is_identity_answer(response) then null
-    when jsonb_typeof(response) = 'array' then response
-    when response ? 'results' then response -> 'results'
-    else jsonb_build_array(response)
-  end;
-$$;
-
-revoke all on function identity_sync_private.results_of(jsonb) from public;
-
-comment on function identity_sync_private.results_of(jsonb) is
-  'Takes LML''s whole answer, an array of results, or one result; returns the array of results, NULL where it is none of these.';
---! EndIncluded functions/wire/results_of.sql
 --! Included functions/wire/sources.sql
 -- Every source of the wire contract, in the order in which a refusal lists them. A new source is added here alone,
 -- at the end, since its place gives source_bit; at most 31 have room.
@@ -528,6 +616,57 @@ revoke all on function identity_sync_private.source_bit(text) from public;
 comment on function identity_sync_private.source_bit(text) is
   'Takes a source or NULL; returns its bit, NULL where it is none of sources().';
 --! EndIncluded functions/wire/source_bit.sql
+--! Included functions/wire/spell_out.sql
+-- Writes a document whose numbers are too long for jsonb's own text, each such number with an exponent, so that it can
+-- be shown, and be read again by a replay.
+create or replace function identity_sync_private.spell_out(document jsonb)
+returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case jsonb_typeof(document)
+    when 'object' then '{' || coalesce(
+      (
+        select string_agg(
+          to_json(member.key)::text || ': ' || identity_sync_private.spell_out(member.value), ', ' order by ordinality
+        )
+        from jsonb_each(document) with ordinality as member (key, value, ordinality)
+      ),
+      ''
+    ) || '}'
+    when 'array' then '[' || coalesce(
+      (
+        select string_agg(identity_sync_private.spell_out(item.value), ', ' order by ordinality)
+        from jsonb_array_elements(document) with ordinality as item (value, ordinality)
+      ),
+      ''
+    ) || ']'
+    else coalesce(
+      identity_sync_private.printable(document)::text, btrim(to_char(document::numeric, '9.99999999999999EEEE'))
+    )
+  end;
+end;
+$$;
+
+revoke all on function identity_sync_private.spell_out(jsonb) from public;
+
+comment on function identity_sync_private.spell_out(jsonb) is
+  'Takes a JSON document; returns its text, in which a number beyond 1e100 or nearer to 0 than 1e-100 has an exponent and 15 digits.';
+--! EndIncluded functions/wire/spell_out.sql
+--! Included functions/wire/text_of.sql
+-- The text of a field that is to be a string. A number may have eight bytes in jsonb and 131,072 digits as text, so
+-- nothing but a string is ever made text; what is neither a string nor null comes back blank, which no field may be.
+create or replace function identity_sync_private.text_of(value jsonb)
+returns text
+language sql immutable parallel safe
+return case when jsonb_typeof(value) = 'string' then value #>> '{}' when value <> 'null' then '' end;
+
+revoke all on function identity_sync_private.text_of(jsonb) from public;
+
+comment on function identity_sync_private.text_of(jsonb) is
+  'Takes a JSON value or NULL; returns the text of a string, NULL for null, a blank for all else.';
+--! EndIncluded functions/wire/text_of.sql
 --! Included functions/report/add_reports.sql
 -- The step of the aggregate sum_reports, which makes a run's report the sum over its settlements by construction.
 -- Numbers are summed key by key, nested objects in turn.
@@ -1018,29 +1157,40 @@ comment on function identity_sync_private.describe_band(text) is
 --! EndIncluded functions/judge/describe_band.sql
 --! Included functions/judge/describe_refusal.sql
 -- Words a refusal for a person: which field, what it holds or that it is missing, and what is allowed.
--- A value is cut to 200 characters, because one string may have megabytes.
+-- A value is cut to 200 characters, because one string may have megabytes; one that is long as text, whatever its size
+-- in jsonb, is said in words.
 create or replace function identity_sync_private.describe_refusal(path text, value jsonb, allowed text)
 returns identity_sync_private.refusal
-language sql immutable
+language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select row(
-    describe_refusal.path,
-    case
-      when char_length(describe_refusal.value::text) > 200 then to_jsonb(left(describe_refusal.value::text, 200) || '…')
-      else describe_refusal.value
-    end,
-    format(
-      '%s is %s; allowed: %s',
-      coalesce(nullif(describe_refusal.path, ''), 'the verdict'),
-      case
-        when describe_refusal.value is null then 'missing'
-        when char_length(describe_refusal.value::text) > 200 then left(describe_refusal.value::text, 200) || '…'
-        else describe_refusal.value::text
-      end,
-      describe_refusal.allowed
-    )
+declare
+  shown text := case
+    when value is null then 'missing'
+    -- A string of many characters is cut before it is quoted.
+    when jsonb_typeof(value) = 'string' then to_jsonb(left(value #>> '{}', 201))::text
+    when jsonb_typeof(value) = 'number' then case
+      when abs(value::numeric) < 1e1000 and scale(value::numeric) < 1000 then value::text
+    end
+    when pg_column_size(value) <= 1000 then identity_sync_private.printable(value)::text
+  end;
+  kept jsonb := value;
+begin
+  if shown is null then
+    shown := case jsonb_typeof(value)
+      when 'array' then format('an array of %s elements', jsonb_array_length(value))
+      when 'object' then format('an object of %s fields', (select count(*) from jsonb_object_keys(value)))
+      else 'a number of very many digits'
+    end;
+    kept := to_jsonb(shown);
+  elsif char_length(shown) > 200 then
+    shown := left(shown, 200) || '…';
+    kept := to_jsonb(shown);
+  end if;
+  return row(
+    path, kept, format('%s is %s; allowed: %s', coalesce(nullif(path, ''), 'the verdict'), shown, allowed)
   )::identity_sync_private.refusal;
+end;
 $$;
 
 revoke all on function identity_sync_private.describe_refusal(text, jsonb, text) from public;
@@ -1060,7 +1210,7 @@ as $$
 declare
   method_list constant text := array_to_string(identity_sync_private.methods(), ', ');
   source_list constant text := array_to_string(identity_sync_private.sources(), ', ');
-  kind constant text := verdict ->> 'kind';
+  kind constant text := identity_sync_private.text_of(verdict -> 'kind');
   -- A field that is null or missing: the wire takes both for one state.
   has_method constant boolean := coalesce(verdict -> 'method', 'null') <> 'null';
   has_confidence constant boolean := coalesce(verdict -> 'confidence', 'null') <> 'null';
@@ -1102,8 +1252,8 @@ begin
           9, 'method', case kind when 'unresolved' then 'null, with kind unresolved' else method_list end,
           case kind
             when 'unresolved' then not has_method
-            when 'single_artist' then coalesce(identity_sync_private.is_method(verdict ->> 'method'), false)
-            else coalesce(identity_sync_private.is_method(verdict ->> 'method'), not has_method)
+            when 'single_artist' then coalesce(identity_sync_private.is_method(identity_sync_private.text_of(verdict -> 'method')), false)
+            else coalesce(identity_sync_private.is_method(identity_sync_private.text_of(verdict -> 'method')), not has_method)
           end
         ),
         (
@@ -1124,7 +1274,7 @@ begin
       'main.' || id.name,
       verdict #> array['main', id.name],
       'a string of 1 to 512 characters or null',
-      identity_sync_private.is_identifier_or_null(verdict #> array['main', id.name], verdict #>> array['main', id.name])
+      identity_sync_private.is_identifier_or_null(identity_sync_private.text_of(verdict #> array['main', id.name]))
     from unnest(
       '{musicbrainz_artist_id, wikidata_qid, spotify_artist_id, apple_music_artist_id, bandcamp_id}'::text[]
     ) with ordinality as id (name, rank)
@@ -1142,13 +1292,13 @@ begin
   from (
     select
       listed.*,
-      identity_sync_private.source_bit(listed.entry ->> 'source') as source_bit,
+      identity_sync_private.source_bit(identity_sync_private.text_of(listed.entry -> 'source')) as source_bit,
       identity_sync_private.read_confidence(listed.entry -> 'confidence') as confidence,
       coalesce(listed.entry -> 'confidence', 'null') = 'null' as has_no_confidence,
       coalesce(listed.entry -> 'external_id', 'null') = 'null' as has_no_external_id,
       strict_bands and kind = 'single_artist'
         and not identity_sync_private.is_in_band(
-          listed.entry ->> 'method', identity_sync_private.read_confidence(listed.entry -> 'confidence')
+          identity_sync_private.text_of(listed.entry -> 'method'), identity_sync_private.read_confidence(listed.entry -> 'confidence')
         ) as is_refused_by_band
     from jsonb_array_elements(verdict -> 'provenance') with ordinality as listed (entry, position)
   ) as leg
@@ -1158,7 +1308,7 @@ begin
       (2, '.source', leg.entry -> 'source', source_list, leg.source_bit is not null),
       (
         3, '.method', leg.entry -> 'method', method_list,
-        coalesce(identity_sync_private.is_method(leg.entry ->> 'method'), leg.has_no_confidence)
+        coalesce(identity_sync_private.is_method(identity_sync_private.text_of(leg.entry -> 'method')), leg.has_no_confidence)
       ),
       (
         4, '.confidence', leg.entry -> 'confidence', 'a number from 0 to 1, or null where external_id is null',
@@ -1169,15 +1319,15 @@ begin
         'a string of 1 to 512 characters, or null where confidence is null',
         case
           when leg.has_no_external_id then leg.has_no_confidence
-          else identity_sync_private.is_identifier_or_null(leg.entry -> 'external_id', leg.entry ->> 'external_id')
+          else identity_sync_private.is_identifier_or_null(identity_sync_private.text_of(leg.entry -> 'external_id'))
         end
       ),
       (
         6, '.confidence', leg.entry -> 'confidence',
         case
           when leg.is_refused_by_band
-          then identity_sync_private.describe_band(leg.entry ->> 'method')
-            || format(' for method %s (strict bands)', leg.entry ->> 'method')
+          then identity_sync_private.describe_band(identity_sync_private.text_of(leg.entry -> 'method'))
+            || format(' for method %s (strict bands)', identity_sync_private.text_of(leg.entry -> 'method'))
         end,
         leg.is_refused_by_band is not true
       )
@@ -1314,11 +1464,11 @@ begin
               and identity_sync_private.is_method(field.method)
               and jsonb_typeof(field.main) = 'object'
               and (main.discogs_artist_id is null or identity_sync_private.is_integer(main.discogs_artist_id, 1))
-              and identity_sync_private.is_identifier_or_null(main.musicbrainz_artist_id, main.musicbrainz_text)
-              and identity_sync_private.is_identifier_or_null(main.wikidata_qid, main.wikidata_text)
-              and identity_sync_private.is_identifier_or_null(main.spotify_artist_id, main.spotify_text)
-              and identity_sync_private.is_identifier_or_null(main.apple_music_artist_id, main.apple_music_text)
-              and identity_sync_private.is_identifier_or_null(main.bandcamp_id, main.bandcamp_text)
+              and identity_sync_private.is_identifier_or_null(main.musicbrainz_text)
+              and identity_sync_private.is_identifier_or_null(main.wikidata_text)
+              and identity_sync_private.is_identifier_or_null(main.spotify_text)
+              and identity_sync_private.is_identifier_or_null(main.apple_music_text)
+              and identity_sync_private.is_identifier_or_null(main.bandcamp_text)
               and not (strict_bands and provenance.out_of_band > 0)
             when 'compilation'
             then field.main is null and coalesce(identity_sync_private.is_method(field.method), true)
@@ -1331,9 +1481,9 @@ begin
       select
         raw.ordinal,
         case when identity_sync_private.is_integer(raw.library_id, -2147483648) then raw.library_id::integer end as id,
-        raw.kind,
+        identity_sync_private.text_of(raw.kind) as kind,
         raw.main,
-        raw.method,
+        identity_sync_private.text_of(raw.method) as method,
         raw.confidence as stated_confidence,
         identity_sync_private.read_confidence(raw.confidence)::real as confidence,
         case when jsonb_typeof(raw.provenance) = 'array' then raw.provenance end as legs,
@@ -1348,9 +1498,9 @@ begin
           case when jsonb_typeof(listed.verdict) = 'object' then listed.verdict else '{}' end
         ) as field (
           library_id jsonb,
-          kind text,
+          kind jsonb,
           main jsonb,
-          method text,
+          method jsonb,
           confidence jsonb,
           provenance jsonb,
           tracks_attempted jsonb,
@@ -1363,11 +1513,11 @@ begin
     cross join lateral (
       select
         raw.*,
-        raw.musicbrainz_artist_id #>> '{}' as musicbrainz_text,
-        raw.wikidata_qid #>> '{}' as wikidata_text,
-        raw.spotify_artist_id #>> '{}' as spotify_text,
-        raw.apple_music_artist_id #>> '{}' as apple_music_text,
-        raw.bandcamp_id #>> '{}' as bandcamp_text
+        identity_sync_private.text_of(raw.musicbrainz_artist_id) as musicbrainz_text,
+        identity_sync_private.text_of(raw.wikidata_qid) as wikidata_text,
+        identity_sync_private.text_of(raw.spotify_artist_id) as spotify_text,
+        identity_sync_private.text_of(raw.apple_music_artist_id) as apple_music_text,
+        identity_sync_private.text_of(raw.bandcamp_id) as bandcamp_text
       from jsonb_to_record(case when jsonb_typeof(field.main) = 'object' then field.main else '{}' end) as raw (
         discogs_artist_id jsonb,
         musicbrainz_artist_id jsonb,
@@ -1385,7 +1535,7 @@ begin
             and case
               when leg.in_band is not null
               then leg.external_id is not null
-                and identity_sync_private.is_identifier_or_null(leg.raw_external_id, leg.external_id)
+                and identity_sync_private.is_identifier_or_null(leg.external_id)
               when leg.has_no_confidence
               then leg.external_id is null and coalesce(identity_sync_private.is_method(leg.method), true)
             end,
@@ -1409,14 +1559,13 @@ begin
             raw.source,
             raw.method,
             identity_sync_private.source_bit(raw.source) as source_bit,
-            raw.external_id as raw_external_id,
-            raw.external_id #>> '{}' as external_id,
+            identity_sync_private.text_of(raw.external_id) as external_id,
             coalesce(jsonb_typeof(raw.confidence), 'null') = 'null' as has_no_confidence,
             identity_sync_private.read_confidence(raw.confidence) as confidence
           from (
             select
-              listed.entry ->> 'source' as source,
-              listed.entry ->> 'method' as method,
+              identity_sync_private.text_of(listed.entry -> 'source') as source,
+              identity_sync_private.text_of(listed.entry -> 'method') as method,
               listed.entry -> 'external_id' as external_id,
               listed.entry -> 'confidence' as confidence
             from jsonb_array_elements(field.legs) as listed (entry)
@@ -1520,10 +1669,10 @@ begin
       select
         listed.entry,
         listed.ordinal,
-        listed.entry ->> 'artist_name' as artist_name,
-        listed.entry ->> 'track_title' as track_title,
-        listed.entry ->> 'resolved_artist_name' as resolved_artist_name,
-        listed.entry ->> 'track_position' as track_position,
+        identity_sync_private.text_of(listed.entry -> 'artist_name') as artist_name,
+        identity_sync_private.text_of(listed.entry -> 'track_title') as track_title,
+        identity_sync_private.text_of(listed.entry -> 'resolved_artist_name') as resolved_artist_name,
+        identity_sync_private.text_of(listed.entry -> 'track_position') as track_position,
         listed.entry -> 'confidence' as stated_confidence
       from jsonb_array_elements(nullif(judge_tracks.tracks, 'null')) with ordinality as listed (entry, ordinal)
       offset 0
@@ -2000,7 +2149,9 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  refusal record;
+  -- One field after another is looked at for a reason, so that a flood of refusals gets it for the first ones only.
+  most_explained constant integer := 5000;
+  later constant text := format('a later refusal, settlement %s', settlement_id);
 begin
   update identity_sync.quarantined_verdict as entry
   set
@@ -2015,82 +2166,108 @@ begin
       or identity_sync_private.is_repair(quarantine_verdicts.origin)
     );
 
-  for refusal in
+  if not exists (
+    select from unnest(verdicts) as judged
+    where judged.outcome in ('invalid_verdict', 'writer_error', 'lml_untrusted_library_id')
+  )
+  then
+    return;
+  end if;
+
+  update identity_sync.quarantined_verdict as entry
+  set closed_at = clock_timestamp(), closed_reason = later
+  from (
+    select judged.library_id, bool_or(judged.outcome <> 'lml_untrusted_library_id') as can_be_replayed
+    from unnest(verdicts) as judged
+    where judged.outcome in ('invalid_verdict', 'writer_error', 'lml_untrusted_library_id')
+    group by judged.library_id
+  ) as refused
+  where entry.library_id = refused.library_id
+    and entry.closed_at is null
+    and (refused.can_be_replayed or entry.outcome = 'lml_untrusted_library_id');
+
+  with refused as materialized (
     select
+      judged.ordinal,
       judged.library_id,
       judged.outcome,
-      listed.verdict,
-      listed.aside,
-      fault.path,
-      fault.value,
-      fault.reason,
-      (judged.refusal).sqlstate,
-      (judged.refusal).message,
-      (judged.refusal).constraint_name,
-      exists (
-        select from identity_sync.quarantined_verdict as entry
-        where entry.library_id = judged.library_id
-          and entry.closed_at is null
-          and entry.outcome <> 'lml_untrusted_library_id'
-          and judged.outcome = 'lml_untrusted_library_id'
-      ) as is_outranked
+      judged.refusal,
+      outranking.library_id is not null as is_outranked,
+      -- What can be replayed is open before what was not asked, and the last of its kind.
+      row_number() over (
+        partition by judged.library_id
+        order by judged.outcome = 'lml_untrusted_library_id', judged.ordinal desc
+      ) as place,
+      row_number() over (order by judged.outcome = 'lml_untrusted_library_id', judged.ordinal) as number
     from unnest(verdicts) as judged
-    cross join lateral (
-      select results -> (judged.ordinal - 1) as verdict, set_aside -> judged.ordinal::text as aside
-    ) as listed
-    cross join lateral (
-      select
-        case
-          when judged.outcome = 'invalid_verdict' and listed.aside is not null then row(
-            listed.aside ->> 'path',
-            null,
-            format(
-              '%s holds text that PostgreSQL cannot store: %s',
-              coalesce(nullif(listed.aside ->> 'path', ''), 'the verdict'), listed.aside ->> 'fault'
-            )
-          )::identity_sync_private.refusal
-          when judged.outcome = 'invalid_verdict'
-          then identity_sync_private.explain_refusal(listed.verdict, strict_bands)
-          when judged.outcome = 'lml_untrusted_library_id' then row(
-            'library_id',
-            to_jsonb(judged.library_id),
-            format('library_id %s was not asked, or is named for the second time', judged.library_id)
-          )::identity_sync_private.refusal
-          when judged.outcome = 'writer_error' then row(
-            null, null, format('the database refused it: %s', (judged.refusal).message)
-          )::identity_sync_private.refusal
-        end as found
-    ) as explained
-    cross join lateral (
-      select (explained.found).path, (explained.found).value, (explained.found).reason
-    ) as fault
+    left join identity_sync.quarantined_verdict as outranking
+      on outranking.library_id = judged.library_id
+      and outranking.closed_at is null
+      and judged.outcome = 'lml_untrusted_library_id'
     where judged.outcome in ('invalid_verdict', 'writer_error', 'lml_untrusted_library_id')
-    order by judged.outcome <> 'lml_untrusted_library_id', judged.ordinal
-  loop
-    if not refusal.is_outranked then
-      update identity_sync.quarantined_verdict as entry
-      set
-        closed_at = clock_timestamp(),
-        closed_reason = format('a later refusal, settlement %s', quarantine_verdicts.settlement_id)
-      where entry.library_id = refusal.library_id and entry.closed_at is null;
-    end if;
-
-    insert into identity_sync.quarantined_verdict (
-      settlement_id, library_id, outcome, reason, path, value, sqlstate, message, constraint_name,
-      verdict, verdict_text, tracks_contract_version, origin, verified_at, strict_bands, closed_at, closed_reason
-    )
-    values (
-      quarantine_verdicts.settlement_id, refusal.library_id, refusal.outcome,
-      coalesce(refusal.reason, 'the verdict breaks the wire contract'),
-      refusal.path, refusal.value, refusal.sqlstate, refusal.message, nullif(refusal.constraint_name, ''),
-      case when refusal.aside is null then refusal.verdict end,
-      refusal.aside ->> 'unreadable',
-      quarantine_verdicts.tracks_contract_version, quarantine_verdicts.origin, quarantine_verdicts.verified_at,
-      quarantine_verdicts.strict_bands,
-      case when refusal.is_outranked then clock_timestamp() end,
-      case when refusal.is_outranked then 'nobody asked for it, and a refusal that can be replayed is open' end
-    );
-  end loop;
+  )
+  insert into identity_sync.quarantined_verdict (
+    settlement_id, library_id, outcome, reason, path, value, sqlstate, message, constraint_name,
+    verdict, verdict_text, tracks_contract_version, origin, verified_at, strict_bands, closed_at, closed_reason
+  )
+  select
+    quarantine_verdicts.settlement_id, refused.library_id, refused.outcome,
+    coalesce((explained.fault).reason, 'the verdict breaks the wire contract'),
+    (explained.fault).path, (explained.fault).value,
+    (refused.refusal).sqlstate, (refused.refusal).message, nullif((refused.refusal).constraint_name, ''),
+    kept.verdict,
+    case
+      when listed.aside is not null then listed.aside ->> 'unreadable'
+      when kept.verdict is not null then null
+      when pg_column_size(listed.verdict) > 1000000
+      then format('%s bytes, with numbers too long to be shown', pg_column_size(listed.verdict))
+      else identity_sync_private.spell_out(listed.verdict)
+    end,
+    identity_sync_private.printable(quarantine_verdicts.tracks_contract_version),
+    quarantine_verdicts.origin, quarantine_verdicts.verified_at, quarantine_verdicts.strict_bands,
+    case when closing.reason is not null then clock_timestamp() end,
+    closing.reason
+  from refused
+  cross join lateral (
+    select results -> (refused.ordinal - 1) as verdict, set_aside -> refused.ordinal::text as aside
+    offset 0
+  ) as listed
+  cross join lateral (
+    select case when listed.aside is null then identity_sync_private.printable(listed.verdict) end as verdict
+    offset 0
+  ) as kept
+  cross join lateral (
+    select
+      case
+        when refused.outcome = 'invalid_verdict' and listed.aside is not null then row(
+          listed.aside ->> 'path',
+          null,
+          format(
+            '%s holds text that PostgreSQL cannot store: %s',
+            coalesce(nullif(listed.aside ->> 'path', ''), 'the verdict'), listed.aside ->> 'fault'
+          )
+        )::identity_sync_private.refusal
+        when refused.outcome = 'invalid_verdict' and refused.number <= most_explained
+        then identity_sync_private.explain_refusal(listed.verdict, strict_bands)
+        when refused.outcome = 'lml_untrusted_library_id' then row(
+          'library_id',
+          to_jsonb(refused.library_id),
+          format('library_id %s was not asked, or is named for the second time', refused.library_id)
+        )::identity_sync_private.refusal
+        when refused.outcome = 'writer_error' then row(
+          null, null, format('the database refused it: %s', (refused.refusal).message)
+        )::identity_sync_private.refusal
+      end as fault
+    offset 0
+  ) as explained
+  cross join lateral (
+    select
+      case
+        when refused.is_outranked then 'nobody asked for it, and a refusal that can be replayed is open'
+        when refused.library_id is not null and refused.place > 1 then later
+      end as reason
+  ) as closing
+  order by refused.outcome <> 'lml_untrusted_library_id', refused.ordinal;
 end;
 $$;
 
@@ -3272,7 +3449,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return identity_sync.apply_identity_verdicts(
-    identity_sync.read_identity_answer(body), requested, origin, verified_at, strict_bands
+    identity_sync.read_identity_answer(body, cardinality(requested)), requested, origin, verified_at, strict_bands
   );
 end;
 $$;
@@ -4654,7 +4831,7 @@ begin
     and lml_call.answered_at is null;
 
   if failure is null and http_status = 200 then
-    answer := identity_sync.read_identity_answer(body);
+    answer := identity_sync.read_identity_answer(body, cardinality(this_batch.library_ids));
   end if;
 
   reason := case
@@ -4680,7 +4857,7 @@ begin
   case decision
     when 'applied' then
       perform identity_sync_private.apply_identity_batch(batch_id, answer, body);
-      cache_stats := case when jsonb_typeof(answer -> 'cache_stats') = 'object' then answer -> 'cache_stats' end;
+      cache_stats := identity_sync_private.printable(case when jsonb_typeof(answer -> 'cache_stats') = 'object' then answer -> 'cache_stats' end);
       drift := identity_sync_private.contract_breaches(batch_id);
       perform identity_sync_private.brake_identity_run(this_batch.run_id, batch_id);
       update identity_sync.run set pauses = 0 where run.run_id = this_batch.run_id and run.pauses > 0;

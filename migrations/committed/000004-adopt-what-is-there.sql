@@ -1,5 +1,5 @@
---! Previous: sha1:4b1b8c85b2583b99568dbcfcd2b8f720fa868212
---! Hash: sha1:d5cee4a8ba4eb5e96477d268261050bd126f3b1f
+--! Previous: sha1:0ada42b3afffcb95f93e9cf10b7a92a34d918c34
+--! Hash: sha1:24a6fe2453943d8ee92fe720ef66a58ce8f68f96
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without
