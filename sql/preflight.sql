@@ -155,7 +155,7 @@ begin
     join pg_language on pg_language.oid = pg_proc.prolang and pg_language.lanname = 'plpgsql'
     cross join lateral (
       -- Without strings and comments.
-      select lower(regexp_replace(pg_proc.prosrc, $re$'[^']*'|--[^\n]*|/\*.*?\*/$re$, ' ', 'g')) as body
+      select lower(regexp_replace(pg_proc.prosrc, '''[^'']*''|--[^\n]*|/\*.*?\*/', ' ', 'g')) as body
     ) as source
     cross join lateral (
       select hit.words[1] as name
@@ -170,7 +170,9 @@ begin
       from regexp_matches(source.body, '(?<![.a-z0-9_"])([a-z_][a-z0-9_]*)\s*\(', 'g') as hit (words)
       where exists (select from pg_proc as called where called.proname = hit.words[1])
         and not exists (
-          select from pg_proc as called where called.proname = hit.words[1] and pronamespace = 'pg_catalog'::regnamespace
+          select
+          from pg_proc as called
+          where called.proname = hit.words[1] and called.pronamespace = 'pg_catalog'::regnamespace
         )
     ) as named
     where pg_trigger.tgrelid = any (array[

@@ -113,7 +113,8 @@ begin
   for changed in
     select object.statement
     from (
-      select 1 as step, format('alter schema %s owner to %I', oid::regnamespace, definer) as statement, nspowner as owner
+      select
+        1 as step, format('alter schema %s owner to %I', oid::regnamespace, definer) as statement, nspowner as owner
       from pg_namespace
       where nspname = 'graphile_worker'
       union all

@@ -1,5 +1,5 @@
 --! Previous: sha1:04cad807bc7fc8996ba6e8960413b03692003378
---! Hash: sha1:0ada42b3afffcb95f93e9cf10b7a92a34d918c34
+--! Hash: sha1:17840ee8134d4baa0f84c245167b8cc0823dd0e2
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -249,7 +249,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return case
-    when document @? '$.** ? (@.type() == "number" && (@ > 1e100 || @ < -1e100 || (@ > -1e-100 && @ < 1e-100 && @ != 0)))'
+    when document @? '$.** ? (
+      @.type() == "number" && (@ > 1e100 || @ < -1e100 || (@ > -1e-100 && @ < 1e-100 && @ != 0))
+    )'
     then null
     else document
   end;
@@ -278,7 +280,8 @@ begin
   return left(
     coalesce(
       case when jsonb_typeof(read) = 'object' then coalesce(
-        identity_sync_private.printable(read -> 'message') #>> '{}', identity_sync_private.printable(read -> 'detail') #>> '{}'
+        identity_sync_private.printable(read -> 'message') #>> '{}',
+        identity_sync_private.printable(read -> 'detail') #>> '{}'
       ) end,
       nullif(btrim(body), ''),
       'no words'
@@ -356,9 +359,9 @@ comment on function identity_sync_private.results_of(jsonb) is
   'Takes LML''s whole answer, an array of results, or one result; returns the array of results, NULL where it is none of these.';
 --! EndIncluded functions/wire/results_of.sql
 --! Included functions/wire/set_aside_result.sql
--- Wraps a result that jsonb refuses, so that it can be judged, refused and kept like its neighbours.
--- It holds the library_id that the result names, the text as it came, and the path of the first string at fault. Each
--- level of the path reads the text below it again, so that the search ends after 20 MB, and the path there.
+-- Wraps a result that jsonb refuses, so that it can be judged, refused and kept like its neighbours: the library_id
+-- that it names, its text as it came, and the path of the first string at fault. Each level of the path reads the text
+-- below it again, so that the path ends where the search has read 20 MB.
 create or replace function identity_sync_private.set_aside_result(masked text, mark text, is_path_wanted boolean)
 returns jsonb
 language plpgsql stable
@@ -431,9 +434,9 @@ comment on function identity_sync_private.set_aside_result(text, text, boolean) 
   'Takes a result''s text with its unreadable escapes masked, the mark, and whether the path at fault is looked for; returns {"library_id", "unreadable", "path", "fault"}.';
 --! EndIncluded functions/wire/set_aside_result.sql
 --! Included functions/wire/salvage_identity_answer.sql
--- Saves the readable results of an answer that jsonb refuses as a whole. Once the refused escapes are masked, the
--- type json takes the text and gives its elements verbatim. A result that holds a mask, or that jsonb refuses, leaves only its library_id in place;
--- its text goes to set_aside under its number. All of it takes time in proportion to the answer's bytes.
+-- Saves the readable results of an answer that jsonb refuses as a whole, in time linear in its bytes: once the refused
+-- escapes are masked, the type json takes the text and gives its elements verbatim. A result that holds a mask, or that
+-- jsonb refuses, leaves only its library_id in place; its text goes to set_aside under its number.
 create or replace function identity_sync_private.salvage_identity_answer(body text)
 returns jsonb
 language plpgsql stable
@@ -516,7 +519,8 @@ begin
         case
           when tried.verdict is null
           then identity_sync_private.set_aside_result(
-            tried.masked_result, mark, count(*) filter (where tried.verdict is null) over (order by tried.ordinal) <= most_paths
+            tried.masked_result, mark,
+            count(*) filter (where tried.verdict is null) over (order by tried.ordinal) <= most_paths
           )
         end as aside
       from (
@@ -542,10 +546,9 @@ comment on function identity_sync_private.salvage_identity_answer(text) is
   'Takes the text of an answer that jsonb refuses; returns an answer whose unreadable results stand as text in set_aside, under their number, NULL where the text is no JSON or no answer.';
 --! EndIncluded functions/wire/salvage_identity_answer.sql
 --! Included functions/wire/read_identity_answer.sql
--- Reads an answer as it came off the wire, so that one value that jsonb refuses costs one verdict, not 500. What jsonb
--- refuses is an escaped NUL, a lone surrogate or a number out of bounds. A result that holds one is set aside as text,
--- under its number; the others are read. An answer too rich to be read within its bounds is none: each value takes
--- 32 bytes and more while it is parsed, and each result that was not asked is quarantined.
+-- Reads an answer as it came off the wire, so that one value that jsonb refuses costs one verdict, not 500: its result
+-- is set aside as text, under its number (an escaped NUL, a lone surrogate, a number out of bounds). An answer too rich
+-- is none, since each value takes 32 bytes and more to parse, and each result that was not asked is quarantined.
 create or replace function identity_sync.read_identity_answer(body text, asked integer default null)
 returns jsonb
 language plpgsql stable
@@ -643,7 +646,7 @@ begin
       ''
     ) || ']'
     else coalesce(
-      identity_sync_private.printable(document)::text, btrim(to_char(document::numeric, '9.99999999999999EEEE'))
+      identity_sync_private.printable(document)::text, btrim(to_char(document::numeric, '9.99999999999999eeee'))
     )
   end;
 end;
@@ -1211,6 +1214,7 @@ declare
   method_list constant text := array_to_string(identity_sync_private.methods(), ', ');
   source_list constant text := array_to_string(identity_sync_private.sources(), ', ');
   kind constant text := identity_sync_private.text_of(verdict -> 'kind');
+  method constant text := identity_sync_private.text_of(verdict -> 'method');
   -- A field that is null or missing: the wire takes both for one state.
   has_method constant boolean := coalesce(verdict -> 'method', 'null') <> 'null';
   has_confidence constant boolean := coalesce(verdict -> 'confidence', 'null') <> 'null';
@@ -1252,8 +1256,8 @@ begin
           9, 'method', case kind when 'unresolved' then 'null, with kind unresolved' else method_list end,
           case kind
             when 'unresolved' then not has_method
-            when 'single_artist' then coalesce(identity_sync_private.is_method(identity_sync_private.text_of(verdict -> 'method')), false)
-            else coalesce(identity_sync_private.is_method(identity_sync_private.text_of(verdict -> 'method')), not has_method)
+            when 'single_artist' then coalesce(identity_sync_private.is_method(method), false)
+            else coalesce(identity_sync_private.is_method(method), not has_method)
           end
         ),
         (
@@ -1293,12 +1297,14 @@ begin
     select
       listed.*,
       identity_sync_private.source_bit(identity_sync_private.text_of(listed.entry -> 'source')) as source_bit,
+      identity_sync_private.text_of(listed.entry -> 'method') as method,
       identity_sync_private.read_confidence(listed.entry -> 'confidence') as confidence,
       coalesce(listed.entry -> 'confidence', 'null') = 'null' as has_no_confidence,
       coalesce(listed.entry -> 'external_id', 'null') = 'null' as has_no_external_id,
       strict_bands and kind = 'single_artist'
         and not identity_sync_private.is_in_band(
-          identity_sync_private.text_of(listed.entry -> 'method'), identity_sync_private.read_confidence(listed.entry -> 'confidence')
+          identity_sync_private.text_of(listed.entry -> 'method'),
+          identity_sync_private.read_confidence(listed.entry -> 'confidence')
         ) as is_refused_by_band
     from jsonb_array_elements(verdict -> 'provenance') with ordinality as listed (entry, position)
   ) as leg
@@ -1308,7 +1314,7 @@ begin
       (2, '.source', leg.entry -> 'source', source_list, leg.source_bit is not null),
       (
         3, '.method', leg.entry -> 'method', method_list,
-        coalesce(identity_sync_private.is_method(identity_sync_private.text_of(leg.entry -> 'method')), leg.has_no_confidence)
+        coalesce(identity_sync_private.is_method(leg.method), leg.has_no_confidence)
       ),
       (
         4, '.confidence', leg.entry -> 'confidence', 'a number from 0 to 1, or null where external_id is null',
@@ -1326,8 +1332,8 @@ begin
         6, '.confidence', leg.entry -> 'confidence',
         case
           when leg.is_refused_by_band
-          then identity_sync_private.describe_band(identity_sync_private.text_of(leg.entry -> 'method'))
-            || format(' for method %s (strict bands)', identity_sync_private.text_of(leg.entry -> 'method'))
+          then identity_sync_private.describe_band(leg.method)
+            || format(' for method %s (strict bands)', leg.method)
         end,
         leg.is_refused_by_band is not true
       )
@@ -3243,8 +3249,8 @@ comment on function identity_sync_private.is_shared_refusal(
 --! Included functions/write/write_or_bisect.sql
 -- Writes verdicts of one outcome; where the database refuses, writes their halves, down to the one that it refuses.
 -- The good path costs one exception block; a block a verdict would overflow the subtransaction cache.
--- What is no verdict's fault is raised as it came: connection, deadlock, resources, lock timeout, shutdown, disk. So is
--- a lost column, a trigger that cannot run and the like where all verdicts share it; a sample of them is tried for that.
+-- What is no verdict's fault is raised as it came: connection, deadlock, resources, lock timeout, shutdown, disk, and a
+-- refusal that all verdicts share (is_shared_refusal).
 create or replace function identity_sync_private.write_or_bisect(
   verdicts identity_sync_private.judged_verdict[],
   results jsonb,
@@ -4857,7 +4863,10 @@ begin
   case decision
     when 'applied' then
       perform identity_sync_private.apply_identity_batch(batch_id, answer, body);
-      cache_stats := identity_sync_private.printable(case when jsonb_typeof(answer -> 'cache_stats') = 'object' then answer -> 'cache_stats' end);
+      cache_stats := case
+        when jsonb_typeof(answer -> 'cache_stats') = 'object'
+        then identity_sync_private.printable(answer -> 'cache_stats')
+      end;
       drift := identity_sync_private.contract_breaches(batch_id);
       perform identity_sync_private.brake_identity_run(this_batch.run_id, batch_id);
       update identity_sync.run set pauses = 0 where run.run_id = this_batch.run_id and run.pauses > 0;
@@ -5571,7 +5580,9 @@ as $$
       values
         (
           'library',
-          '{id, artist_id, artist_name, album_title, legacy_release_id, code_volume_letters, canonical_entity_id}'::text[]
+          '{
+            id, artist_id, artist_name, album_title, legacy_release_id, code_volume_letters, canonical_entity_id
+          }'::text[]
         ),
         ('artists', '{id, artist_name}'),
         (

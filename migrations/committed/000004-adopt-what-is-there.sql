@@ -1,5 +1,5 @@
---! Previous: sha1:0ada42b3afffcb95f93e9cf10b7a92a34d918c34
---! Hash: sha1:24a6fe2453943d8ee92fe720ef66a58ce8f68f96
+--! Previous: sha1:17840ee8134d4baa0f84c245167b8cc0823dd0e2
+--! Hash: sha1:6407548984b8fbbb4bfaa5e210924d9848210fc8
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

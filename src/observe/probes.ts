@@ -77,9 +77,9 @@ export function connectProbes(databaseUrl: string, settings: ProbeSettings) {
         // A database that lacks migrations may lack the function that looks for columns.
         if (missing > 0) return { ok: false, missing };
         const [{ lost }] = await sql<
-          [{ lost: number }]
-        >`select cardinality(lost_columns) as lost from identity_sync.lost_columns()`;
-        return lost > 0 ? { ok: false, missing, lost_columns: lost } : { ok: true, missing };
+          [{ lost: string[] }]
+        >`select lost from identity_sync.lost_columns() as lost`;
+        return lost.length > 0 ? { ok: false, missing, lost_columns: lost.length } : { ok: true, missing };
       });
       return { ok: schema.ok, database: { ok: true }, schema };
     } catch (error) {

@@ -71,7 +71,10 @@ begin
   case decision
     when 'applied' then
       perform identity_sync_private.apply_identity_batch(batch_id, answer, body);
-      cache_stats := identity_sync_private.printable(case when jsonb_typeof(answer -> 'cache_stats') = 'object' then answer -> 'cache_stats' end);
+      cache_stats := case
+        when jsonb_typeof(answer -> 'cache_stats') = 'object'
+        then identity_sync_private.printable(answer -> 'cache_stats')
+      end;
       drift := identity_sync_private.contract_breaches(batch_id);
       perform identity_sync_private.brake_identity_run(this_batch.run_id, batch_id);
       update identity_sync.run set pauses = 0 where run.run_id = this_batch.run_id and run.pauses > 0;

@@ -10,6 +10,7 @@ declare
   method_list constant text := array_to_string(identity_sync_private.methods(), ', ');
   source_list constant text := array_to_string(identity_sync_private.sources(), ', ');
   kind constant text := identity_sync_private.text_of(verdict -> 'kind');
+  method constant text := identity_sync_private.text_of(verdict -> 'method');
   -- A field that is null or missing: the wire takes both for one state.
   has_method constant boolean := coalesce(verdict -> 'method', 'null') <> 'null';
   has_confidence constant boolean := coalesce(verdict -> 'confidence', 'null') <> 'null';
@@ -51,8 +52,8 @@ begin
           9, 'method', case kind when 'unresolved' then 'null, with kind unresolved' else method_list end,
           case kind
             when 'unresolved' then not has_method
-            when 'single_artist' then coalesce(identity_sync_private.is_method(identity_sync_private.text_of(verdict -> 'method')), false)
-            else coalesce(identity_sync_private.is_method(identity_sync_private.text_of(verdict -> 'method')), not has_method)
+            when 'single_artist' then coalesce(identity_sync_private.is_method(method), false)
+            else coalesce(identity_sync_private.is_method(method), not has_method)
           end
         ),
         (
@@ -92,12 +93,14 @@ begin
     select
       listed.*,
       identity_sync_private.source_bit(identity_sync_private.text_of(listed.entry -> 'source')) as source_bit,
+      identity_sync_private.text_of(listed.entry -> 'method') as method,
       identity_sync_private.read_confidence(listed.entry -> 'confidence') as confidence,
       coalesce(listed.entry -> 'confidence', 'null') = 'null' as has_no_confidence,
       coalesce(listed.entry -> 'external_id', 'null') = 'null' as has_no_external_id,
       strict_bands and kind = 'single_artist'
         and not identity_sync_private.is_in_band(
-          identity_sync_private.text_of(listed.entry -> 'method'), identity_sync_private.read_confidence(listed.entry -> 'confidence')
+          identity_sync_private.text_of(listed.entry -> 'method'),
+          identity_sync_private.read_confidence(listed.entry -> 'confidence')
         ) as is_refused_by_band
     from jsonb_array_elements(verdict -> 'provenance') with ordinality as listed (entry, position)
   ) as leg
@@ -107,7 +110,7 @@ begin
       (2, '.source', leg.entry -> 'source', source_list, leg.source_bit is not null),
       (
         3, '.method', leg.entry -> 'method', method_list,
-        coalesce(identity_sync_private.is_method(identity_sync_private.text_of(leg.entry -> 'method')), leg.has_no_confidence)
+        coalesce(identity_sync_private.is_method(leg.method), leg.has_no_confidence)
       ),
       (
         4, '.confidence', leg.entry -> 'confidence', 'a number from 0 to 1, or null where external_id is null',
@@ -125,8 +128,8 @@ begin
         6, '.confidence', leg.entry -> 'confidence',
         case
           when leg.is_refused_by_band
-          then identity_sync_private.describe_band(identity_sync_private.text_of(leg.entry -> 'method'))
-            || format(' for method %s (strict bands)', identity_sync_private.text_of(leg.entry -> 'method'))
+          then identity_sync_private.describe_band(leg.method)
+            || format(' for method %s (strict bands)', leg.method)
         end,
         leg.is_refused_by_band is not true
       )

@@ -11,7 +11,9 @@ as $$
       values
         (
           'library',
-          '{id, artist_id, artist_name, album_title, legacy_release_id, code_volume_letters, canonical_entity_id}'::text[]
+          '{
+            id, artist_id, artist_name, album_title, legacy_release_id, code_volume_letters, canonical_entity_id
+          }'::text[]
         ),
         ('artists', '{id, artist_name}'),
         (

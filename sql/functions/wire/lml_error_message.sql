@@ -11,7 +11,8 @@ begin
   return left(
     coalesce(
       case when jsonb_typeof(read) = 'object' then coalesce(
-        identity_sync_private.printable(read -> 'message') #>> '{}', identity_sync_private.printable(read -> 'detail') #>> '{}'
+        identity_sync_private.printable(read -> 'message') #>> '{}',
+        identity_sync_private.printable(read -> 'detail') #>> '{}'
       ) end,
       nullif(btrim(body), ''),
       'no words'

@@ -7,7 +7,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return case
-    when document @? '$.** ? (@.type() == "number" && (@ > 1e100 || @ < -1e100 || (@ > -1e-100 && @ < 1e-100 && @ != 0)))'
+    when document @? '$.** ? (
+      @.type() == "number" && (@ > 1e100 || @ < -1e100 || (@ > -1e-100 && @ < 1e-100 && @ != 0))
+    )'
     then null
     else document
   end;

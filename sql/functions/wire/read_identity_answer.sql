@@ -1,7 +1,6 @@
--- Reads an answer as it came off the wire, so that one value that jsonb refuses costs one verdict, not 500. What jsonb
--- refuses is an escaped NUL, a lone surrogate or a number out of bounds. A result that holds one is set aside as text,
--- under its number; the others are read. An answer too rich to be read within its bounds is none: each value takes
--- 32 bytes and more while it is parsed, and each result that was not asked is quarantined.
+-- Reads an answer as it came off the wire, so that one value that jsonb refuses costs one verdict, not 500: its result
+-- is set aside as text, under its number (an escaped NUL, a lone surrogate, a number out of bounds). An answer too rich
+-- is none, since each value takes 32 bytes and more to parse, and each result that was not asked is quarantined.
 create or replace function identity_sync.read_identity_answer(body text, asked integer default null)
 returns jsonb
 language plpgsql stable

@@ -1,6 +1,6 @@
--- Saves the readable results of an answer that jsonb refuses as a whole. Once the refused escapes are masked, the
--- type json takes the text and gives its elements verbatim. A result that holds a mask, or that jsonb refuses, leaves only its library_id in place;
--- its text goes to set_aside under its number. All of it takes time in proportion to the answer's bytes.
+-- Saves the readable results of an answer that jsonb refuses as a whole, in time linear in its bytes: once the refused
+-- escapes are masked, the type json takes the text and gives its elements verbatim. A result that holds a mask, or that
+-- jsonb refuses, leaves only its library_id in place; its text goes to set_aside under its number.
 create or replace function identity_sync_private.salvage_identity_answer(body text)
 returns jsonb
 language plpgsql stable
@@ -83,7 +83,8 @@ begin
         case
           when tried.verdict is null
           then identity_sync_private.set_aside_result(
-            tried.masked_result, mark, count(*) filter (where tried.verdict is null) over (order by tried.ordinal) <= most_paths
+            tried.masked_result, mark,
+            count(*) filter (where tried.verdict is null) over (order by tried.ordinal) <= most_paths
           )
         end as aside
       from (

@@ -1,6 +1,6 @@
--- Wraps a result that jsonb refuses, so that it can be judged, refused and kept like its neighbours.
--- It holds the library_id that the result names, the text as it came, and the path of the first string at fault. Each
--- level of the path reads the text below it again, so that the search ends after 20 MB, and the path there.
+-- Wraps a result that jsonb refuses, so that it can be judged, refused and kept like its neighbours: the library_id
+-- that it names, its text as it came, and the path of the first string at fault. Each level of the path reads the text
+-- below it again, so that the path ends where the search has read 20 MB.
 create or replace function identity_sync_private.set_aside_result(masked text, mark text, is_path_wanted boolean)
 returns jsonb
 language plpgsql stable

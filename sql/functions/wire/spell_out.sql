@@ -24,7 +24,7 @@ begin
       ''
     ) || ']'
     else coalesce(
-      identity_sync_private.printable(document)::text, btrim(to_char(document::numeric, '9.99999999999999EEEE'))
+      identity_sync_private.printable(document)::text, btrim(to_char(document::numeric, '9.99999999999999eeee'))
     )
   end;
 end;

@@ -1,7 +1,7 @@
 -- Writes verdicts of one outcome; where the database refuses, writes their halves, down to the one that it refuses.
 -- The good path costs one exception block; a block a verdict would overflow the subtransaction cache.
--- What is no verdict's fault is raised as it came: connection, deadlock, resources, lock timeout, shutdown, disk. So is
--- a lost column, a trigger that cannot run and the like where all verdicts share it; a sample of them is tried for that.
+-- What is no verdict's fault is raised as it came: connection, deadlock, resources, lock timeout, shutdown, disk, and a
+-- refusal that all verdicts share (is_shared_refusal).
 create or replace function identity_sync_private.write_or_bisect(
   verdicts identity_sync_private.judged_verdict[],
   results jsonb,
