@@ -1,5 +1,5 @@
---! Previous: sha1:04cad807bc7fc8996ba6e8960413b03692003378
---! Hash: sha1:17840ee8134d4baa0f84c245167b8cc0823dd0e2
+--! Previous: sha1:11f092d56b239627b19a4f9db9ccbda1f74ffd16
+--! Hash: sha1:1f73b3374bfc46da58c449c2bfd1b036f4388c92
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -556,11 +556,16 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   is_large constant boolean := coalesce(octet_length(body) > 2000000, false);
+  -- LML's answer for 1,000 compilations has 11 MB.
+  most_bytes constant integer := 24000000;
   most_values constant integer := 4000000;
   most_results constant integer := 150000 + asked;
   is_salvaged boolean := false;
   answer jsonb;
 begin
+  if octet_length(body) > most_bytes and asked is not null then
+    return null;
+  end if;
   if is_large and octet_length(body) - octet_length(replace(body, ',', '')) > most_values then
     return null;
   end if;
@@ -572,6 +577,10 @@ begin
   end;
   if answer is null then
     is_salvaged := true;
+    -- Salvaging takes several times what reading does; a batch whose answer is refused is cut in two in the end.
+    if octet_length(body) > 16000000 then
+      return null;
+    end if;
     answer := identity_sync_private.salvage_identity_answer(body);
   end if;
   if not identity_sync_private.is_identity_answer(answer) then
@@ -591,7 +600,7 @@ $$;
 revoke all on function identity_sync.read_identity_answer(text, integer) from public;
 
 comment on function identity_sync.read_identity_answer(text, integer) is
-  'Takes the text of an answer, and how many ids were asked (NULL: any number); returns it as jsonb, with unreadable results as text in set_aside, NULL where it is no answer, has 4,000,000 commas or 150,000 results more than were asked.';
+  'Takes the text of an answer, and how many ids were asked (NULL: any number); returns it as jsonb, with unreadable results as text in set_aside, NULL where it is no answer, has 24 MB where ids were asked, has 4,000,000 commas or 150,000 results more than were asked, or has 16 MB and is refused by jsonb.';
 --! EndIncluded functions/wire/read_identity_answer.sql
 --! Included functions/wire/sources.sql
 -- Every source of the wire contract, in the order in which a refusal lists them. A new source is added here alone,
@@ -1213,7 +1222,8 @@ as $$
 declare
   method_list constant text := array_to_string(identity_sync_private.methods(), ', ');
   source_list constant text := array_to_string(identity_sync_private.sources(), ', ');
-  kind constant text := identity_sync_private.text_of(verdict -> 'kind');
+  -- Enough to tell what it is: a text may have megabytes.
+  kind constant text := left(identity_sync_private.text_of(verdict -> 'kind'), 100);
   method constant text := identity_sync_private.text_of(verdict -> 'method');
   -- A field that is null or missing: the wire takes both for one state.
   has_method constant boolean := coalesce(verdict -> 'method', 'null') <> 'null';
@@ -2213,11 +2223,11 @@ begin
     where judged.outcome in ('invalid_verdict', 'writer_error', 'lml_untrusted_library_id')
   )
   insert into identity_sync.quarantined_verdict (
-    settlement_id, library_id, outcome, reason, path, value, sqlstate, message, constraint_name,
+    settlement_id, first_settlement_id, library_id, outcome, reason, path, value, sqlstate, message, constraint_name,
     verdict, verdict_text, tracks_contract_version, origin, verified_at, strict_bands, closed_at, closed_reason
   )
   select
-    quarantine_verdicts.settlement_id, refused.library_id, refused.outcome,
+    quarantine_verdicts.settlement_id, replayed.first_settlement_id, refused.library_id, refused.outcome,
     coalesce((explained.fault).reason, 'the verdict breaks the wire contract'),
     (explained.fault).path, (explained.fault).value,
     (refused.refusal).sqlstate, (refused.refusal).message, nullif((refused.refusal).constraint_name, ''),
@@ -2238,6 +2248,17 @@ begin
     select results -> (refused.ordinal - 1) as verdict, set_aside -> refused.ordinal::text as aside
     offset 0
   ) as listed
+  -- The entry of which this transaction's replay is refused again.
+  left join lateral (
+    select coalesce(entry.first_settlement_id, entry.settlement_id) as first_settlement_id
+    from identity_sync.quarantined_verdict as entry
+    where entry.closed_reason = 'replayed'
+      and entry.closed_at >= transaction_timestamp()
+      and entry.verified_at = quarantine_verdicts.verified_at
+      and entry.origin = quarantine_verdicts.origin
+      and (entry.library_id = refused.library_id or (entry.library_id is null and refused.library_id is null))
+    limit 1
+  ) as replayed on true
   cross join lateral (
     select case when listed.aside is null then identity_sync_private.printable(listed.verdict) end as verdict
     offset 0
@@ -4988,6 +5009,13 @@ begin
   using pruned
   where batch.run_id = pruned.run_id;
 
+  -- What nobody can replay or answer any more.
+  update identity_sync.quarantined_verdict
+  set closed_at = clock_timestamp(), closed_reason = 'the library is gone'
+  where quarantined_verdict.closed_at is null
+    and quarantined_verdict.library_id is not null
+    and not exists (select from wxyc_schema.library where library.id = quarantined_verdict.library_id);
+
   delete from identity_sync.quarantined_verdict
   where quarantined_verdict.closed_at < keep_after;
 
@@ -4999,7 +5027,7 @@ $$;
 revoke all on function identity_sync.prune_identity_sync(integer) from public;
 
 comment on function identity_sync.prune_identity_sync(integer) is
-  'Takes for how many days batches, answers and closed quarantine are kept; deletes what is older. Raises LS001 for less than a day.';
+  'Takes for how many days batches, answers and closed quarantine are kept; deletes what is older, and closes the quarantine of libraries that are gone. Raises LS001 for less than a day.';
 --! EndIncluded functions/upkeep/prune_identity_sync.sql
 --! Included functions/upkeep/rescue_identity_runs.sql
 -- Keeps the open runs going when processes have died: frees leases that ran out, stops runs past their deadline, ends
@@ -5165,6 +5193,51 @@ revoke all on function identity_sync.diff_snapshots(jsonb, jsonb) from public;
 comment on function identity_sync.diff_snapshots(jsonb, jsonb) is
   'Takes two results of identity_snapshot; returns one row a column that differs, with its old and new value.';
 --! EndIncluded functions/repair/diff_snapshots.sql
+--! Included functions/repair/dismiss_quarantined_verdict.sql
+-- Closes a quarantine entry that nothing else can close, because it names no library, was not asked or was a typing
+-- mistake. The mark that it left goes with it, so that the library is due as before.
+create or replace function identity_sync.dismiss_quarantined_verdict(quarantine_id bigint, reason text)
+returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
+as $$
+declare
+  dismissed record;
+begin
+  if btrim(coalesce(reason, '')) = '' then
+    raise exception using
+      errcode = 'LS001',
+      message = format('reason is %s', coalesce(quote_literal(reason), 'NULL')),
+      hint = 'Say why: it is kept with the entry.';
+  end if;
+
+  update identity_sync.quarantined_verdict as entry
+  set
+    closed_at = clock_timestamp(),
+    closed_reason = format('dismissed by %s: %s', session_user, dismiss_quarantined_verdict.reason)
+  where entry.quarantine_id = dismiss_quarantined_verdict.quarantine_id and entry.closed_at is null
+  returning entry.library_id, entry.settlement_id, entry.outcome
+  into dismissed;
+  if not found then
+    raise exception using
+      errcode = 'LS002',
+      message = format('there is no open quarantine entry %s', coalesce(quarantine_id::text, 'NULL')),
+      hint = 'The view quarantine lists the open ones.';
+  end if;
+
+  delete from identity_sync.attempt
+  where attempt.library_id = dismissed.library_id
+    and attempt.settlement_id = dismissed.settlement_id
+    and attempt.outcome = dismissed.outcome;
+end;
+$$;
+
+revoke all on function identity_sync.dismiss_quarantined_verdict(bigint, text) from public;
+
+comment on function identity_sync.dismiss_quarantined_verdict(bigint, text) is
+  'Takes an open entry of the view quarantine and why it is dismissed; closes it and lifts the mark that it left. Raises LS001 for an empty reason, LS002 where no such entry is open.';
+--! EndIncluded functions/repair/dismiss_quarantined_verdict.sql
 --! Included functions/repair/identity_snapshot.sql
 -- What is stored for the libraries that an answer names, for comparing before with after: the main row, each source
 -- row and each track credit as jsonb, under a name of its own. Every confirmation moves last_verified_at, so it is left
@@ -5338,7 +5411,7 @@ begin
   for entry in
     select refused.*
     from identity_sync.quarantined_verdict as refused
-    left join identity_sync.settlement on settlement.settlement_id = refused.settlement_id
+    left join identity_sync.settlement on settlement.settlement_id = coalesce(refused.first_settlement_id, refused.settlement_id)
     where refused.closed_at is null
       and (replay_quarantined_verdicts.run_id is null or settlement.run_id = replay_quarantined_verdicts.run_id)
     order by refused.library_id, refused.quarantine_id
@@ -5718,6 +5791,7 @@ comment on view identity_sync.gate is
 -- The open refusals, so that an operator sees why: one entry a library, its latest refusal.
 create or replace view identity_sync.quarantine as
 select
+  entry.quarantine_id,
   entry.library_id,
   settlement.run_id,
   entry.outcome,
@@ -5732,11 +5806,12 @@ select
   entry.verified_at,
   entry.quarantined_at
 from identity_sync.quarantined_verdict as entry
-left join identity_sync.settlement on settlement.settlement_id = entry.settlement_id
+left join identity_sync.settlement
+  on settlement.settlement_id = coalesce(entry.first_settlement_id, entry.settlement_id)
 where entry.closed_at is null;
 
 comment on view identity_sync.quarantine is
-  'Open refusals: the library where known, its run, outcome and reason, the path and value at fault, SQLSTATE and message where the database refused, and the verdict as it came.';
+  'Open refusals: the number to dismiss one by, the library where known, its run, outcome and reason, the path and value at fault, SQLSTATE and message where the database refused, and the verdict as it came.';
 --! EndIncluded views/quarantine.sql
 --! Included views/run_progress.sql
 -- How far each run is, for a person or a dashboard. A finished run shows what its kept report counted.

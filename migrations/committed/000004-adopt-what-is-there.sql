@@ -1,5 +1,5 @@
---! Previous: sha1:17840ee8134d4baa0f84c245167b8cc0823dd0e2
---! Hash: sha1:6407548984b8fbbb4bfaa5e210924d9848210fc8
+--! Previous: sha1:1f73b3374bfc46da58c449c2bfd1b036f4388c92
+--! Hash: sha1:23e42d9a76fac3dd87f344a5e8acbdde4a2b1a58
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

@@ -9,7 +9,8 @@ as $$
 declare
   method_list constant text := array_to_string(identity_sync_private.methods(), ', ');
   source_list constant text := array_to_string(identity_sync_private.sources(), ', ');
-  kind constant text := identity_sync_private.text_of(verdict -> 'kind');
+  -- Enough to tell what it is: a text may have megabytes.
+  kind constant text := left(identity_sync_private.text_of(verdict -> 'kind'), 100);
   method constant text := identity_sync_private.text_of(verdict -> 'method');
   -- A field that is null or missing: the wire takes both for one state.
   has_method constant boolean := coalesce(verdict -> 'method', 'null') <> 'null';

@@ -8,11 +8,16 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   is_large constant boolean := coalesce(octet_length(body) > 2000000, false);
+  -- LML's answer for 1,000 compilations has 11 MB.
+  most_bytes constant integer := 24000000;
   most_values constant integer := 4000000;
   most_results constant integer := 150000 + asked;
   is_salvaged boolean := false;
   answer jsonb;
 begin
+  if octet_length(body) > most_bytes and asked is not null then
+    return null;
+  end if;
   if is_large and octet_length(body) - octet_length(replace(body, ',', '')) > most_values then
     return null;
   end if;
@@ -24,6 +29,10 @@ begin
   end;
   if answer is null then
     is_salvaged := true;
+    -- Salvaging takes several times what reading does; a batch whose answer is refused is cut in two in the end.
+    if octet_length(body) > 16000000 then
+      return null;
+    end if;
     answer := identity_sync_private.salvage_identity_answer(body);
   end if;
   if not identity_sync_private.is_identity_answer(answer) then
@@ -43,4 +52,4 @@ $$;
 revoke all on function identity_sync.read_identity_answer(text, integer) from public;
 
 comment on function identity_sync.read_identity_answer(text, integer) is
-  'Takes the text of an answer, and how many ids were asked (NULL: any number); returns it as jsonb, with unreadable results as text in set_aside, NULL where it is no answer, has 4,000,000 commas or 150,000 results more than were asked.';
+  'Takes the text of an answer, and how many ids were asked (NULL: any number); returns it as jsonb, with unreadable results as text in set_aside, NULL where it is no answer, has 24 MB where ids were asked, has 4,000,000 commas or 150,000 results more than were asked, or has 16 MB and is refused by jsonb.';
