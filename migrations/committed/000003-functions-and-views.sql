@@ -1,5 +1,5 @@
 --! Previous: sha1:11f092d56b239627b19a4f9db9ccbda1f74ffd16
---! Hash: sha1:1f73b3374bfc46da58c449c2bfd1b036f4388c92
+--! Hash: sha1:5ad9494b335b0c6958506d4105c8c41e8783033b
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -4502,11 +4502,11 @@ as $$
     when http_status in (413, 422) and size > 1 then 'split'
     when http_status = 422 then 'poison_input'
     when http_status = 413 and has_answered_part then 'poison_input'
-    when http_status >= 500 and size > 1 and is_part then 'split'
+    when (http_status = 200 or http_status >= 500) and size > 1 and is_part then 'split'
     when tries + 1 < max_tries and (http_status is null or http_status in (200, 408, 425) or http_status >= 500)
     then 'retried'
-    when http_status >= 500 and size > 1 then 'split'
-    when http_status >= 500 and has_answered_part then 'poison_input'
+    when (http_status = 200 or http_status >= 500) and size > 1 then 'split'
+    when (http_status = 200 or http_status >= 500) and has_answered_part then 'poison_input'
     else 'failed'
   end;
 $$;

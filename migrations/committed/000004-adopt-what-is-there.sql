@@ -1,5 +1,5 @@
---! Previous: sha1:1f73b3374bfc46da58c449c2bfd1b036f4388c92
---! Hash: sha1:23e42d9a76fac3dd87f344a5e8acbdde4a2b1a58
+--! Previous: sha1:5ad9494b335b0c6958506d4105c8c41e8783033b
+--! Hash: sha1:759c67b712bd077f19c30fec8932c23dd0a3c7c5
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without
