@@ -1,5 +1,5 @@
 --! Previous: sha1:11f092d56b239627b19a4f9db9ccbda1f74ffd16
---! Hash: sha1:5ad9494b335b0c6958506d4105c8c41e8783033b
+--! Hash: sha1:86e3c37ba2d04e421bc5a5e94ceaeafae54f354a
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -1218,6 +1218,8 @@ create or replace function identity_sync_private.explain_refusal(verdict jsonb, 
 returns identity_sync_private.refusal
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+-- A plan for one known verdict would hold a copy of its megabytes for each time that it is named.
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   method_list constant text := array_to_string(identity_sync_private.methods(), ', ');
@@ -2163,6 +2165,9 @@ create or replace function identity_sync_private.quarantine_verdicts(
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+-- A plan for one known answer would hold a copy of its megabytes for each time that it is named.
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   -- One field after another is looked at for a reason, so that a flood of refusals gets it for the first ones only.

@@ -1,5 +1,5 @@
---! Previous: sha1:5ad9494b335b0c6958506d4105c8c41e8783033b
---! Hash: sha1:759c67b712bd077f19c30fec8932c23dd0a3c7c5
+--! Previous: sha1:86e3c37ba2d04e421bc5a5e94ceaeafae54f354a
+--! Hash: sha1:01039665345d0ab8d6c41bb0807b8a6a27d8e093
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

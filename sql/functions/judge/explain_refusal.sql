@@ -5,6 +5,8 @@ create or replace function identity_sync_private.explain_refusal(verdict jsonb, 
 returns identity_sync_private.refusal
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+-- A plan for one known verdict would hold a copy of its megabytes for each time that it is named.
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   method_list constant text := array_to_string(identity_sync_private.methods(), ', ');

@@ -14,6 +14,9 @@ create or replace function identity_sync_private.quarantine_verdicts(
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+-- A plan for one known answer would hold a copy of its megabytes for each time that it is named.
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   -- One field after another is looked at for a reason, so that a flood of refusals gets it for the first ones only.
