@@ -1,5 +1,5 @@
 --! Previous: sha1:11f092d56b239627b19a4f9db9ccbda1f74ffd16
---! Hash: sha1:86e3c37ba2d04e421bc5a5e94ceaeafae54f354a
+--! Hash: sha1:7e86a70b9698e7893a7200415eda38e85d3a1fee
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -1436,15 +1436,16 @@ begin
           when verdict.kind = 'compilation' and verdict.is_visited then 'resolved_compilation'
           else verdict.kind
         end,
+        -- What a refused verdict holds may be megabytes, and is not looked at again.
         case when verdict.is_valid then verdict.discogs_artist_id::integer end,
-        verdict.musicbrainz_text,
-        verdict.wikidata_text,
-        verdict.spotify_text,
-        verdict.apple_music_text,
-        verdict.bandcamp_text,
-        verdict.method,
+        case when verdict.is_valid then verdict.musicbrainz_text end,
+        case when verdict.is_valid then verdict.wikidata_text end,
+        case when verdict.is_valid then verdict.spotify_text end,
+        case when verdict.is_valid then verdict.apple_music_text end,
+        case when verdict.is_valid then verdict.bandcamp_text end,
+        case when verdict.is_valid then verdict.method end,
         verdict.confidence,
-        verdict.sources,
+        case when verdict.is_valid then verdict.sources end,
         verdict.null_confidence,
         case when verdict.has_duplicate then cardinality(verdict.named) - cardinality(verdict.sources) else 0 end,
         case

@@ -1,5 +1,5 @@
---! Previous: sha1:86e3c37ba2d04e421bc5a5e94ceaeafae54f354a
---! Hash: sha1:01039665345d0ab8d6c41bb0807b8a6a27d8e093
+--! Previous: sha1:7e86a70b9698e7893a7200415eda38e85d3a1fee
+--! Hash: sha1:56d5c48560fa8d3fe3a1486e18b77588720e6cfc
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

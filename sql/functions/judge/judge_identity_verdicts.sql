@@ -38,15 +38,16 @@ begin
           when verdict.kind = 'compilation' and verdict.is_visited then 'resolved_compilation'
           else verdict.kind
         end,
+        -- What a refused verdict holds may be megabytes, and is not looked at again.
         case when verdict.is_valid then verdict.discogs_artist_id::integer end,
-        verdict.musicbrainz_text,
-        verdict.wikidata_text,
-        verdict.spotify_text,
-        verdict.apple_music_text,
-        verdict.bandcamp_text,
-        verdict.method,
+        case when verdict.is_valid then verdict.musicbrainz_text end,
+        case when verdict.is_valid then verdict.wikidata_text end,
+        case when verdict.is_valid then verdict.spotify_text end,
+        case when verdict.is_valid then verdict.apple_music_text end,
+        case when verdict.is_valid then verdict.bandcamp_text end,
+        case when verdict.is_valid then verdict.method end,
         verdict.confidence,
-        verdict.sources,
+        case when verdict.is_valid then verdict.sources end,
         verdict.null_confidence,
         case when verdict.has_duplicate then cardinality(verdict.named) - cardinality(verdict.sources) else 0 end,
         case
