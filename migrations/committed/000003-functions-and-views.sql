@@ -1,5 +1,5 @@
 --! Previous: sha1:11f092d56b239627b19a4f9db9ccbda1f74ffd16
---! Hash: sha1:7e86a70b9698e7893a7200415eda38e85d3a1fee
+--! Hash: sha1:ed952a8ddc9838c5885ca975dc77bef94190b73c
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -5417,7 +5417,8 @@ begin
   for entry in
     select refused.*
     from identity_sync.quarantined_verdict as refused
-    left join identity_sync.settlement on settlement.settlement_id = coalesce(refused.first_settlement_id, refused.settlement_id)
+    left join identity_sync.settlement
+      on settlement.settlement_id = coalesce(refused.first_settlement_id, refused.settlement_id)
     where refused.closed_at is null
       and (replay_quarantined_verdicts.run_id is null or settlement.run_id = replay_quarantined_verdicts.run_id)
     order by refused.library_id, refused.quarantine_id

@@ -1,5 +1,5 @@
---! Previous: sha1:7e86a70b9698e7893a7200415eda38e85d3a1fee
---! Hash: sha1:56d5c48560fa8d3fe3a1486e18b77588720e6cfc
+--! Previous: sha1:ed952a8ddc9838c5885ca975dc77bef94190b73c
+--! Hash: sha1:6d9beb09ba972c8d5e03f3ce8443a513f6067c6d
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

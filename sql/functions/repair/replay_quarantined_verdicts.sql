@@ -18,7 +18,8 @@ begin
   for entry in
     select refused.*
     from identity_sync.quarantined_verdict as refused
-    left join identity_sync.settlement on settlement.settlement_id = coalesce(refused.first_settlement_id, refused.settlement_id)
+    left join identity_sync.settlement
+      on settlement.settlement_id = coalesce(refused.first_settlement_id, refused.settlement_id)
     where refused.closed_at is null
       and (replay_quarantined_verdicts.run_id is null or settlement.run_id = replay_quarantined_verdicts.run_id)
     order by refused.library_id, refused.quarantine_id
