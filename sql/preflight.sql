@@ -114,13 +114,24 @@ begin
         ('wxyc_schema.library_identity_history', 'agreement_sources', '{text}'),
         ('wxyc_schema.library_identity_history', 'notes', '{text}'),
         ('wxyc_schema.library_identity_history', 'superseded_reason', '{text}'),
-        ('wxyc_schema.library_identity_history', 'reason_category', '{text}')
+        ('wxyc_schema.library_identity_history', 'reason_category', '{text}'),
+        ('wxyc_schema.library_identity', 'discogs_artist_id', '{integer}'),
+        ('wxyc_schema.library_identity', 'musicbrainz_artist_id', '{text}'),
+        ('wxyc_schema.library_identity', 'bandcamp_id', '{text}'),
+        ('wxyc_schema.library_identity_history', 'discogs_artist_id', '{integer}'),
+        ('wxyc_schema.library_identity_history', 'musicbrainz_artist_id', '{text}'),
+        ('wxyc_schema.library_identity_history', 'bandcamp_id', '{text}')
     ) as needed (relation, name, types)
     left join pg_attribute as found
       on found.attrelid = to_regclass(needed.relation) and found.attname = needed.name and not found.attisdropped
     where case
       -- A missing identity table is no fault, since the migrations create it.
       when to_regclass(needed.relation) is null then needed.name = 'id'
+      -- The migrations add the columns of artists' ids; where they ran, such a column was lost.
+      when found.attname is null
+        and needed.name in ('discogs_artist_id', 'musicbrainz_artist_id', 'bandcamp_id')
+        and needed.relation ~ 'identity'
+      then to_regclass('identity_sync.run') is not null
       else found.attname is null or format_type(found.atttypid, null) <> all (needed.types)
     end
   );
@@ -131,6 +142,50 @@ begin
     missing := missing
       || format('EXECUTE on function wxyc_schema.fold_artist_name(text): grant it to %I', current_user);
   end if;
+
+  -- The writer runs with the search_path pg_catalog, pg_temp, and so do the triggers of its tables that set none.
+  missing := missing || array(
+    select format(
+      'a search_path for function %s, which the trigger %I of %s runs: it names %s without a schema; '
+        'alter function %1$s set search_path = …',
+      pg_proc.oid::regprocedure, pg_trigger.tgname, pg_trigger.tgrelid::regclass, string_agg(distinct named.name, ', ')
+    )
+    from pg_trigger
+    join pg_proc on pg_proc.oid = pg_trigger.tgfoid
+    join pg_language on pg_language.oid = pg_proc.prolang and pg_language.lanname = 'plpgsql'
+    cross join lateral (
+      -- Without strings and comments.
+      select lower(regexp_replace(pg_proc.prosrc, '''[^'']*''|--[^\n]*|/\*.*?\*/', ' ', 'g')) as body
+    ) as source
+    cross join lateral (
+      select hit.words[1] as name
+      from regexp_matches(
+        source.body, '\m(?:from|join|insert\s+into|update)\s+(?:only\s+)?([a-z_][a-z0-9_]*)\M(?!\s*\.)', 'g'
+      ) as hit (words)
+      where exists (select from pg_class where relname = hit.words[1] and relkind in ('r', 'v', 'm', 'p', 'f'))
+        and not exists (select from pg_class where relname = hit.words[1] and relnamespace = 'pg_catalog'::regnamespace)
+        and source.body !~ ('\m' || hit.words[1] || '\s+as\s*(not\s+|materialized\s+)*\(')
+      union
+      select hit.words[1] || '()'
+      from regexp_matches(source.body, '(?<![.a-z0-9_"])([a-z_][a-z0-9_]*)\s*\(', 'g') as hit (words)
+      where exists (select from pg_proc as called where called.proname = hit.words[1])
+        and not exists (
+          select
+          from pg_proc as called
+          where called.proname = hit.words[1] and called.pronamespace = 'pg_catalog'::regnamespace
+        )
+    ) as named
+    where pg_trigger.tgrelid = any (array[
+        to_regclass('wxyc_schema.library_identity'),
+        to_regclass('wxyc_schema.library_identity_source'),
+        to_regclass('wxyc_schema.library_identity_history'),
+        to_regclass('wxyc_schema.compilation_track_artist')
+      ])
+      and not pg_trigger.tgisinternal
+      and pg_trigger.tgenabled <> 'D'
+      and not exists (select from unnest(pg_proc.proconfig) as setting where setting ~ '^search_path=')
+    group by pg_proc.oid, pg_trigger.tgname, pg_trigger.tgrelid
+  );
 
   -- The rights that this login needs.
   missing := missing || array(

@@ -4,7 +4,7 @@
 --
 -- identity_reader    reads everything, through every function that writes nothing
 -- identity_operator  also repairs, through the functions that write; it writes no table directly
--- identity_worker    also runs the worker, and owns graphile-worker's tables, whose row security has no policies
+-- identity_worker    also runs the worker: it reads and writes graphile-worker's tables, and owns none of them
 --
 -- These roles do not log in. Give them to logins. The unqualified call needs a search_path too, which membership does
 -- not pass on:
@@ -79,6 +79,7 @@ grant execute on function
   identity_sync.apply_identity_response(text, integer[], text, timestamptz, boolean),
   identity_sync.apply_identity_preview(bigint),
   identity_sync.replay_quarantined_verdicts(bigint),
+  identity_sync.dismiss_quarantined_verdict(bigint, text),
   identity_sync.release_identity(integer, text),
   identity_sync.stop_identity_run(bigint, text, text, text)
 to identity_operator;
@@ -106,25 +107,28 @@ grant execute on function
   identity_sync.missing_migrations(text[])
 to identity_worker;
 
--- graphile-worker's objects go to the role that runs it. The owner of our functions enqueues jobs, so it joins it.
+-- graphile-worker's objects stay with the owner of our functions, which enqueue jobs with his rights: a function that
+-- the worker's login could replace would give it those rights. Its tables' row security has no policies, so that the
+-- role that runs it gets one for each.
 do $$
 declare
-  owned record;
   definer name := (select pg_get_userbyid(nspowner) from pg_namespace where nspname = 'identity_sync');
+  changed record;
 begin
-  if not (select rolsuper from pg_roles where rolname = definer) then
-    execute format('grant identity_worker to %I', definer);
-  end if;
-  alter schema graphile_worker owner to identity_worker;
-  for owned in
-    select format('alter %s %s owner to identity_worker', kind, name) as statement
+  for changed in
+    select object.statement
     from (
-      select 'table' as kind, oid::regclass::text as name
+      select
+        1 as step, format('alter schema %s owner to %I', oid::regnamespace, definer) as statement, nspowner as owner
+      from pg_namespace
+      where nspname = 'graphile_worker'
+      union all
+      select 2, format('alter table %s owner to %I', oid::regclass, definer), relowner
       from pg_class
       where relnamespace = 'graphile_worker'::regnamespace and relkind in ('r', 'p', 'v')
       union all
       -- A sequence that belongs to a column follows its table.
-      select 'sequence', pg_class.oid::regclass::text
+      select 3, format('alter sequence %s owner to %I', pg_class.oid::regclass, definer), relowner
       from pg_class
       where relnamespace = 'graphile_worker'::regnamespace
         and relkind = 'S'
@@ -133,20 +137,37 @@ begin
           where objid = pg_class.oid and classid = 'pg_class'::regclass and deptype in ('a', 'i')
         )
       union all
-      select 'routine', oid::regprocedure::text
+      select 4, format('alter routine %s owner to %I', oid::regprocedure, definer), proowner
       from pg_proc
       where pronamespace = 'graphile_worker'::regnamespace
       union all
-      select 'type', pg_type.oid::regtype::text
+      select 5, format('alter type %s owner to %I', pg_type.oid::regtype, definer), typowner
       from pg_type
       left join pg_class on pg_class.oid = pg_type.typrelid
       where typnamespace = 'graphile_worker'::regnamespace and (typtype in ('e', 'd') or pg_class.relkind = 'c')
     ) as object
+    where object.owner <> definer::regrole
+    order by object.step
   loop
-    execute owned.statement;
+    execute changed.statement;
+  end loop;
+
+  for changed in
+    select format('create policy identity_worker on %s to identity_worker using (true)', oid::regclass) as statement
+    from pg_class
+    where relnamespace = 'graphile_worker'::regnamespace
+      and relrowsecurity
+      and not exists (select from pg_policy where polrelid = pg_class.oid and polname = 'identity_worker')
+  loop
+    execute changed.statement;
   end loop;
 end;
 $$;
+
+grant usage on schema graphile_worker to identity_worker;
+grant select, insert, update, delete on all tables in schema graphile_worker to identity_worker;
+grant usage, select on all sequences in schema graphile_worker to identity_worker;
+grant execute on all routines in schema graphile_worker to identity_worker;
 
 \if :{?operator}
   grant identity_operator to :"operator";

@@ -1,5 +1,5 @@
 --! Previous: sha1:8dff03bd2e54f394738a7e6b9ad21b974a16706d
---! Hash: sha1:db77c1e31a650d21b4fd94393c9904a1b599a773
+--! Hash: sha1:2fa9cbb34121e3d954fc976f83d099c3745e1f09
 --! Message: schemas, types, tables
 
 -- The product's own schemas, types and tables.
@@ -349,6 +349,7 @@ create index attempt_released_idx on identity_sync.attempt (library_id) where re
 create table identity_sync.quarantined_verdict (
   quarantine_id bigint generated always as identity primary key,
   settlement_id bigint not null,
+  first_settlement_id bigint,
   library_id integer,
   outcome text not null check (
     outcome in ('invalid_verdict', 'writer_error', 'lml_untrusted_library_id', 'poison_input')
@@ -377,6 +378,13 @@ comment on table identity_sync.quarantined_verdict is
 create unique index quarantined_verdict_one_open_idx
   on identity_sync.quarantined_verdict (library_id)
   where closed_at is null;
+
+comment on column identity_sync.quarantined_verdict.first_settlement_id is
+  'Of a verdict that a replay had refused again: the settlement that refused it first, whose run it keeps.';
+
+create index quarantined_verdict_replayed_idx
+  on identity_sync.quarantined_verdict (library_id, verified_at)
+  where closed_reason = 'replayed';
 
 create index quarantined_verdict_settlement_idx on identity_sync.quarantined_verdict (settlement_id);
 

@@ -1,5 +1,5 @@
---! Previous: sha1:db77c1e31a650d21b4fd94393c9904a1b599a773
---! Hash: sha1:883738c42ccb7b84d9f5bd27e97218ce715948d3
+--! Previous: sha1:2fa9cbb34121e3d954fc976f83d099c3745e1f09
+--! Hash: sha1:d4164bc3bac406ed414bb11a2d8a2ca09348c907
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -52,20 +52,19 @@ comment on function identity_sync_private.has_text(text) is
 -- The wire contract's rule for an artist's id in a catalogue: a string of 1 to 512 characters that is not blank, or
 -- nothing.
 -- Bytes are compared first, because counting characters is slow and a string has at least as many bytes.
-create or replace function identity_sync_private.is_identifier_or_null(value jsonb, characters text)
+create or replace function identity_sync_private.is_identifier_or_null(characters text)
 returns boolean
 language sql immutable parallel safe
 return characters is null
   or (
-    jsonb_typeof(value) = 'string'
-    and identity_sync_private.has_name(characters)
+    identity_sync_private.has_name(characters)
     and (octet_length(characters) <= 512 or char_length(characters) <= 512)
   );
 
-revoke all on function identity_sync_private.is_identifier_or_null(jsonb, text) from public;
+revoke all on function identity_sync_private.is_identifier_or_null(text) from public;
 
-comment on function identity_sync_private.is_identifier_or_null(jsonb, text) is
-  'Takes a JSON value or NULL, and the same value as text (value #>> ''{}''); returns whether it is null or a string of 1 to 512 characters that is not blank.';
+comment on function identity_sync_private.is_identifier_or_null(text) is
+  'Takes text_of a JSON value; returns whether that is null or a string of 1 to 512 characters that is not blank.';
 --! EndIncluded functions/wire/is_identifier_or_null.sql
 --! Included functions/wire/is_identity_answer.sql
 -- An answer of LML is an array of results, an object with such an array, or one result.
@@ -254,6 +253,33 @@ revoke all on function identity_sync_private.jsonb_or_null(text) from public;
 comment on function identity_sync_private.jsonb_or_null(text) is
   'Takes a text; returns it as jsonb, NULL where jsonb refuses it.';
 --! EndIncluded functions/wire/jsonb_or_null.sql
+--! Included functions/wire/printable.sql
+-- A document that is stored or sent becomes text sooner or later, and a number of eight bytes may be 131,072 digits
+-- then: one that holds such a number, or is nested too deeply to be looked through, is not kept.
+create or replace function identity_sync_private.printable(document jsonb)
+returns jsonb
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case
+    when document @? '$.** ? (
+      @.type() == "number" && (@ > 1e100 || @ < -1e100 || (@ > -1e-100 && @ < 1e-100 && @ != 0))
+    )'
+    then null
+    else document
+  end;
+exception
+  when others then
+    return null;
+end;
+$$;
+
+revoke all on function identity_sync_private.printable(jsonb) from public;
+
+comment on function identity_sync_private.printable(jsonb) is
+  'Takes a JSON document or NULL; returns it, NULL where it holds a number beyond 1e100 or nearer to 0 than 1e-100, or cannot be looked through.';
+--! EndIncluded functions/wire/printable.sql
 --! Included functions/wire/lml_error_message.sql
 -- Reads the message of an error body, for a person who looks at a log or at quarantine.
 -- Newer builds of LML send message, older ones detail, and a proxy sends HTML, of which the beginning is kept.
@@ -267,7 +293,10 @@ declare
 begin
   return left(
     coalesce(
-      case when jsonb_typeof(read) = 'object' then coalesce(read ->> 'message', read ->> 'detail') end,
+      case when jsonb_typeof(read) = 'object' then coalesce(
+        identity_sync_private.printable(read -> 'message') #>> '{}',
+        identity_sync_private.printable(read -> 'detail') #>> '{}'
+      ) end,
       nullif(btrim(body), ''),
       'no words'
     ),
@@ -346,82 +375,141 @@ revoke all on function identity_sync_private.read_confidence(jsonb) from public;
 comment on function identity_sync_private.read_confidence(jsonb) is
   'Takes a JSON value or NULL; returns it as a number, NULL where it is no number from 0 to 1.';
 --! EndIncluded functions/wire/read_confidence.sql
+--! Included functions/wire/results_of.sql
+-- Finds the results in an answer: its array "results", the answer itself where it is an array, or its only result.
+create or replace function identity_sync_private.results_of(response jsonb)
+returns jsonb
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case
+    when not identity_sync_private.is_identity_answer(response) then null
+    when jsonb_typeof(response) = 'array' then response
+    when response ? 'results' then response -> 'results'
+    else jsonb_build_array(response)
+  end;
+$$;
+
+revoke all on function identity_sync_private.results_of(jsonb) from public;
+
+comment on function identity_sync_private.results_of(jsonb) is
+  'Takes LML''s whole answer, an array of results, or one result; returns the array of results, NULL where it is none of these.';
+--! EndIncluded functions/wire/results_of.sql
 --! Included functions/wire/set_aside_result.sql
--- Wraps a result that jsonb refuses, so that it can be judged, refused and kept like its neighbours.
--- It holds the library_id that the result names, the text as it came, and the path of the first string at fault.
-create or replace function identity_sync_private.set_aside_result(masked text, mark text)
+-- Wraps a result that jsonb refuses, so that it can be judged, refused and kept like its neighbours: the library_id
+-- that it names, its text as it came, and the path of the first string at fault. Each level of the path reads the text
+-- below it again, so that the path ends where the search has read 20 MB.
+create or replace function identity_sync_private.set_aside_result(masked text, mark text, is_path_wanted boolean)
 returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  id constant text := case json_typeof(masked::json) when 'object' then masked::json ->> 'library_id' end;
-  readable constant jsonb := identity_sync_private.jsonb_or_null(masked);
+  id text;
+  is_marked constant boolean := position(mark || 'n' in masked) > 0;
+  node json;
+  child record;
   path text;
+  patience integer := 20000000;
 begin
-  with recursive node as (
-    select ''::text as path, readable as value
-    union all
-    select node.path || child.step, child.value
-    from node
-    cross join lateral (
-      select '.' || member.key as step, member.value
-      from jsonb_each(case when jsonb_typeof(node.value) = 'object' then node.value else '{}' end) as member
-      union all
-      select format('[%s]', item.position - 1), item.value
-      from jsonb_array_elements(case when jsonb_typeof(node.value) = 'array' then node.value else '[]' end)
-        with ordinality as item (value, position)
-    ) as child
-  )
-  select ltrim(node.path, '.')
-  into path
-  from node
-  where position(mark in node.path) > 0
-    or (jsonb_typeof(node.value) = 'string' and position(mark in node.value #>> '{}') > 0)
-  limit 1;
+  begin
+    id := case json_typeof(masked::json) when 'object' then masked::json ->> 'library_id' end;
+  exception
+    when others then
+      null;
+  end;
+
+  if is_marked and is_path_wanted then
+    begin
+      node := masked::json;
+      path := '';
+      loop
+        patience := patience - octet_length(node::text);
+        exit when json_typeof(node) not in ('object', 'array');
+        if patience < 0 then
+          path := path || '…';
+          exit;
+        end if;
+        if json_typeof(node) = 'object' then
+          select '.' || member.key as step, member.value, position(mark || 'n' in member.key) > 0 as is_found
+          into child
+          from json_each(node) as member
+          where position(mark || 'n' in member.key) > 0 or position(mark || 'n' in member.value::text) > 0
+          limit 1;
+        else
+          select format('[%s]', item.position - 1) as step, item.value, false as is_found
+          into child
+          from json_array_elements(node) with ordinality as item (value, position)
+          where position(mark || 'n' in item.value::text) > 0
+          limit 1;
+        end if;
+        path := path || child.step;
+        exit when child.is_found;
+        node := child.value;
+      end loop;
+    exception
+      when others then
+        path := path || '…';
+    end;
+  end if;
 
   return jsonb_build_object(
     'library_id', case when id ~ '^-?[0-9]{1,10}(\.0+)?$' then id::numeric end,
-    'unreadable', regexp_replace(masked, mark || 'n(.{4})', '\\u\1', 'g'),
-    'path', regexp_replace(path, mark || 'n(.{4})', '\\u\1', 'g'),
+    'unreadable', replace(masked, mark || 'n', '\u'),
+    'path', replace(ltrim(path, '.'), mark || 'n', '\u'),
     'fault', case
-      when path is null then 'jsonb refuses it'
-      else 'the escape \u' || (regexp_match(masked, mark || 'n(.{4})'))[1]
+      when is_marked then 'the escape \u' || left(split_part(masked, mark || 'n', 2), 4)
+      else 'jsonb refuses it'
     end
   );
 end;
 $$;
 
-revoke all on function identity_sync_private.set_aside_result(text, text) from public;
+revoke all on function identity_sync_private.set_aside_result(text, text, boolean) from public;
 
-comment on function identity_sync_private.set_aside_result(text, text) is
-  'Takes a result''s text with its unreadable escapes masked, and the mark; returns {"library_id", "unreadable", "path", "fault"}.';
+comment on function identity_sync_private.set_aside_result(text, text, boolean) is
+  'Takes a result''s text with its unreadable escapes masked, the mark, and whether the path at fault is looked for; returns {"library_id", "unreadable", "path", "fault"}.';
 --! EndIncluded functions/wire/set_aside_result.sql
 --! Included functions/wire/salvage_identity_answer.sql
--- Saves the readable results of an answer that jsonb refuses as a whole. Once the refused escapes are masked, the
--- type json takes the text and gives its elements verbatim. A result that holds a masked escape, or that jsonb refuses,
--- leaves only its library_id in place; its text goes to set_aside under its number.
+-- Saves the readable results of an answer that jsonb refuses as a whole, in time linear in its bytes: once the refused
+-- escapes are masked, the type json takes the text and gives its elements verbatim. A result that holds a mask, or that
+-- jsonb refuses, leaves only its library_id in place; its text goes to set_aside under its number.
 create or replace function identity_sync_private.salvage_identity_answer(body text)
 returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  -- A text does not contain its own hash, so nothing else in it looks like the mark.
-  mark constant text := md5(body);
-  masked text;
+  -- A character of Unicode that stands for none, and that the text does not hold either, takes few bytes and is found
+  -- at once. A text does not contain its own hash.
+  mark constant text := coalesce(
+    (select chr(code) from generate_series(64976, 65007) as code where position(chr(code) in body) = 0 limit 1),
+    md5(body)
+  );
+  -- Where the path at fault is looked for; the others name the fault alone.
+  most_paths constant integer := 1000;
+  masked text := body;
+  surrogates integer;
   document json;
   results json;
 begin
-  -- Escaped backslashes first, or the text \\u0000 would pass for an escape. Then whole surrogate pairs: the surrogates
-  -- that are left are lone ones.
-  masked := replace(body, '\\', mark || 'b');
+  -- Escaped backslashes first, or the text \\u0000 would pass for an escape.
+  masked := replace(masked, '\\', mark || 'b');
   masked := replace(masked, '\u0000', mark || 'n0000');
-  masked := regexp_replace(
-    masked, '\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})', mark || 'p\1\2', 'g'
-  );
-  masked := regexp_replace(masked, '\\u([dD][89a-fA-F][0-9a-fA-F]{2})', mark || 'n\1', 'g');
-  masked := regexp_replace(masked, mark || 'p(.{4})(.{4})', '\\u\1\\u\2', 'g');
+  -- Each surrogate is one match of a regular expression, of which half a million take a second.
+  surrogates := (2 * octet_length(masked) - octet_length(replace(masked, '\ud', ''))
+    - octet_length(replace(masked, '\uD', ''))) / 3;
+  if surrogates > 500000 then
+    return null;
+  end if;
+  if surrogates > 0 then
+    -- Whole pairs first: the surrogates that are left are lone ones.
+    masked := regexp_replace(
+      masked, '\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})', mark || 'p\1' || mark || 'q\2', 'g'
+    );
+    masked := regexp_replace(masked, '\\u([dD][89a-fA-F][0-9a-fA-F]{2})', mark || 'n\1', 'g');
+    masked := replace(replace(masked, mark || 'p', '\u'), mark || 'q', '\u');
+  end if;
   masked := replace(masked, mark || 'b', '\\');
 
   begin
@@ -449,12 +537,12 @@ begin
         'results',
         coalesce(
           jsonb_agg(
-            coalesce(read.verdict, aside.result - 'unreadable' - 'path' - 'fault') order by read.ordinal
+            coalesce(read.verdict, jsonb_build_object('library_id', read.aside -> 'library_id')) order by read.ordinal
           ),
           '[]'
         ),
         'set_aside',
-        coalesce(jsonb_object_agg(read.ordinal::text, aside.result) filter (where read.verdict is null), '{}'),
+        coalesce(jsonb_object_agg(read.ordinal::text, read.aside) filter (where read.verdict is null), '{}'),
         'tracks_contract_version',
         case
           when json_typeof(document) = 'object'
@@ -463,16 +551,28 @@ begin
       )
     from (
       select
-        listed.ordinal,
-        listed.element::text as masked_result,
+        tried.ordinal,
+        tried.verdict,
         case
-          when position(mark in listed.element::text) = 0 then identity_sync_private.jsonb_or_null(listed.element::text)
-        end as verdict
-      from json_array_elements(results) with ordinality as listed (element, ordinal)
+          when tried.verdict is null
+          then identity_sync_private.set_aside_result(
+            tried.masked_result, mark,
+            count(*) filter (where tried.verdict is null) over (order by tried.ordinal) <= most_paths
+          )
+        end as aside
+      from (
+        select
+          listed.ordinal,
+          listed.element::text as masked_result,
+          case
+            when position(mark in listed.element::text) = 0
+            then identity_sync_private.jsonb_or_null(listed.element::text)
+          end as verdict
+        from json_array_elements(results) with ordinality as listed (element, ordinal)
+        offset 0
+      ) as tried
+      offset 0
     ) as read
-    left join lateral (
-      select identity_sync_private.set_aside_result(read.masked_result, mark) as result
-    ) as aside on read.verdict is null
   );
 end;
 $$;
@@ -483,17 +583,29 @@ comment on function identity_sync_private.salvage_identity_answer(text) is
   'Takes the text of an answer that jsonb refuses; returns an answer whose unreadable results stand as text in set_aside, under their number, NULL where the text is no JSON or no answer.';
 --! EndIncluded functions/wire/salvage_identity_answer.sql
 --! Included functions/wire/read_identity_answer.sql
--- Reads an answer as it came off the wire, so that one value that jsonb refuses costs one verdict, not 500. What jsonb
--- refuses is an escaped NUL, a lone surrogate or a number out of bounds. A result that holds one is set aside as text,
--- under its number; the others are read.
-create or replace function identity_sync.read_identity_answer(body text)
+-- Reads an answer as it came off the wire, so that one value that jsonb refuses costs one verdict, not 500: its result
+-- is set aside as text, under its number (an escaped NUL, a lone surrogate, a number out of bounds). An answer too rich
+-- is none, since each value takes 32 bytes and more to parse, and each result that was not asked is quarantined.
+create or replace function identity_sync.read_identity_answer(body text, asked integer default null)
 returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  is_large constant boolean := coalesce(octet_length(body) > 2000000, false);
+  -- LML's answer for 1,000 compilations has 11 MB.
+  most_bytes constant integer := 24000000;
+  most_values constant integer := 4000000;
+  most_results constant integer := 150000 + asked;
+  is_salvaged boolean := false;
   answer jsonb;
 begin
+  if octet_length(body) > most_bytes and asked is not null then
+    return null;
+  end if;
+  if is_large and octet_length(body) - octet_length(replace(body, ',', '')) > most_values then
+    return null;
+  end if;
   begin
     answer := body::jsonb;
   exception
@@ -501,44 +613,32 @@ begin
       answer := null;
   end;
   if answer is null then
-    return identity_sync_private.salvage_identity_answer(body);
+    is_salvaged := true;
+    -- Salvaging takes several times what reading does; a batch whose answer is refused is cut in two in the end.
+    if octet_length(body) > 16000000 then
+      return null;
+    end if;
+    answer := identity_sync_private.salvage_identity_answer(body);
   end if;
   if not identity_sync_private.is_identity_answer(answer) then
     return null;
   end if;
-  -- Only this function says what is set aside; a key of that name in LML's answer means nothing.
-  if jsonb_typeof(answer) = 'object' and answer ? 'set_aside' then
+  if is_large and jsonb_array_length(identity_sync_private.results_of(answer)) > most_results then
+    return null;
+  end if;
+  -- Only salvaging says what is set aside; a key of that name in LML's answer means nothing.
+  if not is_salvaged and jsonb_typeof(answer) = 'object' and answer ? 'set_aside' then
     answer := answer - 'set_aside';
   end if;
   return answer;
 end;
 $$;
 
-revoke all on function identity_sync.read_identity_answer(text) from public;
+revoke all on function identity_sync.read_identity_answer(text, integer) from public;
 
-comment on function identity_sync.read_identity_answer(text) is
-  'Takes the text of an answer; returns it as jsonb, with unreadable results as text in set_aside, NULL where it is no answer.';
+comment on function identity_sync.read_identity_answer(text, integer) is
+  'Takes the text of an answer, and how many ids were asked (NULL: any number); returns it as jsonb, with unreadable results as text in set_aside, NULL where it is no answer, has 24 MB where ids were asked, has 4,000,000 commas or 150,000 results more than were asked, or has 16 MB and is refused by jsonb.';
 --! EndIncluded functions/wire/read_identity_answer.sql
---! Included functions/wire/results_of.sql
--- Finds the results in an answer: its array "results", the answer itself where it is an array, or its only result.
-create or replace function identity_sync_private.results_of(response jsonb)
-returns jsonb
-language sql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-  select case
-    when not identity_sync_private.is_identity_answer(response) then null
-    when jsonb_typeof(response) = 'array' then response
-    when response ? 'results' then response -> 'results'
-    else jsonb_build_array(response)
-  end;
-$$;
-
-revoke all on function identity_sync_private.results_of(jsonb) from public;
-
-comment on function identity_sync_private.results_of(jsonb) is
-  'Takes LML''s whole answer, an array of results, or one result; returns the array of results, NULL where it is none of these.';
---! EndIncluded functions/wire/results_of.sql
 --! Included functions/wire/sources.sql
 -- Every source of the wire contract, in the order in which a refusal lists them. No other code lists them. A new source
 -- goes to the end, since its place gives source_bit; at most 31 have room.
@@ -565,6 +665,57 @@ revoke all on function identity_sync_private.source_bit(text) from public;
 comment on function identity_sync_private.source_bit(text) is
   'Takes a source or NULL; returns its bit, NULL where it is none of sources().';
 --! EndIncluded functions/wire/source_bit.sql
+--! Included functions/wire/spell_out.sql
+-- Writes a document whose numbers are too long for jsonb's own text, each such number with an exponent, so that it can
+-- be shown, and be read again by a replay.
+create or replace function identity_sync_private.spell_out(document jsonb)
+returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case jsonb_typeof(document)
+    when 'object' then '{' || coalesce(
+      (
+        select string_agg(
+          to_json(member.key)::text || ': ' || identity_sync_private.spell_out(member.value), ', ' order by ordinality
+        )
+        from jsonb_each(document) with ordinality as member (key, value, ordinality)
+      ),
+      ''
+    ) || '}'
+    when 'array' then '[' || coalesce(
+      (
+        select string_agg(identity_sync_private.spell_out(item.value), ', ' order by ordinality)
+        from jsonb_array_elements(document) with ordinality as item (value, ordinality)
+      ),
+      ''
+    ) || ']'
+    else coalesce(
+      identity_sync_private.printable(document)::text, btrim(to_char(document::numeric, '9.99999999999999eeee'))
+    )
+  end;
+end;
+$$;
+
+revoke all on function identity_sync_private.spell_out(jsonb) from public;
+
+comment on function identity_sync_private.spell_out(jsonb) is
+  'Takes a JSON document; returns its text, in which a number beyond 1e100 or nearer to 0 than 1e-100 has an exponent and 15 digits.';
+--! EndIncluded functions/wire/spell_out.sql
+--! Included functions/wire/text_of.sql
+-- The text of a field that is to be a string. A number may have eight bytes in jsonb and 131,072 digits as text, so
+-- nothing but a string is ever made text; what is neither a string nor null comes back blank, which no field may be.
+create or replace function identity_sync_private.text_of(value jsonb)
+returns text
+language sql immutable parallel safe
+return case when jsonb_typeof(value) = 'string' then value #>> '{}' when value <> 'null' then '' end;
+
+revoke all on function identity_sync_private.text_of(jsonb) from public;
+
+comment on function identity_sync_private.text_of(jsonb) is
+  'Takes a JSON value or NULL; returns the text of a string, NULL for null, a blank for all else.';
+--! EndIncluded functions/wire/text_of.sql
 --! Included functions/report/add_reports.sql
 -- The step of the aggregate sum_reports, which makes a run's report the sum over its settlements by construction.
 -- Numbers are summed key by key, nested objects in turn.
@@ -1077,29 +1228,40 @@ comment on function identity_sync_private.describe_band(text) is
 --! EndIncluded functions/judge/describe_band.sql
 --! Included functions/judge/describe_refusal.sql
 -- Words a refusal for a person: which field, what it holds or that it is missing, and what is allowed.
--- A value is cut to 200 characters, because one string may have megabytes.
+-- A value is cut to 200 characters, because one string may have megabytes; one that is long as text, whatever its size
+-- in jsonb, is said in words.
 create or replace function identity_sync_private.describe_refusal(path text, value jsonb, allowed text)
 returns identity_sync_private.refusal
-language sql immutable
+language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select row(
-    describe_refusal.path,
-    case
-      when char_length(describe_refusal.value::text) > 200 then to_jsonb(left(describe_refusal.value::text, 200) || '…')
-      else describe_refusal.value
-    end,
-    format(
-      '%s is %s; allowed: %s',
-      coalesce(nullif(describe_refusal.path, ''), 'the verdict'),
-      case
-        when describe_refusal.value is null then 'missing'
-        when char_length(describe_refusal.value::text) > 200 then left(describe_refusal.value::text, 200) || '…'
-        else describe_refusal.value::text
-      end,
-      describe_refusal.allowed
-    )
+declare
+  shown text := case
+    when value is null then 'missing'
+    -- A string of many characters is cut before it is quoted.
+    when jsonb_typeof(value) = 'string' then to_jsonb(left(value #>> '{}', 201))::text
+    when jsonb_typeof(value) = 'number' then case
+      when abs(value::numeric) < 1e1000 and scale(value::numeric) < 1000 then value::text
+    end
+    when pg_column_size(value) <= 1000 then identity_sync_private.printable(value)::text
+  end;
+  kept jsonb := value;
+begin
+  if shown is null then
+    shown := case jsonb_typeof(value)
+      when 'array' then format('an array of %s elements', jsonb_array_length(value))
+      when 'object' then format('an object of %s fields', (select count(*) from jsonb_object_keys(value)))
+      else 'a number of very many digits'
+    end;
+    kept := to_jsonb(shown);
+  elsif char_length(shown) > 200 then
+    shown := left(shown, 200) || '…';
+    kept := to_jsonb(shown);
+  end if;
+  return row(
+    path, kept, format('%s is %s; allowed: %s', coalesce(nullif(path, ''), 'the verdict'), shown, allowed)
   )::identity_sync_private.refusal;
+end;
 $$;
 
 revoke all on function identity_sync_private.describe_refusal(text, jsonb, text) from public;
@@ -1115,11 +1277,15 @@ create or replace function identity_sync_private.explain_refusal(verdict jsonb, 
 returns identity_sync_private.refusal
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+-- A plan for one known verdict would hold a copy of its megabytes for each time that it is named.
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   method_list constant text := array_to_string(identity_sync_private.methods(), ', ');
   source_list constant text := array_to_string(identity_sync_private.sources(), ', ');
-  kind constant text := verdict ->> 'kind';
+  -- Enough to tell what it is: a text may have megabytes.
+  kind constant text := left(identity_sync_private.text_of(verdict -> 'kind'), 100);
+  method constant text := identity_sync_private.text_of(verdict -> 'method');
   -- A field that is null or missing: the wire takes both for one state.
   has_method constant boolean := coalesce(verdict -> 'method', 'null') <> 'null';
   has_confidence constant boolean := coalesce(verdict -> 'confidence', 'null') <> 'null';
@@ -1161,8 +1327,8 @@ begin
           9, 'method', case kind when 'unresolved' then 'null, with kind unresolved' else method_list end,
           case kind
             when 'unresolved' then not has_method
-            when 'single_artist' then coalesce(identity_sync_private.is_method(verdict ->> 'method'), false)
-            else coalesce(identity_sync_private.is_method(verdict ->> 'method'), not has_method)
+            when 'single_artist' then coalesce(identity_sync_private.is_method(method), false)
+            else coalesce(identity_sync_private.is_method(method), not has_method)
           end
         ),
         (
@@ -1187,7 +1353,7 @@ begin
       'main.' || id.name,
       verdict #> array['main', id.name],
       'a string of 1 to 512 characters, not blank, or null',
-      identity_sync_private.is_identifier_or_null(verdict #> array['main', id.name], verdict #>> array['main', id.name])
+      identity_sync_private.is_identifier_or_null(identity_sync_private.text_of(verdict #> array['main', id.name]))
     from unnest(
       '{musicbrainz_artist_id, wikidata_qid, spotify_artist_id, apple_music_artist_id, bandcamp_id}'::text[]
     ) with ordinality as id (name, rank)
@@ -1205,13 +1371,15 @@ begin
   from (
     select
       listed.*,
-      identity_sync_private.source_bit(listed.entry ->> 'source') as source_bit,
+      identity_sync_private.source_bit(identity_sync_private.text_of(listed.entry -> 'source')) as source_bit,
+      identity_sync_private.text_of(listed.entry -> 'method') as method,
       identity_sync_private.read_confidence(listed.entry -> 'confidence') as confidence,
       coalesce(listed.entry -> 'confidence', 'null') = 'null' as has_no_confidence,
       coalesce(listed.entry -> 'external_id', 'null') = 'null' as has_no_external_id,
       strict_bands and kind = 'single_artist'
         and not identity_sync_private.is_in_band(
-          listed.entry ->> 'method', identity_sync_private.read_confidence(listed.entry -> 'confidence')
+          identity_sync_private.text_of(listed.entry -> 'method'),
+          identity_sync_private.read_confidence(listed.entry -> 'confidence')
         ) as is_refused_by_band
     from jsonb_array_elements(verdict -> 'provenance') with ordinality as listed (entry, position)
   ) as leg
@@ -1221,7 +1389,7 @@ begin
       (2, '.source', leg.entry -> 'source', source_list, leg.source_bit is not null),
       (
         3, '.method', leg.entry -> 'method', method_list,
-        coalesce(identity_sync_private.is_method(leg.entry ->> 'method'), leg.has_no_confidence)
+        coalesce(identity_sync_private.is_method(leg.method), leg.has_no_confidence)
       ),
       (
         4, '.confidence', leg.entry -> 'confidence', 'a number from 0 to 1, or null where external_id is null',
@@ -1232,15 +1400,15 @@ begin
         'a string of 1 to 512 characters, not blank, or null where confidence is null',
         case
           when leg.has_no_external_id then leg.has_no_confidence
-          else identity_sync_private.is_identifier_or_null(leg.entry -> 'external_id', leg.entry ->> 'external_id')
+          else identity_sync_private.is_identifier_or_null(identity_sync_private.text_of(leg.entry -> 'external_id'))
         end
       ),
       (
         6, '.confidence', leg.entry -> 'confidence',
         case
           when leg.is_refused_by_band
-          then identity_sync_private.describe_band(leg.entry ->> 'method')
-            || format(' for method %s (strict bands)', leg.entry ->> 'method')
+          then identity_sync_private.describe_band(leg.method)
+            || format(' for method %s (strict bands)', leg.method)
         end,
         leg.is_refused_by_band is not true
       )
@@ -1331,15 +1499,16 @@ begin
           when verdict.kind = 'compilation' and verdict.is_visited then 'resolved_compilation'
           else verdict.kind
         end,
+        -- What a refused verdict holds may be megabytes, and is not looked at again.
         case when verdict.is_valid then verdict.discogs_artist_id::integer end,
-        verdict.musicbrainz_text,
-        verdict.wikidata_text,
-        verdict.spotify_text,
-        verdict.apple_music_text,
-        verdict.bandcamp_text,
-        verdict.method,
+        case when verdict.is_valid then verdict.musicbrainz_text end,
+        case when verdict.is_valid then verdict.wikidata_text end,
+        case when verdict.is_valid then verdict.spotify_text end,
+        case when verdict.is_valid then verdict.apple_music_text end,
+        case when verdict.is_valid then verdict.bandcamp_text end,
+        case when verdict.is_valid then verdict.method end,
         verdict.confidence,
-        verdict.sources,
+        case when verdict.is_valid then verdict.sources end,
         verdict.null_confidence,
         case when verdict.has_duplicate then cardinality(verdict.named) - cardinality(verdict.sources) else 0 end,
         case
@@ -1377,11 +1546,11 @@ begin
               and identity_sync_private.is_method(field.method)
               and jsonb_typeof(field.main) = 'object'
               and (main.discogs_artist_id is null or identity_sync_private.is_integer(main.discogs_artist_id, 1))
-              and identity_sync_private.is_identifier_or_null(main.musicbrainz_artist_id, main.musicbrainz_text)
-              and identity_sync_private.is_identifier_or_null(main.wikidata_qid, main.wikidata_text)
-              and identity_sync_private.is_identifier_or_null(main.spotify_artist_id, main.spotify_text)
-              and identity_sync_private.is_identifier_or_null(main.apple_music_artist_id, main.apple_music_text)
-              and identity_sync_private.is_identifier_or_null(main.bandcamp_id, main.bandcamp_text)
+              and identity_sync_private.is_identifier_or_null(main.musicbrainz_text)
+              and identity_sync_private.is_identifier_or_null(main.wikidata_text)
+              and identity_sync_private.is_identifier_or_null(main.spotify_text)
+              and identity_sync_private.is_identifier_or_null(main.apple_music_text)
+              and identity_sync_private.is_identifier_or_null(main.bandcamp_text)
               and not (strict_bands and provenance.out_of_band > 0)
               and (
                 main.discogs_artist_id is not null
@@ -1402,9 +1571,9 @@ begin
       select
         raw.ordinal,
         case when identity_sync_private.is_integer(raw.library_id, -2147483648) then raw.library_id::integer end as id,
-        raw.kind,
+        identity_sync_private.text_of(raw.kind) as kind,
         raw.main,
-        raw.method,
+        identity_sync_private.text_of(raw.method) as method,
         raw.confidence as stated_confidence,
         identity_sync_private.read_confidence(raw.confidence)::real as confidence,
         case when jsonb_typeof(raw.provenance) = 'array' then raw.provenance end as legs,
@@ -1419,9 +1588,9 @@ begin
           case when jsonb_typeof(listed.verdict) = 'object' then listed.verdict else '{}' end
         ) as field (
           library_id jsonb,
-          kind text,
+          kind jsonb,
           main jsonb,
-          method text,
+          method jsonb,
           confidence jsonb,
           provenance jsonb,
           tracks_attempted jsonb,
@@ -1434,11 +1603,11 @@ begin
     cross join lateral (
       select
         raw.*,
-        raw.musicbrainz_artist_id #>> '{}' as musicbrainz_text,
-        raw.wikidata_qid #>> '{}' as wikidata_text,
-        raw.spotify_artist_id #>> '{}' as spotify_text,
-        raw.apple_music_artist_id #>> '{}' as apple_music_text,
-        raw.bandcamp_id #>> '{}' as bandcamp_text
+        identity_sync_private.text_of(raw.musicbrainz_artist_id) as musicbrainz_text,
+        identity_sync_private.text_of(raw.wikidata_qid) as wikidata_text,
+        identity_sync_private.text_of(raw.spotify_artist_id) as spotify_text,
+        identity_sync_private.text_of(raw.apple_music_artist_id) as apple_music_text,
+        identity_sync_private.text_of(raw.bandcamp_id) as bandcamp_text
       from jsonb_to_record(case when jsonb_typeof(field.main) = 'object' then field.main else '{}' end) as raw (
         discogs_artist_id jsonb,
         musicbrainz_artist_id jsonb,
@@ -1456,7 +1625,7 @@ begin
             and case
               when leg.in_band is not null
               then leg.external_id is not null
-                and identity_sync_private.is_identifier_or_null(leg.raw_external_id, leg.external_id)
+                and identity_sync_private.is_identifier_or_null(leg.external_id)
               when leg.has_no_confidence
               then leg.external_id is null and coalesce(identity_sync_private.is_method(leg.method), true)
             end,
@@ -1480,14 +1649,13 @@ begin
             raw.source,
             raw.method,
             identity_sync_private.source_bit(raw.source) as source_bit,
-            raw.external_id as raw_external_id,
-            raw.external_id #>> '{}' as external_id,
+            identity_sync_private.text_of(raw.external_id) as external_id,
             coalesce(jsonb_typeof(raw.confidence), 'null') = 'null' as has_no_confidence,
             identity_sync_private.read_confidence(raw.confidence) as confidence
           from (
             select
-              listed.entry ->> 'source' as source,
-              listed.entry ->> 'method' as method,
+              identity_sync_private.text_of(listed.entry -> 'source') as source,
+              identity_sync_private.text_of(listed.entry -> 'method') as method,
               listed.entry -> 'external_id' as external_id,
               listed.entry -> 'confidence' as confidence
             from jsonb_array_elements(field.legs) as listed (entry)
@@ -1591,10 +1759,10 @@ begin
       select
         listed.entry,
         listed.ordinal,
-        listed.entry ->> 'artist_name' as artist_name,
-        listed.entry ->> 'track_title' as track_title,
-        listed.entry ->> 'resolved_artist_name' as resolved_artist_name,
-        listed.entry ->> 'track_position' as track_position,
+        identity_sync_private.text_of(listed.entry -> 'artist_name') as artist_name,
+        identity_sync_private.text_of(listed.entry -> 'track_title') as track_title,
+        identity_sync_private.text_of(listed.entry -> 'resolved_artist_name') as resolved_artist_name,
+        identity_sync_private.text_of(listed.entry -> 'track_position') as track_position,
         listed.entry -> 'confidence' as stated_confidence
       from jsonb_array_elements(nullif(judge_tracks.tracks, 'null')) with ordinality as listed (entry, ordinal)
       offset 0
@@ -2123,9 +2291,14 @@ create or replace function identity_sync_private.quarantine_verdicts(
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+-- A plan for one known answer would hold a copy of its megabytes for each time that it is named.
+set plan_cache_mode = force_generic_plan
 as $$
 declare
-  refusal record;
+  -- One field after another is looked at for a reason, so that a flood of refusals gets it for the first ones only.
+  most_explained constant integer := 5000;
+  later constant text := format('a later refusal, settlement %s', settlement_id);
 begin
   update identity_sync.quarantined_verdict as entry
   set
@@ -2140,82 +2313,119 @@ begin
       or identity_sync_private.is_repair(quarantine_verdicts.origin)
     );
 
-  for refusal in
+  if not exists (
+    select from unnest(verdicts) as judged
+    where judged.outcome in ('invalid_verdict', 'writer_error', 'lml_untrusted_library_id')
+  )
+  then
+    return;
+  end if;
+
+  update identity_sync.quarantined_verdict as entry
+  set closed_at = clock_timestamp(), closed_reason = later
+  from (
+    select judged.library_id, bool_or(judged.outcome <> 'lml_untrusted_library_id') as can_be_replayed
+    from unnest(verdicts) as judged
+    where judged.outcome in ('invalid_verdict', 'writer_error', 'lml_untrusted_library_id')
+    group by judged.library_id
+  ) as refused
+  where entry.library_id = refused.library_id
+    and entry.closed_at is null
+    and (refused.can_be_replayed or entry.outcome = 'lml_untrusted_library_id');
+
+  with refused as materialized (
     select
+      judged.ordinal,
       judged.library_id,
       judged.outcome,
-      listed.verdict,
-      listed.aside,
-      fault.path,
-      fault.value,
-      fault.reason,
-      (judged.refusal).sqlstate,
-      (judged.refusal).message,
-      (judged.refusal).constraint_name,
-      exists (
-        select from identity_sync.quarantined_verdict as entry
-        where entry.library_id = judged.library_id
-          and entry.closed_at is null
-          and entry.outcome <> 'lml_untrusted_library_id'
-          and judged.outcome = 'lml_untrusted_library_id'
-      ) as is_outranked
+      judged.refusal,
+      outranking.library_id is not null as is_outranked,
+      -- What can be replayed is open before what was not asked, and the last of its kind.
+      row_number() over (
+        partition by judged.library_id
+        order by judged.outcome = 'lml_untrusted_library_id', judged.ordinal desc
+      ) as place,
+      row_number() over (order by judged.outcome = 'lml_untrusted_library_id', judged.ordinal) as number
     from unnest(verdicts) as judged
-    cross join lateral (
-      select results -> (judged.ordinal - 1) as verdict, set_aside -> judged.ordinal::text as aside
-    ) as listed
-    cross join lateral (
-      select
-        case
-          when judged.outcome = 'invalid_verdict' and listed.aside is not null then row(
-            listed.aside ->> 'path',
-            null,
-            format(
-              '%s holds text that PostgreSQL cannot store: %s',
-              coalesce(nullif(listed.aside ->> 'path', ''), 'the verdict'), listed.aside ->> 'fault'
-            )
-          )::identity_sync_private.refusal
-          when judged.outcome = 'invalid_verdict'
-          then identity_sync_private.explain_refusal(listed.verdict, strict_bands)
-          when judged.outcome = 'lml_untrusted_library_id' then row(
-            'library_id',
-            to_jsonb(judged.library_id),
-            format('library_id %s was not asked, or is named for the second time', judged.library_id)
-          )::identity_sync_private.refusal
-          when judged.outcome = 'writer_error' then row(
-            null, null, format('the database refused it: %s', (judged.refusal).message)
-          )::identity_sync_private.refusal
-        end as found
-    ) as explained
-    cross join lateral (
-      select (explained.found).path, (explained.found).value, (explained.found).reason
-    ) as fault
+    left join identity_sync.quarantined_verdict as outranking
+      on outranking.library_id = judged.library_id
+      and outranking.closed_at is null
+      and judged.outcome = 'lml_untrusted_library_id'
     where judged.outcome in ('invalid_verdict', 'writer_error', 'lml_untrusted_library_id')
-    order by judged.outcome <> 'lml_untrusted_library_id', judged.ordinal
-  loop
-    if not refusal.is_outranked then
-      update identity_sync.quarantined_verdict as entry
-      set
-        closed_at = clock_timestamp(),
-        closed_reason = format('a later refusal, settlement %s', quarantine_verdicts.settlement_id)
-      where entry.library_id = refusal.library_id and entry.closed_at is null;
-    end if;
-
-    insert into identity_sync.quarantined_verdict (
-      settlement_id, library_id, outcome, reason, path, value, sqlstate, message, constraint_name,
-      verdict, verdict_text, tracks_contract_version, origin, verified_at, strict_bands, closed_at, closed_reason
-    )
-    values (
-      quarantine_verdicts.settlement_id, refusal.library_id, refusal.outcome,
-      coalesce(refusal.reason, 'the verdict breaks the wire contract'),
-      refusal.path, refusal.value, refusal.sqlstate, refusal.message, nullif(refusal.constraint_name, ''),
-      case when refusal.aside is null then refusal.verdict end,
-      refusal.aside ->> 'unreadable',
-      quarantine_verdicts.tracks_contract_version, quarantine_verdicts.origin, quarantine_verdicts.verified_at,
-      quarantine_verdicts.strict_bands,
-      case when refusal.is_outranked then clock_timestamp() end,
-      case when refusal.is_outranked then 'nobody asked for it, and a refusal that can be replayed is open' end
-    );
-  end loop;
+  )
+  insert into identity_sync.quarantined_verdict (
+    settlement_id, first_settlement_id, library_id, outcome, reason, path, value, sqlstate, message, constraint_name,
+    verdict, verdict_text, tracks_contract_version, origin, verified_at, strict_bands, closed_at, closed_reason
+  )
+  select
+    quarantine_verdicts.settlement_id, replayed.first_settlement_id, refused.library_id, refused.outcome,
+    coalesce((explained.fault).reason, 'the verdict breaks the wire contract'),
+    (explained.fault).path, (explained.fault).value,
+    (refused.refusal).sqlstate, (refused.refusal).message, nullif((refused.refusal).constraint_name, ''),
+    kept.verdict,
+    case
+      when listed.aside is not null then listed.aside ->> 'unreadable'
+      when kept.verdict is not null then null
+      when pg_column_size(listed.verdict) > 1000000
+      then format('%s bytes, with numbers too long to be shown', pg_column_size(listed.verdict))
+      else identity_sync_private.spell_out(listed.verdict)
+    end,
+    identity_sync_private.printable(quarantine_verdicts.tracks_contract_version),
+    quarantine_verdicts.origin, quarantine_verdicts.verified_at, quarantine_verdicts.strict_bands,
+    case when closing.reason is not null then clock_timestamp() end,
+    closing.reason
+  from refused
+  cross join lateral (
+    select results -> (refused.ordinal - 1) as verdict, set_aside -> refused.ordinal::text as aside
+    offset 0
+  ) as listed
+  -- The entry of which this transaction's replay is refused again.
+  left join lateral (
+    select coalesce(entry.first_settlement_id, entry.settlement_id) as first_settlement_id
+    from identity_sync.quarantined_verdict as entry
+    where entry.closed_reason = 'replayed'
+      and entry.closed_at >= transaction_timestamp()
+      and entry.verified_at = quarantine_verdicts.verified_at
+      and entry.origin = quarantine_verdicts.origin
+      and (entry.library_id = refused.library_id or (entry.library_id is null and refused.library_id is null))
+    limit 1
+  ) as replayed on true
+  cross join lateral (
+    select case when listed.aside is null then identity_sync_private.printable(listed.verdict) end as verdict
+    offset 0
+  ) as kept
+  cross join lateral (
+    select
+      case
+        when refused.outcome = 'invalid_verdict' and listed.aside is not null then row(
+          listed.aside ->> 'path',
+          null,
+          format(
+            '%s holds text that PostgreSQL cannot store: %s',
+            coalesce(nullif(listed.aside ->> 'path', ''), 'the verdict'), listed.aside ->> 'fault'
+          )
+        )::identity_sync_private.refusal
+        when refused.outcome = 'invalid_verdict' and refused.number <= most_explained
+        then identity_sync_private.explain_refusal(listed.verdict, strict_bands)
+        when refused.outcome = 'lml_untrusted_library_id' then row(
+          'library_id',
+          to_jsonb(refused.library_id),
+          format('library_id %s was not asked, or is named for the second time', refused.library_id)
+        )::identity_sync_private.refusal
+        when refused.outcome = 'writer_error' then row(
+          null, null, format('the database refused it: %s', (refused.refusal).message)
+        )::identity_sync_private.refusal
+      end as fault
+    offset 0
+  ) as explained
+  cross join lateral (
+    select
+      case
+        when refused.is_outranked then 'nobody asked for it, and a refusal that can be replayed is open'
+        when refused.library_id is not null and refused.place > 1 then later
+      end as reason
+  ) as closing
+  order by refused.outcome <> 'lml_untrusted_library_id', refused.ordinal;
 end;
 $$;
 
@@ -3177,16 +3387,76 @@ comment on function identity_sync_private.write_verdicts(
 ) is
   'Takes judged single_artist verdicts, whose libraries the caller has locked, with their origin, time and settlement; writes them and returns them with their final outcomes. Raises what the database refuses, and LS006 where another writer or a trigger interfered.';
 --! EndIncluded functions/write/write_verdicts.sql
+--! Included functions/write/is_shared_refusal.sql
+-- A column that is gone, a trigger that cannot run or a read-only transaction refuses every verdict alike: that is no
+-- verdict's fault, and none is charged with it. A dozen verdicts out of the whole batch are tried alone, which is
+-- cheaper than 1,000 tries of a bisection; what they write is undone.
+create or replace function identity_sync_private.is_shared_refusal(
+  verdicts identity_sync_private.judged_verdict[],
+  results jsonb,
+  origin text,
+  verified_at timestamptz,
+  settlement_id bigint,
+  refusal identity_sync_private.writer_refusal
+)
+returns boolean
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  size constant integer := cardinality(verdicts);
+  class constant text := left(refusal.sqlstate, 2);
+  single identity_sync_private.judged_verdict[];
+  found_message text;
+begin
+  -- A verdict alone that exceeds a limit of the program is itself too long for an index.
+  if class not in ('0A', '25', '42', '54', 'XX') or (class = '54' and size = 1) then
+    return false;
+  end if;
+  -- Steps of the golden section reach all parts of a batch, and fall in with no pattern of its rows.
+  for step in 0..least(size, 12) - 1 loop
+    exit when size = 1;
+    single := array[verdicts[1 + floor(size * (step * 0.6180339887 - floor(step * 0.6180339887)))::integer]];
+    begin
+      if single[1].outcome = 'resolved_compilation' then
+        perform identity_sync_private.write_track_links(single, results, origin, verified_at, settlement_id);
+      else
+        perform identity_sync_private.write_verdicts(single, origin, verified_at, settlement_id);
+      end if;
+      raise exception using errcode = 'LS007', message = 'the try is over, and undone';
+    exception
+      when others or assert_failure then
+        get stacked diagnostics found_message = message_text;
+        if (sqlstate, found_message) is distinct from (refusal.sqlstate, refusal.message) then
+          return false;
+        end if;
+    end;
+  end loop;
+  return true;
+end;
+$$;
+
+revoke all on function identity_sync_private.is_shared_refusal(
+  identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint, identity_sync_private.writer_refusal
+) from public;
+
+comment on function identity_sync_private.is_shared_refusal(
+  identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint, identity_sync_private.writer_refusal
+) is
+  'Takes what write_or_bisect takes, and why the database refused it; returns whether the database refuses each of a dozen of these verdicts alone with the same words, of SQLSTATE class 0A, 25, 42, 54 or XX.';
+--! EndIncluded functions/write/is_shared_refusal.sql
 --! Included functions/write/write_or_bisect.sql
 -- Writes verdicts of one outcome; where the database refuses, writes their halves, down to the one that it refuses.
 -- The good path costs one exception block; a block a verdict would overflow the subtransaction cache.
--- What is no verdict's fault (connection, deadlock, resources, lock timeout, shutdown, disk) is raised as it came.
+-- What is no verdict's fault is raised as it came: connection, deadlock, resources, lock timeout, shutdown, disk, and a
+-- refusal that all verdicts share (is_shared_refusal).
 create or replace function identity_sync_private.write_or_bisect(
   verdicts identity_sync_private.judged_verdict[],
   results jsonb,
   origin text,
   verified_at timestamptz,
-  settlement_id bigint
+  settlement_id bigint,
+  is_part boolean default false
 )
 returns identity_sync_private.write_result
 language plpgsql volatile
@@ -3216,15 +3486,27 @@ begin
           refusal.sqlstate = returned_sqlstate,
           refusal.message = message_text,
           refusal.constraint_name = constraint_name;
+        if not is_part
+          and identity_sync_private.is_shared_refusal(verdicts, results, origin, verified_at, settlement_id, refusal)
+        then
+          raise;
+        end if;
     end;
     -- Another writer was there first, which is no verdict's fault: another look sees what it left.
     exit when refusal.sqlstate not in ('LS006', '23505');
+    -- A transaction that keeps its first snapshot never sees it, and would be refused for every verdict.
+    if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+      raise exception using
+        errcode = 'serialization_failure',
+        message = format('another session wrote since this transaction began: %s', refusal.message),
+        hint = 'Begin again, as a rule with the isolation level read committed.';
+    end if;
   end loop;
 
   if half > 0 then
     return identity_sync_private.add_write_results(
-      identity_sync_private.write_or_bisect(verdicts[:half], results, origin, verified_at, settlement_id),
-      identity_sync_private.write_or_bisect(verdicts[half + 1:], results, origin, verified_at, settlement_id)
+      identity_sync_private.write_or_bisect(verdicts[:half], results, origin, verified_at, settlement_id, true),
+      identity_sync_private.write_or_bisect(verdicts[half + 1:], results, origin, verified_at, settlement_id, true)
     );
   end if;
 
@@ -3241,13 +3523,13 @@ end;
 $$;
 
 revoke all on function identity_sync_private.write_or_bisect(
-  identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint
+  identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint, boolean
 ) from public;
 
 comment on function identity_sync_private.write_or_bisect(
-  identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint
+  identity_sync_private.judged_verdict[], jsonb, text, timestamptz, bigint, boolean
 ) is
-  'Takes verdicts of one outcome (NULL returns NULL) and LML''s results, which hold their tracks; returns what write_verdicts or write_track_links does, where a verdict that the database refuses is a writer_error with SQLSTATE, message and constraint. Raises only SQLSTATE classes 08, 40, 53, 55, 57 and 58.';
+  'Takes verdicts of one outcome (NULL returns NULL) and LML''s results, which hold their tracks, and whether they are a part of what was refused; returns what write_verdicts or write_track_links does, where a verdict that the database refuses is a writer_error with SQLSTATE, message and constraint. Raises only SQLSTATE classes 08, 40, 53, 55, 57 and 58, and what is_shared_refusal finds to be no verdict''s fault.';
 --! EndIncluded functions/write/write_or_bisect.sql
 --! Included functions/write/apply_identity_verdicts.sql
 -- The only writer of identities, for the worker, the one-shot run, the operator and the dry run: judges each verdict,
@@ -3383,7 +3665,7 @@ set lock_timeout = '5s'
 as $$
 begin
   return identity_sync.apply_identity_verdicts(
-    identity_sync.read_identity_answer(body), requested, origin, verified_at, strict_bands
+    identity_sync.read_identity_answer(body, cardinality(requested)), requested, origin, verified_at, strict_bands
   );
 end;
 $$;
@@ -4714,11 +4996,11 @@ as $$
     when http_status in (413, 422) and size > 1 then 'split'
     when http_status = 422 then 'poison_input'
     when http_status = 413 and has_answered_part then 'poison_input'
-    when (http_status >= 500 or http_status = 200) and size > 1 and is_part then 'split'
+    when (http_status = 200 or http_status >= 500) and size > 1 and is_part then 'split'
     when tries + 1 < max_tries and (http_status is null or http_status in (200, 408, 425) or http_status >= 500)
     then 'retried'
-    when (http_status >= 500 or http_status = 200) and size > 1 then 'split'
-    when (http_status >= 500 or http_status = 200) and has_answered_part then 'poison_input'
+    when (http_status = 200 or http_status >= 500) and size > 1 then 'split'
+    when (http_status = 200 or http_status >= 500) and has_answered_part then 'poison_input'
     else 'failed'
   end;
 $$;
@@ -5128,7 +5410,7 @@ begin
 
   if failure is null and http_status = 200 then
     answer_text := coalesce(this_batch.answer, body);
-    answer := identity_sync.read_identity_answer(answer_text);
+    answer := identity_sync.read_identity_answer(answer_text, cardinality(this_batch.library_ids));
   end if;
 
   reason := case
@@ -5153,7 +5435,10 @@ begin
 
   case decision
     when 'applied' then
-      cache_stats := case when jsonb_typeof(answer -> 'cache_stats') = 'object' then answer -> 'cache_stats' end;
+      cache_stats := case
+        when jsonb_typeof(answer -> 'cache_stats') = 'object'
+        then identity_sync_private.printable(answer -> 'cache_stats')
+      end;
       begin
         if this_batch.answer is not null then
           -- Its rows were held before: a lane does not wait for them a second time.
@@ -5313,6 +5598,13 @@ begin
   using pruned
   where batch.run_id = pruned.run_id;
 
+  -- What nobody can replay or answer any more.
+  update identity_sync.quarantined_verdict
+  set closed_at = clock_timestamp(), closed_reason = 'the library is gone'
+  where quarantined_verdict.closed_at is null
+    and quarantined_verdict.library_id is not null
+    and not exists (select from wxyc_schema.library where library.id = quarantined_verdict.library_id);
+
   delete from identity_sync.quarantined_verdict
   where quarantined_verdict.closed_at < keep_after;
 
@@ -5324,7 +5616,7 @@ $$;
 revoke all on function identity_sync.prune_identity_sync(integer) from public;
 
 comment on function identity_sync.prune_identity_sync(integer) is
-  'Takes for how many days batches, answers and closed quarantine are kept; deletes what is older. Raises LS001 for a value out of range.';
+  'Takes for how many days batches, answers and closed quarantine are kept; deletes what is older, and closes the quarantine of libraries that are gone. Raises LS001 for a value out of range.';
 --! EndIncluded functions/upkeep/prune_identity_sync.sql
 --! Included functions/upkeep/rescue_identity_runs.sql
 -- Keeps the open runs going when processes have died: frees leases that ran out, stops runs past their deadline, ends
@@ -5510,6 +5802,51 @@ revoke all on function identity_sync.diff_snapshots(jsonb, jsonb) from public;
 comment on function identity_sync.diff_snapshots(jsonb, jsonb) is
   'Takes two results of identity_snapshot; returns one row a column that differs, with its old and new value.';
 --! EndIncluded functions/repair/diff_snapshots.sql
+--! Included functions/repair/dismiss_quarantined_verdict.sql
+-- Closes a quarantine entry that nothing else can close, because it names no library, was not asked or was a typing
+-- mistake. The mark that it left goes with it, so that the library is due as before.
+create or replace function identity_sync.dismiss_quarantined_verdict(quarantine_id bigint, reason text)
+returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
+as $$
+declare
+  dismissed record;
+begin
+  if btrim(coalesce(reason, '')) = '' then
+    raise exception using
+      errcode = 'LS001',
+      message = format('reason is %s', coalesce(quote_literal(reason), 'NULL')),
+      hint = 'Say why: it is kept with the entry.';
+  end if;
+
+  update identity_sync.quarantined_verdict as entry
+  set
+    closed_at = clock_timestamp(),
+    closed_reason = format('dismissed by %s: %s', session_user, dismiss_quarantined_verdict.reason)
+  where entry.quarantine_id = dismiss_quarantined_verdict.quarantine_id and entry.closed_at is null
+  returning entry.library_id, entry.settlement_id, entry.outcome
+  into dismissed;
+  if not found then
+    raise exception using
+      errcode = 'LS002',
+      message = format('there is no open quarantine entry %s', coalesce(quarantine_id::text, 'NULL')),
+      hint = 'The view quarantine lists the open ones.';
+  end if;
+
+  delete from identity_sync.attempt
+  where attempt.library_id = dismissed.library_id
+    and attempt.settlement_id = dismissed.settlement_id
+    and attempt.outcome = dismissed.outcome;
+end;
+$$;
+
+revoke all on function identity_sync.dismiss_quarantined_verdict(bigint, text) from public;
+
+comment on function identity_sync.dismiss_quarantined_verdict(bigint, text) is
+  'Takes an open entry of the view quarantine and why it is dismissed; closes it and lifts the mark that it left. Raises LS001 for an empty reason, LS002 where no such entry is open.';
+--! EndIncluded functions/repair/dismiss_quarantined_verdict.sql
 --! Included functions/repair/identity_snapshot.sql
 -- What is stored for the libraries that an answer names, for comparing before with after: the main row, each source
 -- row and each track credit as jsonb, under a name of its own. Every confirmation moves last_verified_at, so it is left
@@ -5693,7 +6030,8 @@ begin
   replayable := array(
     select entry.quarantine_id
     from identity_sync.quarantined_verdict as entry
-    left join identity_sync.settlement on settlement.settlement_id = entry.settlement_id
+    left join identity_sync.settlement
+      on settlement.settlement_id = coalesce(entry.first_settlement_id, entry.settlement_id)
     where entry.closed_at is null
       and entry.outcome <> 'lml_untrusted_library_id'
       and (replay_quarantined_verdicts.run_id is null or settlement.run_id = replay_quarantined_verdicts.run_id)
@@ -5764,7 +6102,8 @@ begin
     'never_replayed', (
       select count(*)
       from identity_sync.quarantined_verdict as entry
-      left join identity_sync.settlement on settlement.settlement_id = entry.settlement_id
+      left join identity_sync.settlement
+      on settlement.settlement_id = coalesce(entry.first_settlement_id, entry.settlement_id)
       where entry.closed_at is null
         and entry.outcome = 'lml_untrusted_library_id'
         and (replay_quarantined_verdicts.run_id is null or settlement.run_id = replay_quarantined_verdicts.run_id)
@@ -5957,6 +6296,75 @@ revoke all on function identity_sync.identity_metrics(integer, integer, boolean)
 comment on function identity_sync.identity_metrics(integer, integer, boolean) is
   'Takes the parameters that decide which rows are due (days; the defaults are those of identity_candidates); returns totals by kind and report key, and counts of due rows, open batches, calls in flight, quarantine and planning holds, and the seconds since the last success. Raises LS001 for a value out of range.';
 --! EndIncluded functions/observe/identity_metrics.sql
+--! Included functions/observe/lost_columns.sql
+-- Names what the station's tables lack by now of what this service reads and writes, so that a lost column is noticed
+-- before a night's answers meet it. The preflight asks for the same columns before a migration.
+create or replace function identity_sync.lost_columns()
+returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select array(
+    select needed.relation || '.' || name
+    from (
+      values
+        (
+          'library',
+          '{
+            id, artist_id, artist_name, album_title, legacy_release_id, code_volume_letters, canonical_entity_id
+          }'::text[]
+        ),
+        ('artists', '{id, artist_name}'),
+        (
+          'compilation_track_artist',
+          '{
+            id, library_id, artist_name, track_title, track_position, track_artist_id, track_artist_link_confidence,
+            track_artist_link_method
+          }'
+        ),
+        (
+          'library_identity',
+          '{
+            library_id, discogs_master_id, discogs_release_id, musicbrainz_release_group_mbid,
+            musicbrainz_release_mbid, musicbrainz_recording_mbid, wikidata_qid, spotify_id, apple_music_id,
+            last_verified_at, method, confidence, agreement_sources, notes, discogs_artist_id, musicbrainz_artist_id,
+            bandcamp_id
+          }'
+        ),
+        (
+          'library_identity_source',
+          '{library_id, source, external_id, method, confidence, last_verified_at, boost_sources, notes}'
+        ),
+        (
+          'library_identity_history',
+          '{
+            history_id, library_id, discogs_master_id, discogs_release_id, musicbrainz_release_group_mbid,
+            musicbrainz_release_mbid, musicbrainz_recording_mbid, wikidata_qid, spotify_id, apple_music_id,
+            last_verified_at, method, confidence, agreement_sources, notes, discogs_artist_id, musicbrainz_artist_id,
+            bandcamp_id, superseded_reason, reason_category
+          }'
+        )
+    ) as needed (relation, names)
+    cross join lateral unnest(needed.names) as name
+    where not exists (
+      select
+      from pg_attribute
+      join pg_class on pg_class.oid = pg_attribute.attrelid
+      join pg_namespace on pg_namespace.oid = pg_class.relnamespace
+      where pg_namespace.nspname = 'wxyc_schema'
+        and pg_class.relname = needed.relation
+        and pg_attribute.attname = name
+        and not pg_attribute.attisdropped
+    )
+    order by 1
+  );
+$$;
+
+revoke all on function identity_sync.lost_columns() from public;
+
+comment on function identity_sync.lost_columns() is
+  'Returns the columns of wxyc_schema that this service needs and that are not there, as table.column.';
+--! EndIncluded functions/observe/lost_columns.sql
 --! Included functions/observe/missing_migrations.sql
 -- Tells a program that its database lacks migrations, before the program meets a function that is missing.
 -- It is SECURITY DEFINER, since the history belongs to the role that migrates, and volatile as each of that kind is.
@@ -6040,6 +6448,7 @@ comment on view identity_sync.gate is
 -- The open refusals, so that an operator sees why: one entry a library, its latest refusal.
 create or replace view identity_sync.quarantine as
 select
+  entry.quarantine_id,
   entry.library_id,
   settlement.run_id,
   entry.outcome,
@@ -6054,11 +6463,12 @@ select
   entry.verified_at,
   entry.quarantined_at
 from identity_sync.quarantined_verdict as entry
-left join identity_sync.settlement on settlement.settlement_id = entry.settlement_id
+left join identity_sync.settlement
+  on settlement.settlement_id = coalesce(entry.first_settlement_id, entry.settlement_id)
 where entry.closed_at is null;
 
 comment on view identity_sync.quarantine is
-  'Open refusals: the library where known, its run, outcome and reason, the path and value at fault, SQLSTATE and message where the database refused, and the verdict as it came.';
+  'Open refusals: the number to dismiss one by, the library where known, its run, outcome and reason, the path and value at fault, SQLSTATE and message where the database refused, and the verdict as it came.';
 --! EndIncluded views/quarantine.sql
 --! Included views/run_progress.sql
 -- How far each run is, for a person or a dashboard. A finished run shows what its kept report counted.

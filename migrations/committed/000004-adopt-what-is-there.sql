@@ -1,5 +1,5 @@
---! Previous: sha1:883738c42ccb7b84d9f5bd27e97218ce715948d3
---! Hash: sha1:144d8ae3b01c4c684efa73006e1616fee9bef418
+--! Previous: sha1:d4164bc3bac406ed414bb11a2d8a2ca09348c907
+--! Hash: sha1:afdc6d96c131adf362fd2fab9dbf31fa93999ee8
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

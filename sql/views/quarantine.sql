@@ -1,6 +1,7 @@
 -- The open refusals, so that an operator sees why: one entry a library, its latest refusal.
 create or replace view identity_sync.quarantine as
 select
+  entry.quarantine_id,
   entry.library_id,
   settlement.run_id,
   entry.outcome,
@@ -15,8 +16,9 @@ select
   entry.verified_at,
   entry.quarantined_at
 from identity_sync.quarantined_verdict as entry
-left join identity_sync.settlement on settlement.settlement_id = entry.settlement_id
+left join identity_sync.settlement
+  on settlement.settlement_id = coalesce(entry.first_settlement_id, entry.settlement_id)
 where entry.closed_at is null;
 
 comment on view identity_sync.quarantine is
-  'Open refusals: the library where known, its run, outcome and reason, the path and value at fault, SQLSTATE and message where the database refused, and the verdict as it came.';
+  'Open refusals: the number to dismiss one by, the library where known, its run, outcome and reason, the path and value at fault, SQLSTATE and message where the database refused, and the verdict as it came.';

@@ -71,12 +71,17 @@ export function connectProbes(databaseUrl: string, settings: ProbeSettings) {
 
   async function readiness(): Promise<Finding> {
     try {
-      const missing = await prober.ask(async (sql) => {
-        const [row] = await sql<[{ missing: number }]>`
+      const schema = await prober.ask(async (sql) => {
+        const [{ missing }] = await sql<[{ missing: number }]>`
           select missing from identity_sync.missing_migrations(known => ${settings.migrations}) as missing`;
-        return row.missing;
+        // A database that lacks migrations may lack the function that looks for columns.
+        if (missing > 0) return { ok: false, missing };
+        const [{ lost }] = await sql<
+          [{ lost: string[] }]
+        >`select lost from identity_sync.lost_columns() as lost`;
+        return lost.length > 0 ? { ok: false, missing, lost_columns: lost.length } : { ok: true, missing };
       });
-      return { ok: missing === 0, database: { ok: true }, schema: { ok: missing === 0, missing } };
+      return { ok: schema.ok, database: { ok: true }, schema };
     } catch (error) {
       const reason = reasonOf(error);
       if (!NO_SCHEMA.has(reason)) return { ok: false, database: { ok: false, reason } };

@@ -181,6 +181,50 @@ describe('a database is refused before anything is changed', () => {
     await refused(database, lacking(['a database in UTF8: this one is in SQL_ASCII']));
   });
 
+  test('that has lost, since it was migrated, a column which the migrations made', async () => {
+    const database = await copy();
+    await migrate(owner.into(database));
+    await database.sql`alter table wxyc_schema.library_identity drop column bandcamp_id cascade`;
+    await refused(database, lacking(['column bandcamp_id of wxyc_schema.library_identity, of type text']));
+  });
+
+  test.each([
+    [
+      'a table',
+      'insert into station_log (id) select new.library_id from wxyc_schema.library;',
+      'station_log',
+    ],
+    ['a view', 'perform (select max(id) from shelves);', 'shelves'],
+    ['a function', 'perform note_identity(new.library_id);', 'note_identity\\(\\)'],
+  ])('whose triggers cannot run under the search_path of the writer: %s', async (_what, body, name) => {
+    const database = await copy();
+    const { sql } = database;
+    await sql.unsafe(`
+      create table public.station_log (id integer);
+      create view public.shelves as select id from wxyc_schema.library;
+      create function public.note_identity(integer) returns void language sql as '';
+      create function public.watch() returns trigger language plpgsql as $$
+      begin
+        -- It writes no row of shelves, and says 'from station_log'.
+        perform count(*), now() from wxyc_schema.library where 'from shelves' <> 'note_identity()';
+        ${body}
+        return new;
+      end $$;
+      create trigger watch after insert on wxyc_schema.library_identity
+      for each row execute function public.watch();`);
+    const refusal = await migrate(owner.into(database)).catch((error: postgres.PostgresError) => error);
+    expect(refusal).toMatchObject({ code: 'LS005' });
+    expect(refusal!.message).toMatch(
+      new RegExp(
+        `lacks: a search_path for function .*watch\\(\\), which the trigger watch of wxyc_schema.library_identity runs: ` +
+          `it names ${name} without a schema; alter function .*watch\\(\\) set search_path = …$`,
+      ),
+    );
+
+    await sql`alter function public.watch() set search_path = public`;
+    await expect(migrate(owner.into(database))).resolves.toBeUndefined();
+  });
+
   test('that a newer program has migrated', async () => {
     const database = await copy();
     await migrate(owner.into(database));

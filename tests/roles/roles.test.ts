@@ -238,16 +238,52 @@ function promises({ owner, dba }: { owner: Login; dba: Login }) {
     await expect(sql`select identity_sync.apply_identity_verdicts('[]')`).rejects.toMatchObject(REFUSED);
   });
 
-  test("graphile-worker's objects belong to the worker's role, since their row level security has no policies", async () => {
+  test("all that a function with its owner's rights can call belongs to that owner", async () => {
     const owners = await database.sql`
       select distinct pg_get_userbyid(owner) as owner from (
-        select nspowner as owner from pg_namespace where nspname = 'graphile_worker'
-        union all select relowner from pg_class where relnamespace = 'graphile_worker'::regnamespace
-        union all select proowner from pg_proc where pronamespace = 'graphile_worker'::regnamespace
-        union all select typowner from pg_type where typnamespace = 'graphile_worker'::regnamespace
-      ) as object`;
-    expect([...owners]).toEqual([{ owner: roles.worker }]);
+        select oid as schema, nspowner as owner from pg_namespace
+        union all select relnamespace, relowner from pg_class
+        union all select pronamespace, proowner from pg_proc
+        union all select typnamespace, typowner from pg_type
+        union all select oprnamespace, oprowner from pg_operator
+        union all select relnamespace, proowner
+          from pg_trigger join pg_class on pg_class.oid = tgrelid join pg_proc on pg_proc.oid = tgfoid
+          where not tgisinternal
+      ) as object
+      where schema::regnamespace::text in ('identity_sync', 'identity_sync_private', 'graphile_worker', 'graphile_migrate')`;
+    expect([...owners]).toEqual([{ owner: owner.name }]);
   });
+
+  test.each([
+    ['operator', operator],
+    ['worker', worker],
+  ])(
+    "the %s puts no code of his own where a function with its owner's rights would run it",
+    async (_who, login) => {
+      const sql = as(login);
+      const attacks = [
+        `create or replace function graphile_worker.add_job(
+         identifier text, payload json default null, queue_name text default null, run_at timestamptz default null,
+         max_attempts integer default null, job_key text default null, priority integer default null,
+         flags text[] default null, job_key_mode text default 'replace')
+       returns graphile_worker._private_jobs language sql as 'select null::graphile_worker._private_jobs'`,
+        `create function graphile_worker.add_job(text, json, timestamptz, integer, text[], text)
+       returns void language sql as ''`,
+        'alter function graphile_worker.add_job security invoker',
+        `create trigger attack before insert on graphile_worker._private_jobs for each row
+         execute function suppress_redundant_updates_trigger()`,
+        'alter table graphile_worker._private_jobs add column attack text',
+        `create rule attack as on insert to graphile_worker.migrations do also select 1`,
+        'create table graphile_worker.attack ()',
+        'create function identity_sync.attack() returns void language sql as $$ $$',
+        'create function identity_sync_private.attack() returns void language sql as $$ $$',
+        'create function wxyc_schema.attack() returns void language sql as $$ $$',
+        'alter function identity_sync.enqueue_lanes security invoker',
+        `set role ${owner.name}`,
+      ];
+      for (const attack of attacks) await expect(sql.unsafe(attack), attack).rejects.toMatchObject(REFUSED);
+    },
+  );
 
   return { database, operator, worker, lml: () => lml };
 }

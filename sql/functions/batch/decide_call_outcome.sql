@@ -22,11 +22,11 @@ as $$
     when http_status in (413, 422) and size > 1 then 'split'
     when http_status = 422 then 'poison_input'
     when http_status = 413 and has_answered_part then 'poison_input'
-    when (http_status >= 500 or http_status = 200) and size > 1 and is_part then 'split'
+    when (http_status = 200 or http_status >= 500) and size > 1 and is_part then 'split'
     when tries + 1 < max_tries and (http_status is null or http_status in (200, 408, 425) or http_status >= 500)
     then 'retried'
-    when (http_status >= 500 or http_status = 200) and size > 1 then 'split'
-    when (http_status >= 500 or http_status = 200) and has_answered_part then 'poison_input'
+    when (http_status = 200 or http_status >= 500) and size > 1 then 'split'
+    when (http_status = 200 or http_status >= 500) and has_answered_part then 'poison_input'
     else 'failed'
   end;
 $$;

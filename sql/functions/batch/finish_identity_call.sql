@@ -50,7 +50,7 @@ begin
 
   if failure is null and http_status = 200 then
     answer_text := coalesce(this_batch.answer, body);
-    answer := identity_sync.read_identity_answer(answer_text);
+    answer := identity_sync.read_identity_answer(answer_text, cardinality(this_batch.library_ids));
   end if;
 
   reason := case
@@ -75,7 +75,10 @@ begin
 
   case decision
     when 'applied' then
-      cache_stats := case when jsonb_typeof(answer -> 'cache_stats') = 'object' then answer -> 'cache_stats' end;
+      cache_stats := case
+        when jsonb_typeof(answer -> 'cache_stats') = 'object'
+        then identity_sync_private.printable(answer -> 'cache_stats')
+      end;
       begin
         if this_batch.answer is not null then
           -- Its rows were held before: a lane does not wait for them a second time.

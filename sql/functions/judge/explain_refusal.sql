@@ -5,11 +5,15 @@ create or replace function identity_sync_private.explain_refusal(verdict jsonb, 
 returns identity_sync_private.refusal
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+-- A plan for one known verdict would hold a copy of its megabytes for each time that it is named.
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   method_list constant text := array_to_string(identity_sync_private.methods(), ', ');
   source_list constant text := array_to_string(identity_sync_private.sources(), ', ');
-  kind constant text := verdict ->> 'kind';
+  -- Enough to tell what it is: a text may have megabytes.
+  kind constant text := left(identity_sync_private.text_of(verdict -> 'kind'), 100);
+  method constant text := identity_sync_private.text_of(verdict -> 'method');
   -- A field that is null or missing: the wire takes both for one state.
   has_method constant boolean := coalesce(verdict -> 'method', 'null') <> 'null';
   has_confidence constant boolean := coalesce(verdict -> 'confidence', 'null') <> 'null';
@@ -51,8 +55,8 @@ begin
           9, 'method', case kind when 'unresolved' then 'null, with kind unresolved' else method_list end,
           case kind
             when 'unresolved' then not has_method
-            when 'single_artist' then coalesce(identity_sync_private.is_method(verdict ->> 'method'), false)
-            else coalesce(identity_sync_private.is_method(verdict ->> 'method'), not has_method)
+            when 'single_artist' then coalesce(identity_sync_private.is_method(method), false)
+            else coalesce(identity_sync_private.is_method(method), not has_method)
           end
         ),
         (
@@ -77,7 +81,7 @@ begin
       'main.' || id.name,
       verdict #> array['main', id.name],
       'a string of 1 to 512 characters, not blank, or null',
-      identity_sync_private.is_identifier_or_null(verdict #> array['main', id.name], verdict #>> array['main', id.name])
+      identity_sync_private.is_identifier_or_null(identity_sync_private.text_of(verdict #> array['main', id.name]))
     from unnest(
       '{musicbrainz_artist_id, wikidata_qid, spotify_artist_id, apple_music_artist_id, bandcamp_id}'::text[]
     ) with ordinality as id (name, rank)
@@ -95,13 +99,15 @@ begin
   from (
     select
       listed.*,
-      identity_sync_private.source_bit(listed.entry ->> 'source') as source_bit,
+      identity_sync_private.source_bit(identity_sync_private.text_of(listed.entry -> 'source')) as source_bit,
+      identity_sync_private.text_of(listed.entry -> 'method') as method,
       identity_sync_private.read_confidence(listed.entry -> 'confidence') as confidence,
       coalesce(listed.entry -> 'confidence', 'null') = 'null' as has_no_confidence,
       coalesce(listed.entry -> 'external_id', 'null') = 'null' as has_no_external_id,
       strict_bands and kind = 'single_artist'
         and not identity_sync_private.is_in_band(
-          listed.entry ->> 'method', identity_sync_private.read_confidence(listed.entry -> 'confidence')
+          identity_sync_private.text_of(listed.entry -> 'method'),
+          identity_sync_private.read_confidence(listed.entry -> 'confidence')
         ) as is_refused_by_band
     from jsonb_array_elements(verdict -> 'provenance') with ordinality as listed (entry, position)
   ) as leg
@@ -111,7 +117,7 @@ begin
       (2, '.source', leg.entry -> 'source', source_list, leg.source_bit is not null),
       (
         3, '.method', leg.entry -> 'method', method_list,
-        coalesce(identity_sync_private.is_method(leg.entry ->> 'method'), leg.has_no_confidence)
+        coalesce(identity_sync_private.is_method(leg.method), leg.has_no_confidence)
       ),
       (
         4, '.confidence', leg.entry -> 'confidence', 'a number from 0 to 1, or null where external_id is null',
@@ -122,15 +128,15 @@ begin
         'a string of 1 to 512 characters, not blank, or null where confidence is null',
         case
           when leg.has_no_external_id then leg.has_no_confidence
-          else identity_sync_private.is_identifier_or_null(leg.entry -> 'external_id', leg.entry ->> 'external_id')
+          else identity_sync_private.is_identifier_or_null(identity_sync_private.text_of(leg.entry -> 'external_id'))
         end
       ),
       (
         6, '.confidence', leg.entry -> 'confidence',
         case
           when leg.is_refused_by_band
-          then identity_sync_private.describe_band(leg.entry ->> 'method')
-            || format(' for method %s (strict bands)', leg.entry ->> 'method')
+          then identity_sync_private.describe_band(leg.method)
+            || format(' for method %s (strict bands)', leg.method)
         end,
         leg.is_refused_by_band is not true
       )

@@ -38,15 +38,16 @@ begin
           when verdict.kind = 'compilation' and verdict.is_visited then 'resolved_compilation'
           else verdict.kind
         end,
+        -- What a refused verdict holds may be megabytes, and is not looked at again.
         case when verdict.is_valid then verdict.discogs_artist_id::integer end,
-        verdict.musicbrainz_text,
-        verdict.wikidata_text,
-        verdict.spotify_text,
-        verdict.apple_music_text,
-        verdict.bandcamp_text,
-        verdict.method,
+        case when verdict.is_valid then verdict.musicbrainz_text end,
+        case when verdict.is_valid then verdict.wikidata_text end,
+        case when verdict.is_valid then verdict.spotify_text end,
+        case when verdict.is_valid then verdict.apple_music_text end,
+        case when verdict.is_valid then verdict.bandcamp_text end,
+        case when verdict.is_valid then verdict.method end,
         verdict.confidence,
-        verdict.sources,
+        case when verdict.is_valid then verdict.sources end,
         verdict.null_confidence,
         case when verdict.has_duplicate then cardinality(verdict.named) - cardinality(verdict.sources) else 0 end,
         case
@@ -84,11 +85,11 @@ begin
               and identity_sync_private.is_method(field.method)
               and jsonb_typeof(field.main) = 'object'
               and (main.discogs_artist_id is null or identity_sync_private.is_integer(main.discogs_artist_id, 1))
-              and identity_sync_private.is_identifier_or_null(main.musicbrainz_artist_id, main.musicbrainz_text)
-              and identity_sync_private.is_identifier_or_null(main.wikidata_qid, main.wikidata_text)
-              and identity_sync_private.is_identifier_or_null(main.spotify_artist_id, main.spotify_text)
-              and identity_sync_private.is_identifier_or_null(main.apple_music_artist_id, main.apple_music_text)
-              and identity_sync_private.is_identifier_or_null(main.bandcamp_id, main.bandcamp_text)
+              and identity_sync_private.is_identifier_or_null(main.musicbrainz_text)
+              and identity_sync_private.is_identifier_or_null(main.wikidata_text)
+              and identity_sync_private.is_identifier_or_null(main.spotify_text)
+              and identity_sync_private.is_identifier_or_null(main.apple_music_text)
+              and identity_sync_private.is_identifier_or_null(main.bandcamp_text)
               and not (strict_bands and provenance.out_of_band > 0)
               and (
                 main.discogs_artist_id is not null
@@ -109,9 +110,9 @@ begin
       select
         raw.ordinal,
         case when identity_sync_private.is_integer(raw.library_id, -2147483648) then raw.library_id::integer end as id,
-        raw.kind,
+        identity_sync_private.text_of(raw.kind) as kind,
         raw.main,
-        raw.method,
+        identity_sync_private.text_of(raw.method) as method,
         raw.confidence as stated_confidence,
         identity_sync_private.read_confidence(raw.confidence)::real as confidence,
         case when jsonb_typeof(raw.provenance) = 'array' then raw.provenance end as legs,
@@ -126,9 +127,9 @@ begin
           case when jsonb_typeof(listed.verdict) = 'object' then listed.verdict else '{}' end
         ) as field (
           library_id jsonb,
-          kind text,
+          kind jsonb,
           main jsonb,
-          method text,
+          method jsonb,
           confidence jsonb,
           provenance jsonb,
           tracks_attempted jsonb,
@@ -141,11 +142,11 @@ begin
     cross join lateral (
       select
         raw.*,
-        raw.musicbrainz_artist_id #>> '{}' as musicbrainz_text,
-        raw.wikidata_qid #>> '{}' as wikidata_text,
-        raw.spotify_artist_id #>> '{}' as spotify_text,
-        raw.apple_music_artist_id #>> '{}' as apple_music_text,
-        raw.bandcamp_id #>> '{}' as bandcamp_text
+        identity_sync_private.text_of(raw.musicbrainz_artist_id) as musicbrainz_text,
+        identity_sync_private.text_of(raw.wikidata_qid) as wikidata_text,
+        identity_sync_private.text_of(raw.spotify_artist_id) as spotify_text,
+        identity_sync_private.text_of(raw.apple_music_artist_id) as apple_music_text,
+        identity_sync_private.text_of(raw.bandcamp_id) as bandcamp_text
       from jsonb_to_record(case when jsonb_typeof(field.main) = 'object' then field.main else '{}' end) as raw (
         discogs_artist_id jsonb,
         musicbrainz_artist_id jsonb,
@@ -163,7 +164,7 @@ begin
             and case
               when leg.in_band is not null
               then leg.external_id is not null
-                and identity_sync_private.is_identifier_or_null(leg.raw_external_id, leg.external_id)
+                and identity_sync_private.is_identifier_or_null(leg.external_id)
               when leg.has_no_confidence
               then leg.external_id is null and coalesce(identity_sync_private.is_method(leg.method), true)
             end,
@@ -187,14 +188,13 @@ begin
             raw.source,
             raw.method,
             identity_sync_private.source_bit(raw.source) as source_bit,
-            raw.external_id as raw_external_id,
-            raw.external_id #>> '{}' as external_id,
+            identity_sync_private.text_of(raw.external_id) as external_id,
             coalesce(jsonb_typeof(raw.confidence), 'null') = 'null' as has_no_confidence,
             identity_sync_private.read_confidence(raw.confidence) as confidence
           from (
             select
-              listed.entry ->> 'source' as source,
-              listed.entry ->> 'method' as method,
+              identity_sync_private.text_of(listed.entry -> 'source') as source,
+              identity_sync_private.text_of(listed.entry -> 'method') as method,
               listed.entry -> 'external_id' as external_id,
               listed.entry -> 'confidence' as confidence
             from jsonb_array_elements(field.legs) as listed (entry)

@@ -60,10 +60,10 @@ begin
       select
         listed.entry,
         listed.ordinal,
-        listed.entry ->> 'artist_name' as artist_name,
-        listed.entry ->> 'track_title' as track_title,
-        listed.entry ->> 'resolved_artist_name' as resolved_artist_name,
-        listed.entry ->> 'track_position' as track_position,
+        identity_sync_private.text_of(listed.entry -> 'artist_name') as artist_name,
+        identity_sync_private.text_of(listed.entry -> 'track_title') as track_title,
+        identity_sync_private.text_of(listed.entry -> 'resolved_artist_name') as resolved_artist_name,
+        identity_sync_private.text_of(listed.entry -> 'track_position') as track_position,
         listed.entry -> 'confidence' as stated_confidence
       from jsonb_array_elements(nullif(judge_tracks.tracks, 'null')) with ordinality as listed (entry, ordinal)
       offset 0

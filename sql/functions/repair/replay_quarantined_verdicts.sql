@@ -24,7 +24,8 @@ begin
   replayable := array(
     select entry.quarantine_id
     from identity_sync.quarantined_verdict as entry
-    left join identity_sync.settlement on settlement.settlement_id = entry.settlement_id
+    left join identity_sync.settlement
+      on settlement.settlement_id = coalesce(entry.first_settlement_id, entry.settlement_id)
     where entry.closed_at is null
       and entry.outcome <> 'lml_untrusted_library_id'
       and (replay_quarantined_verdicts.run_id is null or settlement.run_id = replay_quarantined_verdicts.run_id)
@@ -95,7 +96,8 @@ begin
     'never_replayed', (
       select count(*)
       from identity_sync.quarantined_verdict as entry
-      left join identity_sync.settlement on settlement.settlement_id = entry.settlement_id
+      left join identity_sync.settlement
+      on settlement.settlement_id = coalesce(entry.first_settlement_id, entry.settlement_id)
       where entry.closed_at is null
         and entry.outcome = 'lml_untrusted_library_id'
         and (replay_quarantined_verdicts.run_id is null or settlement.run_id = replay_quarantined_verdicts.run_id)

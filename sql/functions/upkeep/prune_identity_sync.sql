@@ -22,6 +22,13 @@ begin
   using pruned
   where batch.run_id = pruned.run_id;
 
+  -- What nobody can replay or answer any more.
+  update identity_sync.quarantined_verdict
+  set closed_at = clock_timestamp(), closed_reason = 'the library is gone'
+  where quarantined_verdict.closed_at is null
+    and quarantined_verdict.library_id is not null
+    and not exists (select from wxyc_schema.library where library.id = quarantined_verdict.library_id);
+
   delete from identity_sync.quarantined_verdict
   where quarantined_verdict.closed_at < keep_after;
 
@@ -33,4 +40,4 @@ $$;
 revoke all on function identity_sync.prune_identity_sync(integer) from public;
 
 comment on function identity_sync.prune_identity_sync(integer) is
-  'Takes for how many days batches, answers and closed quarantine are kept; deletes what is older. Raises LS001 for a value out of range.';
+  'Takes for how many days batches, answers and closed quarantine are kept; deletes what is older, and closes the quarantine of libraries that are gone. Raises LS001 for a value out of range.';

@@ -10,7 +10,10 @@ declare
 begin
   return left(
     coalesce(
-      case when jsonb_typeof(read) = 'object' then coalesce(read ->> 'message', read ->> 'detail') end,
+      case when jsonb_typeof(read) = 'object' then coalesce(
+        identity_sync_private.printable(read -> 'message') #>> '{}',
+        identity_sync_private.printable(read -> 'detail') #>> '{}'
+      ) end,
       nullif(btrim(body), ''),
       'no words'
     ),

@@ -1,27 +1,42 @@
--- Saves the readable results of an answer that jsonb refuses as a whole. Once the refused escapes are masked, the
--- type json takes the text and gives its elements verbatim. A result that holds a masked escape, or that jsonb refuses,
--- leaves only its library_id in place; its text goes to set_aside under its number.
+-- Saves the readable results of an answer that jsonb refuses as a whole, in time linear in its bytes: once the refused
+-- escapes are masked, the type json takes the text and gives its elements verbatim. A result that holds a mask, or that
+-- jsonb refuses, leaves only its library_id in place; its text goes to set_aside under its number.
 create or replace function identity_sync_private.salvage_identity_answer(body text)
 returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  -- A text does not contain its own hash, so nothing else in it looks like the mark.
-  mark constant text := md5(body);
-  masked text;
+  -- A character of Unicode that stands for none, and that the text does not hold either, takes few bytes and is found
+  -- at once. A text does not contain its own hash.
+  mark constant text := coalesce(
+    (select chr(code) from generate_series(64976, 65007) as code where position(chr(code) in body) = 0 limit 1),
+    md5(body)
+  );
+  -- Where the path at fault is looked for; the others name the fault alone.
+  most_paths constant integer := 1000;
+  masked text := body;
+  surrogates integer;
   document json;
   results json;
 begin
-  -- Escaped backslashes first, or the text \\u0000 would pass for an escape. Then whole surrogate pairs: the surrogates
-  -- that are left are lone ones.
-  masked := replace(body, '\\', mark || 'b');
+  -- Escaped backslashes first, or the text \\u0000 would pass for an escape.
+  masked := replace(masked, '\\', mark || 'b');
   masked := replace(masked, '\u0000', mark || 'n0000');
-  masked := regexp_replace(
-    masked, '\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})', mark || 'p\1\2', 'g'
-  );
-  masked := regexp_replace(masked, '\\u([dD][89a-fA-F][0-9a-fA-F]{2})', mark || 'n\1', 'g');
-  masked := regexp_replace(masked, mark || 'p(.{4})(.{4})', '\\u\1\\u\2', 'g');
+  -- Each surrogate is one match of a regular expression, of which half a million take a second.
+  surrogates := (2 * octet_length(masked) - octet_length(replace(masked, '\ud', ''))
+    - octet_length(replace(masked, '\uD', ''))) / 3;
+  if surrogates > 500000 then
+    return null;
+  end if;
+  if surrogates > 0 then
+    -- Whole pairs first: the surrogates that are left are lone ones.
+    masked := regexp_replace(
+      masked, '\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})', mark || 'p\1' || mark || 'q\2', 'g'
+    );
+    masked := regexp_replace(masked, '\\u([dD][89a-fA-F][0-9a-fA-F]{2})', mark || 'n\1', 'g');
+    masked := replace(replace(masked, mark || 'p', '\u'), mark || 'q', '\u');
+  end if;
   masked := replace(masked, mark || 'b', '\\');
 
   begin
@@ -49,12 +64,12 @@ begin
         'results',
         coalesce(
           jsonb_agg(
-            coalesce(read.verdict, aside.result - 'unreadable' - 'path' - 'fault') order by read.ordinal
+            coalesce(read.verdict, jsonb_build_object('library_id', read.aside -> 'library_id')) order by read.ordinal
           ),
           '[]'
         ),
         'set_aside',
-        coalesce(jsonb_object_agg(read.ordinal::text, aside.result) filter (where read.verdict is null), '{}'),
+        coalesce(jsonb_object_agg(read.ordinal::text, read.aside) filter (where read.verdict is null), '{}'),
         'tracks_contract_version',
         case
           when json_typeof(document) = 'object'
@@ -63,16 +78,28 @@ begin
       )
     from (
       select
-        listed.ordinal,
-        listed.element::text as masked_result,
+        tried.ordinal,
+        tried.verdict,
         case
-          when position(mark in listed.element::text) = 0 then identity_sync_private.jsonb_or_null(listed.element::text)
-        end as verdict
-      from json_array_elements(results) with ordinality as listed (element, ordinal)
+          when tried.verdict is null
+          then identity_sync_private.set_aside_result(
+            tried.masked_result, mark,
+            count(*) filter (where tried.verdict is null) over (order by tried.ordinal) <= most_paths
+          )
+        end as aside
+      from (
+        select
+          listed.ordinal,
+          listed.element::text as masked_result,
+          case
+            when position(mark in listed.element::text) = 0
+            then identity_sync_private.jsonb_or_null(listed.element::text)
+          end as verdict
+        from json_array_elements(results) with ordinality as listed (element, ordinal)
+        offset 0
+      ) as tried
+      offset 0
     ) as read
-    left join lateral (
-      select identity_sync_private.set_aside_result(read.masked_result, mark) as result
-    ) as aside on read.verdict is null
   );
 end;
 $$;

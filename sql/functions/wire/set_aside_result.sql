@@ -1,49 +1,73 @@
--- Wraps a result that jsonb refuses, so that it can be judged, refused and kept like its neighbours.
--- It holds the library_id that the result names, the text as it came, and the path of the first string at fault.
-create or replace function identity_sync_private.set_aside_result(masked text, mark text)
+-- Wraps a result that jsonb refuses, so that it can be judged, refused and kept like its neighbours: the library_id
+-- that it names, its text as it came, and the path of the first string at fault. Each level of the path reads the text
+-- below it again, so that the path ends where the search has read 20 MB.
+create or replace function identity_sync_private.set_aside_result(masked text, mark text, is_path_wanted boolean)
 returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  id constant text := case json_typeof(masked::json) when 'object' then masked::json ->> 'library_id' end;
-  readable constant jsonb := identity_sync_private.jsonb_or_null(masked);
+  id text;
+  is_marked constant boolean := position(mark || 'n' in masked) > 0;
+  node json;
+  child record;
   path text;
+  patience integer := 20000000;
 begin
-  with recursive node as (
-    select ''::text as path, readable as value
-    union all
-    select node.path || child.step, child.value
-    from node
-    cross join lateral (
-      select '.' || member.key as step, member.value
-      from jsonb_each(case when jsonb_typeof(node.value) = 'object' then node.value else '{}' end) as member
-      union all
-      select format('[%s]', item.position - 1), item.value
-      from jsonb_array_elements(case when jsonb_typeof(node.value) = 'array' then node.value else '[]' end)
-        with ordinality as item (value, position)
-    ) as child
-  )
-  select ltrim(node.path, '.')
-  into path
-  from node
-  where position(mark in node.path) > 0
-    or (jsonb_typeof(node.value) = 'string' and position(mark in node.value #>> '{}') > 0)
-  limit 1;
+  begin
+    id := case json_typeof(masked::json) when 'object' then masked::json ->> 'library_id' end;
+  exception
+    when others then
+      null;
+  end;
+
+  if is_marked and is_path_wanted then
+    begin
+      node := masked::json;
+      path := '';
+      loop
+        patience := patience - octet_length(node::text);
+        exit when json_typeof(node) not in ('object', 'array');
+        if patience < 0 then
+          path := path || '…';
+          exit;
+        end if;
+        if json_typeof(node) = 'object' then
+          select '.' || member.key as step, member.value, position(mark || 'n' in member.key) > 0 as is_found
+          into child
+          from json_each(node) as member
+          where position(mark || 'n' in member.key) > 0 or position(mark || 'n' in member.value::text) > 0
+          limit 1;
+        else
+          select format('[%s]', item.position - 1) as step, item.value, false as is_found
+          into child
+          from json_array_elements(node) with ordinality as item (value, position)
+          where position(mark || 'n' in item.value::text) > 0
+          limit 1;
+        end if;
+        path := path || child.step;
+        exit when child.is_found;
+        node := child.value;
+      end loop;
+    exception
+      when others then
+        path := path || '…';
+    end;
+  end if;
 
   return jsonb_build_object(
     'library_id', case when id ~ '^-?[0-9]{1,10}(\.0+)?$' then id::numeric end,
-    'unreadable', regexp_replace(masked, mark || 'n(.{4})', '\\u\1', 'g'),
-    'path', regexp_replace(path, mark || 'n(.{4})', '\\u\1', 'g'),
+    'unreadable', replace(masked, mark || 'n', '\u'),
+    'path', replace(ltrim(path, '.'), mark || 'n', '\u'),
     'fault', case
-      when path is null then 'jsonb refuses it'
-      else 'the escape \u' || (regexp_match(masked, mark || 'n(.{4})'))[1]
+      when is_marked then 'the escape \u' || left(split_part(masked, mark || 'n', 2), 4)
+      else 'jsonb refuses it'
     end
   );
 end;
 $$;
 
-revoke all on function identity_sync_private.set_aside_result(text, text) from public;
+revoke all on function identity_sync_private.set_aside_result(text, text, boolean) from public;
 
-comment on function identity_sync_private.set_aside_result(text, text) is
-  'Takes a result''s text with its unreadable escapes masked, and the mark; returns {"library_id", "unreadable", "path", "fault"}.';
+comment on function identity_sync_private.set_aside_result(text, text, boolean) is
+  'Takes a result''s text with its unreadable escapes masked, the mark, and whether the path at fault is looked for; returns {"library_id", "unreadable", "path", "fault"}.';

@@ -14,7 +14,7 @@ set lock_timeout = '5s'
 as $$
 begin
   return identity_sync.apply_identity_verdicts(
-    identity_sync.read_identity_answer(body), requested, origin, verified_at, strict_bands
+    identity_sync.read_identity_answer(body, cardinality(requested)), requested, origin, verified_at, strict_bands
   );
 end;
 $$;

@@ -14,9 +14,14 @@ create or replace function identity_sync_private.quarantine_verdicts(
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+-- A plan for one known answer would hold a copy of its megabytes for each time that it is named.
+set plan_cache_mode = force_generic_plan
 as $$
 declare
-  refusal record;
+  -- One field after another is looked at for a reason, so that a flood of refusals gets it for the first ones only.
+  most_explained constant integer := 5000;
+  later constant text := format('a later refusal, settlement %s', settlement_id);
 begin
   update identity_sync.quarantined_verdict as entry
   set
@@ -31,82 +36,119 @@ begin
       or identity_sync_private.is_repair(quarantine_verdicts.origin)
     );
 
-  for refusal in
+  if not exists (
+    select from unnest(verdicts) as judged
+    where judged.outcome in ('invalid_verdict', 'writer_error', 'lml_untrusted_library_id')
+  )
+  then
+    return;
+  end if;
+
+  update identity_sync.quarantined_verdict as entry
+  set closed_at = clock_timestamp(), closed_reason = later
+  from (
+    select judged.library_id, bool_or(judged.outcome <> 'lml_untrusted_library_id') as can_be_replayed
+    from unnest(verdicts) as judged
+    where judged.outcome in ('invalid_verdict', 'writer_error', 'lml_untrusted_library_id')
+    group by judged.library_id
+  ) as refused
+  where entry.library_id = refused.library_id
+    and entry.closed_at is null
+    and (refused.can_be_replayed or entry.outcome = 'lml_untrusted_library_id');
+
+  with refused as materialized (
     select
+      judged.ordinal,
       judged.library_id,
       judged.outcome,
-      listed.verdict,
-      listed.aside,
-      fault.path,
-      fault.value,
-      fault.reason,
-      (judged.refusal).sqlstate,
-      (judged.refusal).message,
-      (judged.refusal).constraint_name,
-      exists (
-        select from identity_sync.quarantined_verdict as entry
-        where entry.library_id = judged.library_id
-          and entry.closed_at is null
-          and entry.outcome <> 'lml_untrusted_library_id'
-          and judged.outcome = 'lml_untrusted_library_id'
-      ) as is_outranked
+      judged.refusal,
+      outranking.library_id is not null as is_outranked,
+      -- What can be replayed is open before what was not asked, and the last of its kind.
+      row_number() over (
+        partition by judged.library_id
+        order by judged.outcome = 'lml_untrusted_library_id', judged.ordinal desc
+      ) as place,
+      row_number() over (order by judged.outcome = 'lml_untrusted_library_id', judged.ordinal) as number
     from unnest(verdicts) as judged
-    cross join lateral (
-      select results -> (judged.ordinal - 1) as verdict, set_aside -> judged.ordinal::text as aside
-    ) as listed
-    cross join lateral (
-      select
-        case
-          when judged.outcome = 'invalid_verdict' and listed.aside is not null then row(
-            listed.aside ->> 'path',
-            null,
-            format(
-              '%s holds text that PostgreSQL cannot store: %s',
-              coalesce(nullif(listed.aside ->> 'path', ''), 'the verdict'), listed.aside ->> 'fault'
-            )
-          )::identity_sync_private.refusal
-          when judged.outcome = 'invalid_verdict'
-          then identity_sync_private.explain_refusal(listed.verdict, strict_bands)
-          when judged.outcome = 'lml_untrusted_library_id' then row(
-            'library_id',
-            to_jsonb(judged.library_id),
-            format('library_id %s was not asked, or is named for the second time', judged.library_id)
-          )::identity_sync_private.refusal
-          when judged.outcome = 'writer_error' then row(
-            null, null, format('the database refused it: %s', (judged.refusal).message)
-          )::identity_sync_private.refusal
-        end as found
-    ) as explained
-    cross join lateral (
-      select (explained.found).path, (explained.found).value, (explained.found).reason
-    ) as fault
+    left join identity_sync.quarantined_verdict as outranking
+      on outranking.library_id = judged.library_id
+      and outranking.closed_at is null
+      and judged.outcome = 'lml_untrusted_library_id'
     where judged.outcome in ('invalid_verdict', 'writer_error', 'lml_untrusted_library_id')
-    order by judged.outcome <> 'lml_untrusted_library_id', judged.ordinal
-  loop
-    if not refusal.is_outranked then
-      update identity_sync.quarantined_verdict as entry
-      set
-        closed_at = clock_timestamp(),
-        closed_reason = format('a later refusal, settlement %s', quarantine_verdicts.settlement_id)
-      where entry.library_id = refusal.library_id and entry.closed_at is null;
-    end if;
-
-    insert into identity_sync.quarantined_verdict (
-      settlement_id, library_id, outcome, reason, path, value, sqlstate, message, constraint_name,
-      verdict, verdict_text, tracks_contract_version, origin, verified_at, strict_bands, closed_at, closed_reason
-    )
-    values (
-      quarantine_verdicts.settlement_id, refusal.library_id, refusal.outcome,
-      coalesce(refusal.reason, 'the verdict breaks the wire contract'),
-      refusal.path, refusal.value, refusal.sqlstate, refusal.message, nullif(refusal.constraint_name, ''),
-      case when refusal.aside is null then refusal.verdict end,
-      refusal.aside ->> 'unreadable',
-      quarantine_verdicts.tracks_contract_version, quarantine_verdicts.origin, quarantine_verdicts.verified_at,
-      quarantine_verdicts.strict_bands,
-      case when refusal.is_outranked then clock_timestamp() end,
-      case when refusal.is_outranked then 'nobody asked for it, and a refusal that can be replayed is open' end
-    );
-  end loop;
+  )
+  insert into identity_sync.quarantined_verdict (
+    settlement_id, first_settlement_id, library_id, outcome, reason, path, value, sqlstate, message, constraint_name,
+    verdict, verdict_text, tracks_contract_version, origin, verified_at, strict_bands, closed_at, closed_reason
+  )
+  select
+    quarantine_verdicts.settlement_id, replayed.first_settlement_id, refused.library_id, refused.outcome,
+    coalesce((explained.fault).reason, 'the verdict breaks the wire contract'),
+    (explained.fault).path, (explained.fault).value,
+    (refused.refusal).sqlstate, (refused.refusal).message, nullif((refused.refusal).constraint_name, ''),
+    kept.verdict,
+    case
+      when listed.aside is not null then listed.aside ->> 'unreadable'
+      when kept.verdict is not null then null
+      when pg_column_size(listed.verdict) > 1000000
+      then format('%s bytes, with numbers too long to be shown', pg_column_size(listed.verdict))
+      else identity_sync_private.spell_out(listed.verdict)
+    end,
+    identity_sync_private.printable(quarantine_verdicts.tracks_contract_version),
+    quarantine_verdicts.origin, quarantine_verdicts.verified_at, quarantine_verdicts.strict_bands,
+    case when closing.reason is not null then clock_timestamp() end,
+    closing.reason
+  from refused
+  cross join lateral (
+    select results -> (refused.ordinal - 1) as verdict, set_aside -> refused.ordinal::text as aside
+    offset 0
+  ) as listed
+  -- The entry of which this transaction's replay is refused again.
+  left join lateral (
+    select coalesce(entry.first_settlement_id, entry.settlement_id) as first_settlement_id
+    from identity_sync.quarantined_verdict as entry
+    where entry.closed_reason = 'replayed'
+      and entry.closed_at >= transaction_timestamp()
+      and entry.verified_at = quarantine_verdicts.verified_at
+      and entry.origin = quarantine_verdicts.origin
+      and (entry.library_id = refused.library_id or (entry.library_id is null and refused.library_id is null))
+    limit 1
+  ) as replayed on true
+  cross join lateral (
+    select case when listed.aside is null then identity_sync_private.printable(listed.verdict) end as verdict
+    offset 0
+  ) as kept
+  cross join lateral (
+    select
+      case
+        when refused.outcome = 'invalid_verdict' and listed.aside is not null then row(
+          listed.aside ->> 'path',
+          null,
+          format(
+            '%s holds text that PostgreSQL cannot store: %s',
+            coalesce(nullif(listed.aside ->> 'path', ''), 'the verdict'), listed.aside ->> 'fault'
+          )
+        )::identity_sync_private.refusal
+        when refused.outcome = 'invalid_verdict' and refused.number <= most_explained
+        then identity_sync_private.explain_refusal(listed.verdict, strict_bands)
+        when refused.outcome = 'lml_untrusted_library_id' then row(
+          'library_id',
+          to_jsonb(refused.library_id),
+          format('library_id %s was not asked, or is named for the second time', refused.library_id)
+        )::identity_sync_private.refusal
+        when refused.outcome = 'writer_error' then row(
+          null, null, format('the database refused it: %s', (refused.refusal).message)
+        )::identity_sync_private.refusal
+      end as fault
+    offset 0
+  ) as explained
+  cross join lateral (
+    select
+      case
+        when refused.is_outranked then 'nobody asked for it, and a refusal that can be replayed is open'
+        when refused.library_id is not null and refused.place > 1 then later
+      end as reason
+  ) as closing
+  order by refused.outcome <> 'lml_untrusted_library_id', refused.ordinal;
 end;
 $$;
 

@@ -90,9 +90,16 @@ test('every breach is judged and explained as before', async () => {
   for (const { about, verdicts } of corpus) {
     const [row] = await writer.sql<[{ result: string }]>`
       select md5(string_agg(concat_ws(
-        '|', judged.outcome, judged.library_id, judged.discogs_artist_id, judged.musicbrainz_artist_id,
-        judged.wikidata_qid, judged.spotify_id, judged.apple_music_id, judged.bandcamp_id, judged.method,
-        judged.confidence, judged.sources, judged.null_confidence, judged.duplicate, judged.out_of_band,
+        '|', judged.outcome, judged.library_id,
+        -- What a refused verdict holds is never looked at.
+        case
+          when judged.outcome <> 'invalid_verdict'
+          then concat_ws(
+            '|', judged.discogs_artist_id, judged.musicbrainz_artist_id, judged.wikidata_qid, judged.spotify_id,
+            judged.apple_music_id, judged.bandcamp_id, judged.method, judged.confidence, judged.sources,
+            judged.null_confidence, judged.duplicate, judged.out_of_band
+          )
+        end,
         explained.path, explained.value, explained.reason
       ), E'\n' order by strict.bands, listed.ordinal)) as result
       from jsonb_array_elements(${toText(verdicts)}::text::jsonb) with ordinality as listed (verdict, ordinal)

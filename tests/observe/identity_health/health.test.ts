@@ -255,6 +255,16 @@ describe('/readyz', () => {
     });
   });
 
+  test('is not ready where a column is gone that the service needs', async () => {
+    const crippled = await cloneDatabase();
+    closing.push(crippled.drop);
+    await crippled.sql`alter table wxyc_schema.library_identity drop column discogs_artist_id cascade`;
+    expect(await ask('/readyz', { migrations: await appliedMigrations() }, crippled.url)).toEqual({
+      status: 503,
+      body: { ok: false, database: { ok: true }, schema: { ok: false, missing: 0, lost_columns: 1 } },
+    });
+  });
+
   test('is not ready for a login that may not see what was migrated', async () => {
     expect(await ask('/readyz', {}, stranger.into(database))).toEqual({
       status: 503,

@@ -15,6 +15,7 @@ import {
   TUESDAY,
   untilBlocked,
   useWriter,
+  WEDNESDAY,
 } from '../../support/writer.js';
 
 const writer = useWriter();
@@ -148,4 +149,32 @@ test('entries of one answer are applied together, each kind of them apart', asyn
 
 test('an empty quarantine gives an empty report', async () => {
   expect(await replay()).toMatchObject({ scanned: 0, replayed: 0, made_due: 0, never_replayed: 0 });
+});
+
+test('what is refused again keeps its run, however often it is replayed', async () => {
+  await writer.service(
+    [
+      singleArtist(DILATE, { kind: 'artist' }),
+      singleArtist(SANGOMA, { library_id: null }),
+      singleArtist(ERASER, { kind: 'x' }),
+    ],
+    { requested: [DILATE, ERASER] },
+  );
+  await writer.sql`update identity_sync.settlement set run_id = 7`;
+  const runs = async () => {
+    const rows =
+      await writer.sql`select library_id, run_id from identity_sync.quarantine order by library_id`;
+    return rows.map(({ library_id, run_id }) => [library_id, run_id]);
+  };
+  const before = await runs();
+  expect(before).toHaveLength(3);
+
+  await replay();
+  expect(await runs()).toEqual(before);
+  expect(await replay(7)).toMatchObject({ replayed: 3 });
+  expect(await runs()).toEqual(before);
+
+  // A refusal of another answer is that answer's.
+  await writer.service([singleArtist(DILATE, { kind: 'artist' })], { verifiedAt: WEDNESDAY });
+  expect((await runs()).filter(([id]) => id === DILATE)).toEqual([[DILATE, null]]);
 });

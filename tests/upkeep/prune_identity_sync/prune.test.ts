@@ -61,3 +61,21 @@ test('quarantine that is open stays, and so do the batches of a run that is open
 test.each([0, -1, null, 3_000_000])('keeping %s days is refused', async (days) => {
   await expect(prune(days)).rejects.toMatchObject({ code: 'LS001' });
 });
+
+test('quarantine of a library that is gone is closed, and no other', async () => {
+  const { sql } = database;
+  const [gone, stays] = await shelveAll(sql, 'Pram', 'Movietone');
+  await carry([verdict.invalid(gone), verdict.invalid(stays), verdict.resolved(999_999_999)], [gone, stays]);
+  await sql`delete from wxyc_schema.library where id = ${gone}`;
+
+  await prune(30);
+
+  const entries = await sql`
+    select library_id, closed_reason from identity_sync.quarantined_verdict
+    where library_id in (${gone}, ${stays}, 999999999) order by library_id`;
+  expect([...entries]).toEqual([
+    { library_id: gone, closed_reason: 'the library is gone' },
+    { library_id: stays, closed_reason: null },
+    { library_id: 999_999_999, closed_reason: 'the library is gone' },
+  ]);
+});

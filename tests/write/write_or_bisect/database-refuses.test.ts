@@ -1,6 +1,6 @@
 // What the database refuses, because of another service's constraint or trigger, costs the verdict at fault and no other.
 // What it cannot do, through no verdict's fault, costs the whole call, so that the caller can try again.
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { shelveRows } from '../../support/catalogue.js';
 import {
   DILATE,
@@ -266,4 +266,132 @@ describe('through no verdict’s fault', () => {
     expect(await writer.sql`select from wxyc_schema.library_identity`).toHaveLength(0);
     expect(await writer.quarantine()).toEqual([]);
   });
+});
+
+describe('for a reason that all verdicts share', () => {
+  const ids = Array.from({ length: 40 }, (_, index) => index + 101);
+  const verdicts = ids.map((id) => singleArtist(id));
+
+  beforeEach(() =>
+    shelveRows(
+      writer.sql,
+      ids.map((id) => ({ id })),
+    ),
+  );
+
+  const FAULTS: [what: string, ddl: string, code: string, undo?: string][] = [
+    [
+      'a column that is gone',
+      'alter table wxyc_schema.library_identity rename discogs_artist_id to lost',
+      '42703',
+      'alter table wxyc_schema.library_identity rename lost to discogs_artist_id',
+    ],
+    [
+      'a table that is gone',
+      'alter table wxyc_schema.library_identity_source rename to lost',
+      '42P01',
+      'alter table wxyc_schema.lost rename to library_identity_source',
+    ],
+    [
+      'a trigger that finds no table under our search_path',
+      trigger('perform 1 from station_log;', 'library_identity', ids),
+      '42P01',
+    ],
+    [
+      'a trigger that finds no function under our search_path',
+      trigger('perform note(new.library_id);', 'library_identity_source', ids),
+      '42883',
+    ],
+    [
+      'a trigger that does what is not supported',
+      trigger(`raise 'not here' using errcode = '0A000';`, 'library_identity', ids),
+      '0A000',
+    ],
+    [
+      'a limit of the program',
+      trigger(`raise 'too complex' using errcode = '54001';`, 'library_identity', ids),
+      '54001',
+    ],
+    [
+      'a table that is damaged',
+      trigger(`raise 'damaged' using errcode = 'XX001';`, 'library_identity', ids),
+      'XX001',
+    ],
+  ];
+
+  test.each(FAULTS)('no verdict is charged: %s', async (_, ddl, code, undo = '') => {
+    onTestFinished(async () => {
+      await writer.sql.unsafe(undo);
+    });
+    await writer.sql.unsafe(ddl);
+
+    await expect(writer.service(verdicts)).rejects.toMatchObject({ code });
+    await expect(writer.service(verdicts.slice(0, 2))).rejects.toMatchObject({ code });
+
+    await writer.sql.unsafe(undo);
+    undo = '';
+    expect(await writer.attempts()).toEqual([]);
+    expect(await writer.quarantine()).toEqual([]);
+    expect(await writer.sql`select from identity_sync.settlement`).toHaveLength(0);
+  });
+
+  test('the database is not asked once for each of them', async () => {
+    await writer.sql.unsafe('create sequence station.tries');
+    await writer.sql.unsafe(
+      trigger(
+        `perform nextval('station.tries'); raise 'no such table' using errcode = '42P01';`,
+        'library_identity',
+        ids,
+      ),
+    );
+    await expect(writer.service(verdicts)).rejects.toMatchObject({ code: '42P01' });
+    const [tries] = await writer.sql`select last_value::integer as made from station.tries`;
+    expect(tries!.made).toBeLessThan(15);
+  });
+
+  test.each([
+    ['one verdict is not refused', ids.slice(1)],
+    ['every second one is refused', ids.filter((id) => id % 2 === 0)],
+    ['one is refused', [120]],
+  ])('each verdict that is refused is charged where %s', async (_, culprits) => {
+    await writer.sql.unsafe(trigger('perform 1 from station_log;', 'library_identity', culprits));
+    const report = await writer.service(verdicts);
+    const others = ids.length - culprits.length;
+    expect(report).toMatchObject({ rows_resolved: others, rows_skipped: { writer_error: culprits.length } });
+    expect((await writer.attempts()).map(({ library_id }) => library_id)).toEqual(culprits);
+  });
+
+  test('a transaction that only reads says so, and one that sees no later commit writes all the same', async () => {
+    const { sql } = await writer.session();
+    const body = JSON.stringify(verdicts);
+    await sql`begin isolation level repeatable read read only`;
+    await expect(
+      sql`select identity_sync.apply_identity_verdicts(${body}::text::jsonb)`,
+    ).rejects.toMatchObject({ code: '25006' });
+    await sql`rollback`;
+    for (const level of ['repeatable read', 'serializable']) {
+      await sql.unsafe(`begin isolation level ${level}`);
+      const [row] = await sql`select identity_sync.apply_identity_verdicts(${body}::text::jsonb) as report`;
+      expect(row!.report).toMatchObject({ rows_resolved: 40 });
+      await sql`rollback`;
+    }
+  });
+
+  test.each(['repeatable read', 'serializable'])(
+    'no verdict is charged where another session wrote them, unseen by a transaction that is %s',
+    async (level) => {
+      const { sql } = await writer.session();
+      await sql.unsafe(`begin isolation level ${level}`);
+      await sql`select count(*) from wxyc_schema.library_identity`;
+      await writer.service(verdicts);
+
+      const body = JSON.stringify(verdicts);
+      await expect(
+        sql`select identity_sync.apply_identity_verdicts(${body}::text::jsonb)`,
+      ).rejects.toMatchObject({ code: '40001' });
+      await sql`rollback`;
+      expect(await writer.attempts()).toEqual([]);
+      expect(await writer.quarantine()).toEqual([]);
+    },
+  );
 });
