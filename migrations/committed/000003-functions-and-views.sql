@@ -1,5 +1,5 @@
 --! Previous: sha1:2fa9cbb34121e3d954fc976f83d099c3745e1f09
---! Hash: sha1:d4164bc3bac406ed414bb11a2d8a2ca09348c907
+--! Hash: sha1:6ef2cb4427a74a12410b555951bb85e2366700f3
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -319,11 +319,11 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
   select
-    coalesce(verdict ->> 'kind', '') <> 'single_artist'
+    verdict -> 'kind' is distinct from '"single_artist"'
     or num_nonnulls(
-      verdict #>> '{main,discogs_artist_id}', verdict #>> '{main,musicbrainz_artist_id}',
-      verdict #>> '{main,wikidata_qid}', verdict #>> '{main,spotify_artist_id}',
-      verdict #>> '{main,apple_music_artist_id}', verdict #>> '{main,bandcamp_id}'
+      nullif(verdict #> '{main,discogs_artist_id}', 'null'), nullif(verdict #> '{main,musicbrainz_artist_id}', 'null'),
+      nullif(verdict #> '{main,wikidata_qid}', 'null'), nullif(verdict #> '{main,spotify_artist_id}', 'null'),
+      nullif(verdict #> '{main,apple_music_artist_id}', 'null'), nullif(verdict #> '{main,bandcamp_id}', 'null')
     ) > 0
     or coalesce(verdict @? '$.provenance[*].external_id ? (@ != null)', false);
 $$;
@@ -4722,8 +4722,8 @@ comment on function identity_sync_private.stop_unheld_run(bigint, text, text) is
   'Takes a run, the reason and the cause as stop_identity_run does; returns false, and stops nothing, where another session holds the run.';
 --! EndIncluded functions/batch/stop_unheld_run.sql
 --! Included functions/batch/take_kept_answer.sql
--- Gives a lane the next answer of its run that is kept and due again. It needs no call, so neither a pause nor a stop of
--- the run holds it up.
+-- Gives a lane the next answer of its run that is kept and due again. It needs no call, so neither a pause nor a stop
+-- of the run holds it up.
 create or replace function identity_sync_private.take_kept_answer(
   run_id bigint,
   leased_by text,
@@ -4950,11 +4950,7 @@ begin
   end loop;
 
   update identity_sync.batch
-  set
-    state = 'in_flight',
-    leased_by = claim_identity_batch.leased_by,
-    leased_until = lease_end,
-    not_before = null
+  set state = 'in_flight', leased_by = claim_identity_batch.leased_by, leased_until = lease_end, not_before = null
   where batch.batch_id = claim_identity_batch.batch_id
   returning cardinality(batch.library_ids)
   into inputs;

@@ -1,5 +1,5 @@
---! Previous: sha1:d4164bc3bac406ed414bb11a2d8a2ca09348c907
---! Hash: sha1:afdc6d96c131adf362fd2fab9dbf31fa93999ee8
+--! Previous: sha1:6ef2cb4427a74a12410b555951bb85e2366700f3
+--! Hash: sha1:e02070cadf805730068e9b869f9f44f3fb3abb18
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without

@@ -141,11 +141,7 @@ begin
   end loop;
 
   update identity_sync.batch
-  set
-    state = 'in_flight',
-    leased_by = claim_identity_batch.leased_by,
-    leased_until = lease_end,
-    not_before = null
+  set state = 'in_flight', leased_by = claim_identity_batch.leased_by, leased_until = lease_end, not_before = null
   where batch.batch_id = claim_identity_batch.batch_id
   returning cardinality(batch.library_ids)
   into inputs;

@@ -1,5 +1,5 @@
--- Gives a lane the next answer of its run that is kept and due again. It needs no call, so neither a pause nor a stop of
--- the run holds it up.
+-- Gives a lane the next answer of its run that is kept and due again. It needs no call, so neither a pause nor a stop
+-- of the run holds it up.
 create or replace function identity_sync_private.take_kept_answer(
   run_id bigint,
   leased_by text,

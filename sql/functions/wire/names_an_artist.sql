@@ -6,11 +6,11 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
   select
-    coalesce(verdict ->> 'kind', '') <> 'single_artist'
+    verdict -> 'kind' is distinct from '"single_artist"'
     or num_nonnulls(
-      verdict #>> '{main,discogs_artist_id}', verdict #>> '{main,musicbrainz_artist_id}',
-      verdict #>> '{main,wikidata_qid}', verdict #>> '{main,spotify_artist_id}',
-      verdict #>> '{main,apple_music_artist_id}', verdict #>> '{main,bandcamp_id}'
+      nullif(verdict #> '{main,discogs_artist_id}', 'null'), nullif(verdict #> '{main,musicbrainz_artist_id}', 'null'),
+      nullif(verdict #> '{main,wikidata_qid}', 'null'), nullif(verdict #> '{main,spotify_artist_id}', 'null'),
+      nullif(verdict #> '{main,apple_music_artist_id}', 'null'), nullif(verdict #> '{main,bandcamp_id}', 'null')
     ) > 0
     or coalesce(verdict @? '$.provenance[*].external_id ? (@ != null)', false);
 $$;

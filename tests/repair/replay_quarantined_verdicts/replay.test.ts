@@ -160,7 +160,9 @@ test('what is refused again keeps its run, however often it is replayed', async 
     ],
     { requested: [DILATE, ERASER] },
   );
-  await writer.sql`update identity_sync.settlement set run_id = 7`;
+  const [{ run_id: run }] = await writer.sql<[{ run_id: string }]>`
+    select run_id from identity_sync.plan_identity_run(scope => 'ids', ids => array[${DILATE}]::integer[]) as run_id`;
+  await writer.sql`update identity_sync.settlement set run_id = ${run}`;
   const runs = async () => {
     const rows =
       await writer.sql`select library_id, run_id from identity_sync.quarantine order by library_id`;
@@ -171,7 +173,7 @@ test('what is refused again keeps its run, however often it is replayed', async 
 
   await replay();
   expect(await runs()).toEqual(before);
-  expect(await replay(7)).toMatchObject({ replayed: 3 });
+  expect(await replay(Number(run))).toMatchObject({ replayed: 3 });
   expect(await runs()).toEqual(before);
 
   // A refusal of another answer is that answer's.
