@@ -9,7 +9,7 @@ const ANY_VERSION = [
   'tests/{carry,cli,worker}/**/*.test.ts',
   'tests/conventions/{sources,sql}.test.ts',
   'tests/observe/*.test.ts',
-  'tests/support/{embedded-postgres,flaky-reporter,stand-in}.test.ts',
+  'tests/support/{flaky-reporter,stand-in}.test.ts',
 ];
 
 // Both ends of the supported range, each with a server of its own; or the one server that the caller names.
@@ -27,7 +27,7 @@ export default defineConfig({
   root: fileURLToPath(new URL('..', import.meta.url)),
   test: {
     // More than a CI machine has cores, since most tests wait: for a process to start, a lock, a lease.
-    maxWorkers: 6,
+    maxWorkers: 5,
     reporters: ['default', './tests/support/flaky-reporter.ts'],
     projects: [...projects, faults].map((project) => ({
       extends: true,
