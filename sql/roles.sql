@@ -107,7 +107,7 @@ grant execute on function
   identity_sync.missing_migrations(text[])
 to identity_worker;
 
--- graphile-worker's objects stay with the owner of our functions, which enqueue jobs with his rights: a function that
+-- graphile-worker's objects stay with the owner of our functions, which enqueue jobs with its rights: a function that
 -- the worker's login could replace would give it those rights. Its tables' row security has no policies, so that the
 -- role that runs it gets one for each.
 do $$
