@@ -124,6 +124,10 @@ export function useWriter() {
       return database.sql;
     },
 
+    get url() {
+      return database.url;
+    },
+
     apply: (response: unknown, circumstances?: Circumstances) => apply(database.sql, response, circumstances),
     applyText: (body: string | null, circumstances?: Circumstances) =>
       applyText(database.sql, body, circumstances),
@@ -226,7 +230,7 @@ async function recordedTables(sql: postgres.Sql): Promise<string> {
     select format('%I.%I', schemaname, tablename) as name
     from pg_tables
     where schemaname in ('wxyc_schema', 'identity_sync')
-      and tablename not in ('attempt', 'library_lock', 'quarantined_verdict', 'settlement')
+      and tablename not in ('attempt', 'library_lock', 'quarantined_verdict', 'run', 'settlement')
     order by name`;
   return tables
     .map(

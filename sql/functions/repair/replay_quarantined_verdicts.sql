@@ -8,6 +8,8 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '5s'
 as $$
 declare
+  this_run constant bigint := nextval('identity_sync.run_run_id_seq');
+  started_at constant timestamptz := clock_timestamp();
   replayable bigint[];
   poisoned integer;
   answer record;
@@ -76,7 +78,7 @@ begin
 
     report := identity_sync_private.add_reports(
       report,
-      identity_sync.apply_identity_verdicts(
+      identity_sync_private.settle_verdicts(
         response => case
           when answer.verdict_text is null then answer.verdicts
           else identity_sync.read_identity_answer(answer.verdict_text)
@@ -84,12 +86,14 @@ begin
         requested => answer.requested,
         origin => answer.origin,
         verified_at => answer.verified_at,
-        strict_bands => answer.strict_bands
+        strict_bands => answer.strict_bands,
+        run_id => this_run
       )
     );
     replayed := replayed + cardinality(answer.quarantine_ids);
   end loop;
 
+  perform identity_sync_private.record_run_by_hand(this_run, 'replay', started_at, report, run_id);
   return report || jsonb_build_object(
     'replayed', replayed,
     'made_due', made_due,

@@ -63,7 +63,10 @@ begin
     into usual_share
     from identity_sync.settlement
     join identity_sync.run on run.run_id = settlement.run_id
-    where settlement.run_id < brake_identity_run.run_id and not settlement.dry_run and run.braked_at is null;
+    where settlement.run_id < brake_identity_run.run_id
+      and settlement.batch_id is not null
+      and not settlement.dry_run
+      and run.braked_at is null;
 
     if unresolved_share < usual_share + 0.20 then
       return;

@@ -1,6 +1,6 @@
--- The only writer of identities, for the worker, the one-shot run, the operator and the dry run: judges each verdict,
--- writes the good ones, quarantines the bad ones and returns the report. A library is written whole or not at all, and
--- costs no other its verdict. A second call with the same verdicts changes nothing.
+-- A verdict becomes rows here and nowhere else. A call by hand is a run of its own, so that it can be looked at and
+-- taken back; the service's answers belong to the run that asked. A second call with the same verdicts changes
+-- nothing.
 create or replace function identity_sync.apply_identity_verdicts(
   response jsonb,
   requested integer[] default null,
@@ -12,99 +12,14 @@ returns jsonb
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '5s'
--- Plans outlive the empty tables of a first run, so they must be good for full ones: every access is by primary key.
-set enable_seqscan = off
 as $$
 declare
-  stated_origin constant text := coalesce(origin, identity_sync_private.repair_origin(session_user));
-  is_repair constant boolean := identity_sync_private.is_repair(stated_origin);
-  requested_ids constant integer[] := (
-    select coalesce(array_agg(distinct named.id), case when requested is not null then '{}'::integer[] end)
-    from unnest(requested) as named (id)
-    where named.id is not null
-  );
-  results constant jsonb := identity_sync_private.results_of(response);
-  set_aside constant jsonb := case when jsonb_typeof(response) = 'object' then response -> 'set_aside' end;
-  -- Only a whole answer carries a version, and without one nothing can be said about tracks.
-  tracks_contract_version constant jsonb := case
-    when jsonb_typeof(response) = 'object' and response ? 'results' then response -> 'tracks_contract_version'
-  end;
-  this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
-  judged identity_sync_private.judged_verdict[];
-  judged_ids integer[];
-  attempted_ids integer[];
-  resolvable identity_sync_private.judged_verdict[];
-  visited identity_sync_private.judged_verdict[];
-  others identity_sync_private.judged_verdict[];
-  written identity_sync_private.write_result;
+  this_run constant bigint := nextval('identity_sync.run_run_id_seq');
+  started_at constant timestamptz := clock_timestamp();
   report jsonb;
 begin
-  perform identity_sync_private.validate_application(stated_origin, verified_at, strict_bands);
-  if results is null and requested_ids is null then
-    raise exception using
-      errcode = 'LS003',
-      message = 'the response is no answer of LML',
-      detail = format('It is %s.', coalesce(left(response::text, 200), 'no JSON')),
-      hint = 'Allowed: LML''s whole answer ({"results": [...]}), an array of results, or one result.';
-  end if;
-
-  if results is not null then
-    judged := identity_sync_private.judge_identity_verdicts(
-      results, requested_ids, strict_bands, tracks_contract_version
-    );
-    judged_ids := array(select verdict.library_id from unnest(judged) as verdict);
-    -- An id that was not asked is held as well: its quarantine entry may be written.
-    perform identity_sync_private.lock_identities(judged_ids);
-    -- Hardly any library was released since it was asked, and the index of those that were is next to empty.
-    if not is_repair
-      and exists (
-        select from identity_sync.attempt
-        where attempt.library_id = any (judged_ids) and attempt.released_at > apply_identity_verdicts.verified_at
-      )
-    then
-      judged := identity_sync_private.mark_overtaken(judged, verified_at);
-    end if;
-    attempted_ids := array(
-      select attempt.library_id
-      from identity_sync.attempt
-      where attempt.library_id = any (judged_ids)
-        and not exists (
-          select from wxyc_schema.library_identity as known where known.library_id = attempt.library_id
-        )
-    );
-  else
-    judged := array(
-      select identity_sync_private.bare_verdict(null, unanswered.id, 'lml_error')
-      from unnest(requested_ids) as unanswered (id)
-    );
-  end if;
-
-  select
-    array_agg(verdict) filter (where verdict.outcome = 'resolved'),
-    array_agg(verdict) filter (where verdict.outcome = 'resolved_compilation'),
-    array_agg(verdict) filter (where verdict.outcome not in ('resolved', 'resolved_compilation'))
-  into resolvable, visited, others
-  from unnest(judged) as verdict;
-  if not is_repair then
-    others := identity_sync_private.mark_overtaken(others, verified_at);
-  end if;
-
-  written := identity_sync_private.add_write_results(
-    identity_sync_private.write_or_bisect(resolvable, results, stated_origin, verified_at, this_settlement),
-    identity_sync_private.write_or_bisect(visited, results, stated_origin, verified_at, this_settlement)
-  );
-  -- Every result, and every id without one, has exactly one outcome from here on.
-  written.verdicts := written.verdicts || others;
-
-  perform identity_sync_private.record_attempts(written.verdicts, verified_at, is_repair, this_settlement);
-  report := identity_sync_private.build_report(written);
-  perform identity_sync_private.record_settlement(
-    this_settlement, stated_origin, verified_at, requested_ids, attempted_ids, written, report
-  );
-  perform identity_sync_private.quarantine_verdicts(
-    written.verdicts, results, set_aside, tracks_contract_version, stated_origin, verified_at, strict_bands,
-    this_settlement
-  );
+  report := identity_sync_private.settle_verdicts(response, requested, origin, verified_at, strict_bands, this_run);
+  perform identity_sync_private.record_run_by_hand(this_run, 'repair', started_at, report);
   return report;
 end;
 $$;
@@ -112,4 +27,4 @@ $$;
 revoke all on function identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) from public;
 
 comment on function identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) is
-  'Takes LML''s whole answer, an array of results or one result; the library ids that were asked (NULL: a repair by hand, which trusts every id in library); the origin kept in notes (consumer:lml-bulk, or repair: and more; NULL: repair: and the login); the time of the answer; and whether a confidence outside its method''s band refuses its verdict. Returns the report as jsonb. Raises LS001 for a bad argument, LS003 where response is no answer and nothing was requested, and passes on SQLSTATE classes 08, 40, 53, 55, 57 and 58: 55P03 where another session holds one of the libraries for 5 seconds.';
+  'Takes LML''s whole answer, an array of results or one result; the library ids that were asked (NULL: a repair by hand, which trusts every id in library); the origin kept in notes (consumer:lml-bulk, or repair: and more; NULL: repair: and the login); the time of the answer; and whether a confidence outside its method''s band refuses its verdict. Returns the report as jsonb, and tells the number of its run in a notice (LS009). Raises LS001 for a bad argument, LS003 where response is no answer and nothing was requested, and passes on SQLSTATE classes 08, 40, 53, 55, 57 and 58: 55P03 where another session holds one of the libraries for 5 seconds.';

@@ -14,7 +14,7 @@ as $$
 declare
   report jsonb;
 begin
-  report := identity_sync.apply_identity_verdicts(response, requested, origin, verified_at, strict_bands);
+  report := identity_sync_private.settle_verdicts(response, requested, origin, verified_at, strict_bands);
   -- A code of its own: PL/pgSQL takes one that ends in 000 for its whole class, and would swallow the writer's errors.
   raise exception using errcode = 'LS007', message = 'the dry run is over, its report is returned';
 exception
