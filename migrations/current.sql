@@ -4,14 +4,14 @@
 alter table identity_sync.run
   drop constraint run_scope_check,
   add constraint run_scope_check check (
-    scope in ('due', 'refresh', 'recheck', 'ids', 'repair', 'preview', 'replay', 'release', 'undo')
+    scope in ('due', 'refresh', 'recheck', 'ids', 'repair', 'preview', 'replay', 'hold', 'release', 'undo')
   ),
   add column of_run_id bigint;
 
 comment on table identity_sync.run is
   'A run: one pass over the rows that were due when it was planned, or one call of the writer by hand. It keeps its report.';
 comment on column identity_sync.run.scope is
-  'Which rows were planned; or what was done by hand: repair, preview (applied), replay, release, undo.';
+  'Which rows were planned; or what was done by hand: repair, preview (applied), replay, hold, release, undo.';
 comment on column identity_sync.run.of_run_id is
   'The run that was undone, replayed, or previewed, of one by hand.';
 
@@ -36,3 +36,25 @@ drop function identity_sync.apply_identity_preview(bigint);
 drop function identity_sync_private.record_settlement(
   bigint, text, timestamptz, integer[], integer[], identity_sync_private.write_result, jsonb
 );
+
+drop function identity_sync.lift_planning_hold(text);
+
+alter table identity_sync.planning_hold
+  drop constraint planning_hold_name_check,
+  add check (name in ('paused', 'key_refused', 'brake')),
+  add column ends_at timestamptz;
+
+comment on column identity_sync.planning_hold.ends_at is
+  'When it ends by itself; NULL where a person lifts it.';
+
+alter table identity_sync.attempt
+  drop constraint attempt_outcome_check,
+  add constraint attempt_outcome_check check (
+    outcome in (
+      'unresolved', 'compilation', 'invalid_verdict', 'writer_error', 'poison_input', 'manual_precedence', 'released',
+      'held'
+    )
+  );
+
+comment on column identity_sync.attempt.outcome is
+  'The outcome of the last answer; released and held are an operator''s marks: the row is due, or is not asked, whatever else holds.';

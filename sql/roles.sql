@@ -83,6 +83,9 @@ grant execute on function
   identity_sync.release_identity(integer, text),
   identity_sync.undo_identity_run(bigint, integer[]),
   identity_sync.identity_run_changes(bigint),
+  identity_sync.hold_identity(integer, text),
+  identity_sync.pause_identity_planning(text, timestamptz),
+  identity_sync.resume_identity_planning(text),
   identity_sync.stop_identity_run(bigint, text, text, text)
 to identity_operator;
 
@@ -105,7 +108,7 @@ grant execute on function
   identity_sync.take_unreported_runs(),
   identity_sync.prune_identity_sync(integer),
   identity_sync.analyze_filled_tables(),
-  identity_sync.lift_planning_hold(text),
+  identity_sync.resume_identity_planning(text),
   identity_sync.missing_migrations(text[])
 to identity_worker;
 

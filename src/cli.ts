@@ -6,9 +6,10 @@ import { applyCommand } from './commands/apply.js';
 import { FAILED, OK, WRONG_USAGE } from './commands/command.js';
 import { demoCommand } from './commands/demo.js';
 import { migrateCommand } from './commands/migrate.js';
-import { releaseCommand } from './commands/release.js';
+import { quarantineCommand } from './commands/quarantine.js';
 import { replayCommand } from './commands/replay.js';
 import { runCommand } from './commands/run.js';
+import { verbCommands } from './commands/verbs.js';
 import { workerCommand } from './commands/worker.js';
 import { describeFailure, log } from './observe/log.js';
 import { UsageError } from './settings.js';
@@ -18,8 +19,9 @@ const COMMANDS = [
   runCommand,
   workerCommand,
   applyCommand,
+  quarantineCommand,
   replayCommand,
-  releaseCommand,
+  ...verbCommands,
   demoCommand,
 ];
 

@@ -6,7 +6,11 @@ import { DSN } from './observe/sentry.js';
 /** A wrong setting or wrong usage: the program ends with status 2 and this message. */
 export class UsageError extends Error {}
 
-export type CommandName = 'migrate' | 'run' | 'worker' | 'apply' | 'replay' | 'release';
+const VERBS = ['hold', 'release', 'dismiss', 'pause', 'resume', 'stop'] as const;
+const RUNS = ['run', 'worker'] as const;
+const ALL = ['migrate', ...RUNS, 'apply', 'quarantine', 'replay', ...VERBS] as const;
+
+export type CommandName = (typeof ALL)[number];
 
 export interface Setting {
   /** What the text may be, and what it means. Its description says what is allowed. */
@@ -56,9 +60,6 @@ const crontabTime = z
   })
   .describe('a crontab time in UTC, as in 17 3 * * *');
 
-const ALL = ['migrate', 'run', 'worker', 'apply', 'replay', 'release'] as const;
-const RUNS = ['run', 'worker'] as const;
-
 export const SETTINGS = {
   DATABASE_URL: {
     value: url('postgres:', 'postgresql:'),
@@ -83,7 +84,7 @@ export const SETTINGS = {
   },
   DRY_RUN: {
     value: yesOrNo.default(false),
-    readBy: ['run', 'worker', 'apply', 'replay', 'release'],
+    readBy: [...RUNS, 'apply', 'replay', ...VERBS],
     about: 'write nothing, and report what would be written',
     flag: '--dry-run',
     plan: 'dry_run',

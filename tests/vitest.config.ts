@@ -28,6 +28,8 @@ export default defineConfig({
   test: {
     // More than a CI machine has cores, since most tests wait: for a process to start, a lock, a lease.
     maxWorkers: 5,
+    // A process loads what its test files share once, and no test file leaves anything behind in it.
+    isolate: false,
     reporters: ['default', './tests/support/flaky-reporter.ts'],
     projects: [...projects, faults].map((project) => ({
       extends: true,

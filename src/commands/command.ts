@@ -64,10 +64,29 @@ export function print(result: unknown): void {
   process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
 }
 
+/** Shows a result: to a person at a terminal in words, into a pipe or with --json as it is. */
+export function show({ json }: { json?: true }, result: unknown, words: () => string[]): void {
+  if (json || !process.stdout.isTTY) print(result);
+  else process.stdout.write(`${words().join('\n')}\n`);
+}
+
 /** Reads a number that the database knows as a bigint. */
 export function idOf(name: string, value: string): string {
   if (!/^\d{1,18}$/.test(value)) throw new UsageError(`${name} is "${value}"; allowed: a number`);
   return value;
+}
+
+/** Reads the id of one library. */
+export function libraryOf(name: string, value: string): number {
+  if (!/^\d{1,9}$/.test(value)) throw new UsageError(`${name} is "${value}"; allowed: a library id, as in 5`);
+  return Number(value);
+}
+
+/** Reads a list of library ids. */
+export function idsOf(name: string, value: string): number[] {
+  if (!/^\d{1,9}(,\d{1,9})*$/.test(value))
+    throw new UsageError(`${name} is "${value}"; allowed: library ids, as in 1,2,3`);
+  return value.split(',').map(Number);
 }
 
 /** The first signal lets the calls in flight finish, the second aborts them. */

@@ -142,7 +142,7 @@ export async function work(
   try {
     health = await startHealth(settings);
     // This process may have been started with another key, so the key is tried again.
-    await sql`select from identity_sync.lift_planning_hold(name => 'key_refused')`;
+    await sql`select from identity_sync.resume_identity_planning(name => 'key_refused')`;
     await rescue();
     const runner = await startWorker(settings.DATABASE_URL, carrier, reportEnded, {
       items: crontab(settings.PLAN_CRON),

@@ -160,7 +160,7 @@ describe('a caller with traps in the search_path and pg_temp catches no function
     await call(sql, 'stop_identity_run', { run_id: run, reason: 'enough' });
     await call(sql, 'rescue_identity_runs', { lanes: 1 });
     await call(sql, 'prune_identity_sync', { keep_days: 1 });
-    await call(sql, 'lift_planning_hold', { name: 'brake' });
+    await call(sql, 'resume_identity_planning', { name: 'brake' });
 
     expect(await caught()).toEqual([]);
     const runs = await database.sql`

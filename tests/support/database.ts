@@ -26,7 +26,9 @@ export function connect(url: string): postgres.Sql {
 
 /** Makes a database like production's, with nothing in it, by copying the template. */
 export function cloneDatabase(): Promise<TestDatabase> {
-  return createDatabase(`template "${server.template}"`);
+  // Copies files rather than writing all pages to the log: a third of the work. PostgreSQL 14 knows nothing else.
+  const how = server.version >= 15 ? 'strategy file_copy' : '';
+  return createDatabase(`template "${server.template}" ${how}`);
 }
 
 /** Makes a database without the product; `how` is what CREATE DATABASE says after its name. */

@@ -24,7 +24,8 @@ begin
   join wxyc_schema.library on library.id = attempt.library_id
   left join wxyc_schema.library_identity as identity on identity.library_id = attempt.library_id
   where attempt.outcome = 'released'
-    or (
+    or attempt.outcome <> 'held'
+    and (
       (
         attempt.attempted_at <= case attempt.outcome when 'manual_precedence' then stale_before else retry_before end
         or not identity_sync_private.is_plausible_time(attempt.attempted_at)

@@ -42,7 +42,7 @@ begin
     union all
     select attempt.library_id
     from identity_sync.attempt
-    where scope = 'recheck' and attempt.outcome not in ('manual_precedence', 'released')
+    where scope = 'recheck' and attempt.outcome not in ('manual_precedence', 'released', 'held')
     union all
     select library.id
     from wxyc_schema.library

@@ -82,7 +82,7 @@ as $$
       ) as entry
     ),
     'planning_holds', (
-      select '{"key_refused": 0, "brake": 0}'::jsonb || coalesce(jsonb_object_agg(hold.name, 1), '{}')
+      select '{"paused": 0, "key_refused": 0, "brake": 0}'::jsonb || coalesce(jsonb_object_agg(hold.name, 1), '{}')
       from identity_sync.planning_hold as hold
     ),
     'last_success_age_seconds', (

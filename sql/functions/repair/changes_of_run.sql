@@ -26,14 +26,8 @@ begin
   known_source as (
     select * from wxyc_schema.library_identity_source as known where known.library_id = any (ids)
   ),
-  known_credit as (
-    select * from wxyc_schema.compilation_track_artist as known where known.library_id = any (ids)
-  ),
   kept_source as (
     select * from identity_sync.superseded_source as kept where kept.library_id = any (ids)
-  ),
-  kept_link as (
-    select * from identity_sync.superseded_track_link as kept where kept.library_id = any (ids)
   ),
   inserted as (
     select own.settlement_id, own.settled_at, own.verified_at, own.origin, listed.library_id
@@ -112,30 +106,6 @@ begin
     where listed.superseded_id is null
     order by stored.library_id, stored.source
   ),
-  link as (
-    select own.settled_at, known.library_id, linked.credit_id, '{}'::jsonb as old_content,
-      linked.credit_id = any (own.positioned_credit_ids) as is_positioned
-    from own
-    cross join lateral unnest(own.linked_credit_ids) as linked (credit_id)
-    join known_credit as known on known.id = linked.credit_id
-    union all
-    select own.settled_at, superseded.library_id, superseded.credit_id, to_jsonb(superseded), true
-    from own
-    join kept_link as superseded on superseded.settlement_id = own.settlement_id
-  ),
-  track as (
-    select distinct on (link.credit_id, link.settled_at)
-      link.library_id, 'track ' || link.credit_id as stored_row, link.old_content,
-      (case when link.is_positioned then '{}' else '{track_position}' end)::text[] as kept_columns,
-      coalesce(to_jsonb(later), to_jsonb(known), '{}') as new_content
-    from link
-    left join kept_link as later
-      on later.library_id = link.library_id
-      and later.credit_id = link.credit_id
-      and later.superseded_at > link.settled_at
-    left join known_credit as known on known.id = link.credit_id
-    order by link.credit_id, link.settled_at, later.superseded_at
-  ),
   changed as (
     select identity.library_id, identity.stored_row, identity.old_content, identity.new_content from identity
     union all
@@ -143,7 +113,8 @@ begin
     union all
     select listed.library_id, listed.stored_row, listed.old_content, listed.new_content from inserted_source as listed
     union all
-    select track.library_id, track.stored_row, track.old_content, track.new_content - track.kept_columns from track
+    select link.library_id, link.stored_row, link.old_content, link.new_content
+    from identity_sync_private.links_of_run(changes_of_run.run_id, ids) as link
   )
   select
     changed.library_id, changed.stored_row, field.name, changed.old_content ->> field.name,

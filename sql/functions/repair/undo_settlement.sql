@@ -50,7 +50,8 @@ begin
       and (identity.library_id is not null or library.canonical_entity_id is null)
     order by library.id
     on conflict (library_id) do update
-    set outcome = excluded.outcome, attempted_at = excluded.attempted_at, settlement_id = excluded.settlement_id;
+    set outcome = excluded.outcome, attempted_at = excluded.attempted_at, settlement_id = excluded.settlement_id
+    where known.outcome <> 'held';
 
     insert into identity_sync.settlement (
       settlement_id, run_id, origin, verified_at, requested, unrequested, report, inserted_ids, history_ids

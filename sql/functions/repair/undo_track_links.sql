@@ -25,9 +25,9 @@ begin
   where settlement.settlement_id = undo_track_links.settlement_id;
 
   select
-    array_agg(known.id order by known.id) filter (where known.xmin = any (this_settlement.written_by)),
-    count(*) filter (where moved.is_so and known.track_artist_link_method is distinct from 'librarian'),
-    count(*) filter (where moved.is_so and known.track_artist_link_method = 'librarian')
+    array_agg(known.id order by known.id) filter (where moved.fate = 'undone'),
+    count(*) filter (where moved.fate = 'newer'),
+    count(*) filter (where moved.fate = 'held')
   into credit_ids, newer, held
   from (
     select unnest(this_settlement.linked_credit_ids) as credit_id
@@ -37,8 +37,16 @@ begin
     where superseded.settlement_id = undo_track_links.settlement_id
   ) as written
   join wxyc_schema.compilation_track_artist as known on known.id = written.credit_id
+  left join identity_sync.attempt on attempt.library_id = known.library_id and attempt.outcome = 'held'
   cross join lateral (
-    select known.xmin <> all (this_settlement.written_by || undone_by) as is_so
+    select
+      case
+        when known.xmin = any (undone_by) then 'undone before'
+        when attempt.library_id is not null then 'held'
+        when known.xmin = any (this_settlement.written_by) then 'undone'
+        when known.track_artist_link_method = 'librarian' then 'held'
+        else 'newer'
+      end as fate
   ) as moved
   where ids is null or known.library_id = any (ids);
 

@@ -86,7 +86,7 @@ begin
   where run.run_id = close_identity_run.run_id;
 
   if ended.accept_unresolved and ended.outcome = 'completed' then
-    perform identity_sync.lift_planning_hold('brake');
+    perform identity_sync.resume_identity_planning('brake');
   end if;
 end;
 $$;

@@ -42,7 +42,12 @@ begin
     'call_budget', coalesce(call_budget, 1), 1, null, 'call and more, or NULL for no budget'
   );
 
-  if scheduled and exists (select from identity_sync.planning_hold) then
+  if scheduled
+    and exists (
+      select from identity_sync.planning_hold as hold
+      where hold.ends_at is null or hold.ends_at > clock_timestamp()
+    )
+  then
     return null;
   end if;
 

@@ -15,6 +15,7 @@ declare
   judged constant text[] := writing || array['unresolved', 'compilation', 'invalid_verdict'];
   ids integer[];
   other_ids integer[];
+  held_ids integer[];
   overtaken_ids integer[];
 begin
   if verdicts is null then
@@ -28,6 +29,12 @@ begin
   from unnest(verdicts) as verdict
   where verdict.outcome = any (judged) and verdict.library_id is not null;
 
+  -- An identity that is held says so itself.
+  held_ids := array(
+    select attempt.library_id
+    from identity_sync.attempt
+    where attempt.library_id = any (ids) and attempt.released_at is not null and attempt.outcome = 'held'
+  );
   overtaken_ids := array(
     select attempt.library_id
     from identity_sync.attempt
@@ -41,19 +48,21 @@ begin
       and known.last_verified_at > mark_overtaken.verified_at
       and identity_sync_private.is_plausible_time(known.last_verified_at)
   );
-  if cardinality(overtaken_ids) = 0 then
+  if cardinality(overtaken_ids) + cardinality(held_ids) = 0 then
     return verdicts;
   end if;
 
   return array(
     select
       case
-        when overtaken.library_id is null then verdict
-        else identity_sync_private.conclude_verdict(verdict, 'stale_verdict')
+        when verdict.outcome <> all (judged) then verdict
+        when verdict.library_id = any (held_ids)
+        then identity_sync_private.conclude_verdict(verdict, 'manual_precedence')
+        when verdict.library_id = any (overtaken_ids)
+        then identity_sync_private.conclude_verdict(verdict, 'stale_verdict')
+        else verdict
       end
     from unnest(verdicts) as verdict
-    left join unnest(overtaken_ids) as overtaken (library_id)
-      on overtaken.library_id = verdict.library_id and verdict.outcome = any (judged)
   );
 end;
 $$;
@@ -65,4 +74,4 @@ revoke all on function identity_sync_private.mark_overtaken(
 comment on function identity_sync_private.mark_overtaken(
   identity_sync_private.judged_verdict[], timestamptz
 ) is
-  'Takes the service''s judged verdicts and their time; returns them, those that are overtaken as stale_verdict.';
+  'Takes the service''s judged verdicts and their time; returns them, those that are overtaken as stale_verdict and those held as manual_precedence.';

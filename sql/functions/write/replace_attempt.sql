@@ -1,5 +1,5 @@
--- Sets a library's attempt, however new the one is that it replaces: a release and a poison input override any answer.
--- Only the mark of a release outlasts a poison input, as it outlasts every refusal.
+-- Sets a library's attempt, however new the one is that it replaces: a release, a hold and a poison input override any
+-- answer. Only the mark of a release or a hold outlasts a poison input, as it outlasts every refusal.
 create or replace function identity_sync_private.replace_attempt(
   library_id integer,
   outcome text,
@@ -23,8 +23,8 @@ as $$
     settlement_id = coalesce(excluded.settlement_id, known.settlement_id),
     released_at = coalesce(excluded.released_at, known.released_at)
   -- A poison input that was replayed has no release of its own: it is refused again like any other.
-  where excluded.outcome = 'released'
-    or known.outcome <> 'released'
+  where excluded.outcome in ('released', 'held')
+    or known.outcome not in ('released', 'held')
     or known.released_at is distinct from known.attempted_at;
 $$;
 

@@ -60,11 +60,13 @@ begin
     judged_ids := array(select verdict.library_id from unnest(judged) as verdict);
     -- An id that was not asked is held as well: its quarantine entry may be written.
     perform identity_sync_private.lock_identities(judged_ids);
-    -- Hardly any library was released since it was asked, and the index of those that were is next to empty.
+    -- Hardly any library was released since it was asked, or is held, and their index is next to empty.
     if not is_repair
       and exists (
         select from identity_sync.attempt
-        where attempt.library_id = any (judged_ids) and attempt.released_at > settle_verdicts.verified_at
+        where attempt.library_id = any (judged_ids)
+          and attempt.released_at is not null
+          and (attempt.released_at > settle_verdicts.verified_at or attempt.outcome = 'held')
       )
     then
       judged := identity_sync_private.mark_overtaken(judged, verified_at);

@@ -204,6 +204,19 @@ describe('every call by hand is undone by its number', () => {
     expect(await stored(writer.sql)).toEqual(before);
   });
 
+  test('a hold, of an identity and of a library without one', async () => {
+    await writer.service([singleArtist(DILATE)]);
+    const before = await stored(writer.sql);
+    for (const id of [DILATE, ERASER]) {
+      await writer.sql`select identity_sync.hold_identity(${id}, 'two acts of one name')`;
+      await undo(writer.sql, await lastRun(writer.sql));
+    }
+    expect(await stored(writer.sql)).toEqual(before);
+    expect(await candidates(writer.sql, { include_null_canonical: true })).toEqual(
+      expect.arrayContaining([DILATE, ERASER]),
+    );
+  });
+
   test('an undo', async () => {
     await writer.service([singleArtist(DILATE), singleArtist(SANGOMA)]);
     await writer.service([renamed(DILATE), singleArtist(ERASER)], { verifiedAt: TUESDAY });

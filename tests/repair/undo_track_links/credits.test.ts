@@ -96,3 +96,14 @@ test('a second time nothing changes, and undoing the undo links again', async ()
   await undo(tracks.sql, run_id as number);
   expect(await stored(tracks.sql)).toEqual(linked);
 });
+
+test('the links of a library that is held stay, and are counted as held', async () => {
+  await catalogue();
+  await tracks.apply(FORRO, first);
+  const runId = await lastRun(tracks.sql);
+  await tracks.sql`select identity_sync.hold_identity(${FORRO}, 'the librarian is at it')`;
+  const before = await credits(tracks.sql);
+
+  expect(await undo(tracks.sql, runId)).toMatchObject({ compilation_track: { restored: 0 }, held: 2 });
+  expect(await credits(tracks.sql)).toEqual(before);
+});
