@@ -1,5 +1,6 @@
 // An operator's call of the database, for good or as a dry run.
-import { connectDatabase, type Sql } from './connect.js';
+import { log } from '../observe/log.js';
+import { connectDatabase, type Notice, type Sql } from './connect.js';
 
 export type Report = Record<string, unknown>;
 
@@ -13,14 +14,16 @@ class RolledBack extends Error {}
 
 /**
  * Calls the database once, in a transaction of its own. A dry run does all of it and rolls back: deferred constraints are
- * checked, sequences move, and the rows are locked meanwhile.
+ * checked, sequences move, and the rows are locked meanwhile. The number of the run that the call was is logged, since it
+ * is undone by that.
  */
 export async function inTransaction<Result>(
   databaseUrl: string,
   dryRun: boolean,
   call: (sql: Sql) => Promise<Result>,
 ): Promise<Result> {
-  const sql = connectDatabase(databaseUrl, 1);
+  const notices: Notice[] = [];
+  const sql = connectDatabase(databaseUrl, 1, notices);
   let result = null as Result;
   try {
     await sql.begin(async (transaction) => {
@@ -32,6 +35,7 @@ export async function inTransaction<Result>(
   } finally {
     await sql.end();
   }
+  if (!dryRun) for (const { message } of notices) log.info({ step: 'record' }, message);
   return result;
 }
 
