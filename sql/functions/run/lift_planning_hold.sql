@@ -4,6 +4,7 @@ create or replace function identity_sync.lift_planning_hold(name text)
 returns void
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
   delete from identity_sync.planning_hold where planning_hold.name = lift_planning_hold.name;
 $$;
