@@ -70,6 +70,13 @@ export function idOf(name: string, value: string): string {
   return value;
 }
 
+/** Reads a list of library ids. */
+export function idsOf(name: string, value: string): number[] {
+  if (!/^\d{1,9}(,\d{1,9})*$/.test(value))
+    throw new UsageError(`${name} is "${value}"; allowed: library ids, as in 1,2,3`);
+  return value.split(',').map(Number);
+}
+
 /** The first signal lets the calls in flight finish, the second aborts them. */
 export function stopOnSignals(): { stop: AbortSignal; abortNow: AbortSignal } {
   const [stop, abortNow] = [new AbortController(), new AbortController()];

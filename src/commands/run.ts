@@ -9,7 +9,7 @@ import { log } from '../observe/log.js';
 import { type Observer, startSentry } from '../observe/sentry.js';
 import { type SettingsOf, UsageError } from '../settings.js';
 import { PROCESS_NAME, plan, type RunRequest } from '../worker/plan.js';
-import { addSettings, FAILED, OK, print, settingsFrom, stopOnSignals } from './command.js';
+import { addSettings, FAILED, idsOf, OK, print, settingsFrom, stopOnSignals } from './command.js';
 
 const POLL_MS = 250;
 
@@ -46,9 +46,7 @@ function rowsOf({ ids, scope }: RunOptions, recheck: boolean): Pick<RunRequest, 
   if (ids !== undefined) {
     if (scope !== undefined && scope !== 'ids')
       throw new UsageError('--ids implies --scope ids; leave --scope out');
-    if (!/^\d{1,9}(,\d{1,9})*$/.test(ids))
-      throw new UsageError(`--ids is "${ids}"; allowed: library ids, as in 1,2,3`);
-    return { scope: 'ids', ids: ids.split(',').map(Number) };
+    return { scope: 'ids', ids: idsOf('--ids', ids) };
   }
   if (scope === 'ids') throw new UsageError('--scope ids needs --ids 1,2,3');
   if (scope !== undefined && !['due', 'refresh', 'recheck'].includes(scope)) {
