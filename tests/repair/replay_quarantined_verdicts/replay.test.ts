@@ -180,6 +180,24 @@ test('entries of one answer are applied together, each kind of them apart', asyn
   ]);
 });
 
+test('a replay looks at each entry a few times, however many others are replayed', async () => {
+  const ids = Array.from({ length: 900 }, (_, index) => 1_000_000 + index);
+  await shelveRows(
+    writer.sql,
+    ids.map((id) => ({ id })),
+  );
+  await writer.service(ids.map((id) => singleArtist(id, { kind: 'artist' })));
+  const looks = await writer.sql.begin(async (tx) => {
+    await tx`select identity_sync.replay_quarantined_verdicts()`;
+    const [counted] = await tx`
+      select (coalesce(idx_tup_fetch, 0) + coalesce(seq_tup_read, 0))::integer as rows
+      from pg_stat_xact_user_tables where relid = 'identity_sync.quarantined_verdict'::regclass`;
+    return counted!.rows;
+  });
+  expect(looks).toBeGreaterThan(ids.length);
+  expect(looks).toBeLessThan(100 * ids.length);
+});
+
 test('an empty quarantine gives an empty report', async () => {
   expect(await replay()).toMatchObject({ scanned: 0, replayed: 0, made_due: 0, never_replayed: 0 });
 });
