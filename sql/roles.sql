@@ -78,7 +78,7 @@ grant execute on function
   identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean),
   identity_sync.apply_identity_response(text, integer[], text, timestamptz, boolean),
   identity_sync.apply_identity_preview(bigint),
-  identity_sync.replay_quarantined_verdicts(bigint),
+  identity_sync.replay_quarantined_verdicts(bigint, integer[]),
   identity_sync.dismiss_quarantined_verdict(bigint, text),
   identity_sync.release_identity(integer, text),
   identity_sync.hold_identity(integer, text),
