@@ -1,3 +1,6 @@
+-- A login whose transactions are read only by default could not even be told so.
+set transaction_read_only = off;
+
 -- Names each publication that would publish tables or columns which the migrations make. One that names columns never
 -- does. PostgreSQL 14 has no publications of schemas, and no table of them.
 create function pg_temp.publications_of_what_is_made()
@@ -296,6 +299,14 @@ begin
     missing := missing || format('CREATE on database %I: grant it to %I', current_database(), current_user);
   end if;
 
+  -- The sessions that make graphile-worker's schema keep the login's defaults.
+  if current_setting('default_transaction_read_only')::boolean then
+    missing := missing || format(
+      'transactions that write: alter role %I in database %I set default_transaction_read_only = off',
+      current_user, current_database()
+    );
+  end if;
+
   -- A subscriber stops at the first row of a table or column that it lacks, and its slot then keeps this server's WAL.
   if not publications_are_seen_to
     and exists (
@@ -345,9 +356,7 @@ begin
         ('transaction_timeout', '0'),
         ('idle_session_timeout', '0'),
         ('idle_in_transaction_session_timeout', '0'),
-        ('default_transaction_isolation', 'read committed'),
-        ('default_transaction_read_only', 'off'),
-        ('default_transaction_deferrable', 'off')
+        ('default_transaction_isolation', 'read committed')
     ) as wanted (name, value)
     join pg_settings using (name)
   );

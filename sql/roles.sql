@@ -7,12 +7,12 @@
 -- identity_worker    also runs the worker: it reads and writes graphile-worker's tables, and owns none of them
 --
 -- These roles do not log in. Give them to logins. The unqualified call needs a search_path too, which membership does
--- not pass on:
+-- not pass on; and where the database's transactions are serializable by default, every lane would pay for it in retries:
 --   psql "$DATABASE_URL" -v operator=alice -f sql/roles.sql
 --   psql "$DATABASE_URL" -v worker=identity_sync_service -f sql/roles.sql
 
 \set ON_ERROR_STOP on
-begin;
+begin isolation level read committed read write;
 
 do $$
 declare
@@ -172,11 +172,17 @@ grant execute on all routines in schema graphile_worker to identity_worker;
 \if :{?operator}
   grant identity_operator to :"operator";
   alter role :"operator" in database :"DBNAME" set search_path = identity_sync, "$user", public;
+  alter role :"operator" in database :"DBNAME" set default_transaction_isolation = 'read committed';
+  alter role :"operator" in database :"DBNAME" set default_transaction_read_only = off;
+  alter role :"operator" in database :"DBNAME" set default_transaction_deferrable = off;
 \endif
 
 \if :{?worker}
   grant identity_worker to :"worker";
   alter role :"worker" in database :"DBNAME" set search_path = identity_sync, "$user", public;
+  alter role :"worker" in database :"DBNAME" set default_transaction_isolation = 'read committed';
+  alter role :"worker" in database :"DBNAME" set default_transaction_read_only = off;
+  alter role :"worker" in database :"DBNAME" set default_transaction_deferrable = off;
 \endif
 
 commit;
