@@ -7,7 +7,7 @@
 -- identity_worker    also runs the worker: it reads and writes graphile-worker's tables, and owns none of them
 --
 -- These roles do not log in. Give them to logins. The unqualified call needs a search_path too, which membership does
--- not pass on; and where the database's transactions are serializable by default, every lane would pay for it in retries:
+-- not pass on; and where transactions are serializable by default, every lane would pay for it in retries:
 --   psql "$DATABASE_URL" -v operator=alice -f sql/roles.sql
 --   psql "$DATABASE_URL" -v worker=identity_sync_service -f sql/roles.sql
 
@@ -31,6 +31,8 @@ grant identity_reader to identity_operator, identity_worker;
 -- A function that reads runs with the rights of its caller, who needs the private functions it calls: none writes.
 grant usage on schema identity_sync, identity_sync_private, wxyc_schema to identity_reader;
 grant select on all tables in schema identity_sync to identity_reader;
+grant usage on schema graphile_migrate to identity_reader;
+grant select on graphile_migrate.migrations to identity_reader;
 grant select on
   wxyc_schema.library, wxyc_schema.artists, wxyc_schema.compilation_track_artist,
   wxyc_schema.library_identity, wxyc_schema.library_identity_source, wxyc_schema.library_identity_history

@@ -12,12 +12,17 @@ export const releaseCommand = addSettings(command, 'release').action(
   async (id: string, options: { reason: string }) => {
     const { DATABASE_URL, DRY_RUN } = await settingsFrom('release', options);
     const libraryId = idOf('ID', id);
-    const report = await inTransaction(DATABASE_URL, DRY_RUN, async (sql) => {
-      const [row] = await sql`
+    const report = await inTransaction(
+      DATABASE_URL,
+      DRY_RUN,
+      async (sql) => {
+        const [row] = await sql`
         select report from identity_sync.release_identity(
           library_id => ${libraryId}, reason => ${options.reason}) as report`;
-      return row?.report;
-    });
+        return row?.report;
+      },
+      ['release_identity'],
+    );
     print(report);
     process.exitCode = OK;
   },

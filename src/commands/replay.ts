@@ -10,10 +10,15 @@ const command = new Command('replay')
 export const replayCommand = addSettings(command, 'replay').action(async (options: { run?: string }) => {
   const { DATABASE_URL, DRY_RUN } = await settingsFrom('replay', options);
   const runId = options.run === undefined ? null : idOf('--run', options.run);
-  const judged = await inTransaction(DATABASE_URL, DRY_RUN, async (sql) => {
-    const [row] = await sql`
+  const judged = await inTransaction(
+    DATABASE_URL,
+    DRY_RUN,
+    async (sql) => {
+      const [row] = await sql`
       select report from identity_sync.replay_quarantined_verdicts(run_id => ${runId}) as report`;
-    return await judge(sql, row?.report);
-  });
+      return await judge(sql, row?.report);
+    },
+    ['replay_quarantined_verdicts'],
+  );
   process.exitCode = concludeOperation(judged);
 });

@@ -1,5 +1,6 @@
 // An operator's call of the database, for good or as a dry run.
 import { connectDatabase, type Sql } from './connect.js';
+import { assertFit } from './ready.js';
 
 export type Report = Record<string, unknown>;
 
@@ -19,11 +20,13 @@ export async function inTransaction<Result>(
   databaseUrl: string,
   dryRun: boolean,
   call: (sql: Sql) => Promise<Result>,
+  calls: string[] = [],
 ): Promise<Result> {
   const sql = connectDatabase(databaseUrl, 1);
   let result = null as Result;
   try {
     await sql.begin(async (transaction) => {
+      await assertFit(transaction as unknown as Sql, calls);
       result = await call(transaction as unknown as Sql);
       if (dryRun) throw new RolledBack();
     });
