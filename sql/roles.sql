@@ -7,7 +7,8 @@
 -- identity_worker    also runs the worker: it reads and writes graphile-worker's tables, and owns none of them
 --
 -- These roles do not log in. Give them to logins. The unqualified call needs a search_path too, which membership does
--- not pass on; and where transactions are serializable by default, every lane would pay for it in retries:
+-- not pass on. A login's transactions and timeouts are set too, whatever the database's defaults are: where these are
+-- serializable, every lane would pay for it in retries, and a session that waits for jobs must not be cut as idle.
 --   psql "$DATABASE_URL" -v operator=alice -f sql/roles.sql
 --   psql "$DATABASE_URL" -v worker=identity_sync_service -f sql/roles.sql
 
@@ -185,6 +186,9 @@ grant execute on all routines in schema graphile_worker to identity_worker;
   alter role :"worker" in database :"DBNAME" set default_transaction_isolation = 'read committed';
   alter role :"worker" in database :"DBNAME" set default_transaction_read_only = off;
   alter role :"worker" in database :"DBNAME" set default_transaction_deferrable = off;
+  alter role :"worker" in database :"DBNAME" set statement_timeout = '10min';
+  alter role :"worker" in database :"DBNAME" set lock_timeout = '1min';
+  alter role :"worker" in database :"DBNAME" set idle_session_timeout = 0;
 \endif
 
 commit;

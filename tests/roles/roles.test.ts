@@ -46,8 +46,13 @@ describe('run in a database whose transactions are serializable, read only and d
 
   test('the logins get what every lane would otherwise pay for in retries', async () => {
     await migrate(owner.into(database));
-    for (const setting of ["isolation = 'serializable'", 'read_only = on', 'deferrable = on'])
-      await database.sql.unsafe(`alter database ${database.name} set default_transaction_${setting}`);
+    const defaults = ["isolation = 'serializable'", 'read_only = on', 'deferrable = on'];
+    for (const setting of [
+      ...defaults.map((each) => `default_transaction_${each}`),
+      'idle_session_timeout = 60000',
+    ]) {
+      await database.sql.unsafe(`alter database ${database.name} set ${setting}`);
+    }
     await roles.run(database.url, { operator: operator.name, worker: worker.name });
     for (const login of [operator, worker]) {
       const [found] = await connect(login.into(database))`
@@ -56,6 +61,10 @@ describe('run in a database whose transactions are serializable, read only and d
           current_setting('transaction_deferrable') as deferrable`;
       expect(found).toEqual({ isolation: 'read committed', read_only: 'off', deferrable: 'off' });
     }
+    const [waits] = await connect(worker.into(database))`
+      select current_setting('idle_session_timeout') as idle, current_setting('statement_timeout') as statement,
+        current_setting('lock_timeout') as lock`;
+    expect(waits).toEqual({ idle: '0', statement: '10min', lock: '1min' });
   });
 });
 
