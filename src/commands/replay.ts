@@ -13,11 +13,15 @@ export const replayCommand = addSettings(command, 'replay').action(
     const { DATABASE_URL, DRY_RUN } = await settingsFrom('replay', options);
     const runId = options.run === undefined ? null : idOf('--run', options.run);
     const ids = options.ids === undefined ? null : idsOf('--ids', options.ids);
-    const judged = await inTransaction(DATABASE_URL, DRY_RUN, async (sql) => {
-      const [row] = await sql`
+    const judged = await inTransaction(
+      DATABASE_URL,
+      { calls: 'replay_quarantined_verdicts', dryRun: DRY_RUN },
+      async (sql) => {
+        const [row] = await sql`
         select report from identity_sync.replay_quarantined_verdicts(run_id => ${runId}, ids => ${ids}) as report`;
-      return await judge(sql, row?.report);
-    });
+        return await judge(sql, row?.report);
+      },
+    );
     process.exitCode = concludeOperation(judged);
   },
 );

@@ -1,5 +1,6 @@
 // An operator's call of the database, for good or as a dry run.
 import { connectDatabase, type Sql } from './connect.js';
+import { assertFit } from './ready.js';
 
 export type Report = Record<string, unknown>;
 
@@ -12,18 +13,19 @@ export interface JudgedReport {
 class RolledBack extends Error {}
 
 /**
- * Calls the database once, in a transaction of its own. A dry run does all of it and rolls back: deferred constraints are
- * checked, sequences move, and the rows are locked meanwhile.
+ * Has one function called, which `calls` names, in a transaction of its own. A dry run does all of it and rolls back:
+ * deferred constraints are checked, sequences move, and the rows are locked meanwhile.
  */
 export async function inTransaction<Result>(
   databaseUrl: string,
-  dryRun: boolean,
+  { calls, dryRun }: { calls: string; dryRun: boolean },
   call: (sql: Sql) => Promise<Result>,
 ): Promise<Result> {
   const sql = connectDatabase(databaseUrl, 1);
   let result = null as Result;
   try {
     await sql.begin(async (transaction) => {
+      await assertFit(transaction as unknown as Sql, [calls]);
       result = await call(transaction as unknown as Sql);
       if (dryRun) throw new RolledBack();
     });
