@@ -58,3 +58,5 @@ alter table identity_sync.attempt
 
 comment on column identity_sync.attempt.outcome is
   'The outcome of the last answer; released and held are an operator''s marks: the row is due, or is not asked, whatever else holds.';
+
+drop function identity_sync.replay_quarantined_verdicts(bigint);

@@ -1,13 +1,72 @@
+-- A login whose transactions are read only by default could not even be told so.
+set transaction_read_only = off;
+
+-- Names each publication that would publish tables or columns which the migrations make. One that names columns never
+-- does. PostgreSQL 14 has no publications of schemas, and no table of them.
+create function pg_temp.publications_of_what_is_made()
+returns text[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  growing oid[] := array(
+    select relation.oid
+    from (
+      values
+        (to_regclass('wxyc_schema.library_identity')),
+        (to_regclass('wxyc_schema.library_identity_history'))
+    ) as relation (oid)
+    where (
+      select count(*)
+      from pg_attribute
+      where attrelid = relation.oid
+        and attname in ('discogs_artist_id', 'musicbrainz_artist_id', 'bandcamp_id')
+        and not attisdropped
+    ) < 3
+  );
+  schemas text[] := '{identity_sync, identity_sync_private, graphile_migrate, graphile_worker}';
+  found text[] := array(
+    select format('publication %s is FOR ALL TABLES', pubname) from pg_publication where puballtables order by pubname
+  );
+begin
+  -- A table that is missing is made in the station's schema, and one that lacks columns gets them.
+  if growing <> '{}' then
+    schemas := schemas || 'wxyc_schema'::text;
+  end if;
+  if to_regclass('pg_catalog.pg_publication_namespace') is not null then
+    execute $query$
+      select $1 || array_agg(format('publication %s is FOR TABLES IN SCHEMA %s', pubname, nspname) order by 1)
+      from pg_publication
+      join pg_publication_namespace on pnpubid = pg_publication.oid
+      join pg_namespace on pg_namespace.oid = pnnspid
+      where nspname = any ($2)
+    $query$ into found using found, schemas;
+  end if;
+  return found || array(
+    select format('publication %s has %s', pubname, prrelid::regclass)
+    from pg_publication_rel
+    join pg_publication on pg_publication.oid = prpubid
+    where prrelid = any (growing) and to_jsonb(pg_publication_rel) ->> 'prattrs' is null
+    order by 1
+  );
+end;
+$$;
+
 -- What `identity-sync migrate` checks before it changes anything. It is a function of the session, so it leaves nothing
--- behind. It raises LS005 with everything that is missing, each with its remedy.
-create function pg_temp.check_before_migrating(known_migrations text[])
-returns void
+-- behind. It raises LS005 with everything that is missing, each with its remedy, and with the publications that would
+-- take what is made here to subscribers without it. It returns the settings of the sessions that migrate.
+create function pg_temp.check_before_migrating(
+  known_migrations text[], migration_texts text[] default '{}', publications_are_seen_to boolean default false
+)
+returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   missing text[] := '{}';
   newer text[];
+  seen text[] := '{}';
+  published text[] := '{}';
 begin
   if current_setting('server_version_num')::integer < 140000 then
     missing := missing || format('PostgreSQL 14 or newer: this is %s', current_setting('server_version'));
@@ -37,8 +96,11 @@ begin
   end if;
 
   if to_regclass('graphile_migrate.migrations') is not null then
-    execute 'select array_agg(filename order by filename) from graphile_migrate.migrations where hash <> all ($1)'
-      into newer
+    execute $query$
+      select array_agg(filename order by filename) filter (where hash <> all ($1)), coalesce(array_agg(hash), '{}')
+      from graphile_migrate.migrations
+    $query$
+      into newer, seen
       using known_migrations;
     if newer is not null then
       raise exception using
@@ -237,11 +299,66 @@ begin
     missing := missing || format('CREATE on database %I: grant it to %I', current_database(), current_user);
   end if;
 
-  if missing <> '{}' then
+  -- The sessions that make graphile-worker's schema keep the login's defaults.
+  if current_setting('default_transaction_read_only')::boolean then
+    missing := missing || format(
+      'transactions that write: alter role %I in database %I set default_transaction_read_only = off',
+      current_user, current_database()
+    );
+  end if;
+
+  -- A subscriber stops at the first row of a table or column that it lacks, and its slot then keeps this server's WAL.
+  if not publications_are_seen_to
+    and exists (
+      select
+      from unnest(known_migrations, migration_texts) as brought (hash, text)
+      where brought.hash <> all (seen) and brought.text ~* '(?n)^\s*(create( unlogged)?|alter) table\M'
+    )
+    and exists (select from pg_replication_slots where plugin = 'pgoutput' and database = current_database())
+  then
+    published := pg_temp.publications_of_what_is_made();
+  end if;
+
+  if missing <> '{}' or published <> '{}' then
     raise exception using
       errcode = 'LS005',
-      message = format('this database is not ready, it lacks: %s', array_to_string(missing, '; ')),
+      message = concat_ws(
+        '; ',
+        'this database is not ready, it lacks: ' || array_to_string(nullif(missing, '{}'), '; '),
+        case
+          when published <> '{}' then format(
+            'subscribers lack what is made here, and would stop while this server keeps its WAL for them: %s, slot %s. '
+              'Migrate each subscriber first, then here with --publications-are-seen-to (README, "Publications")',
+            array_to_string(published, ', '),
+            (
+              select string_agg(
+                format('%s (%s)', slot_name, case when active then 'active' else 'not active' end),
+                ', ' order by slot_name
+              )
+              from pg_replication_slots
+              where plugin = 'pgoutput' and database = current_database()
+            )
+          )
+        end
+      ),
       hint = 'Nothing was changed.';
   end if;
+
+  -- A role or a database may have defaults that suit its other sessions, and stop a migration half-way.
+  return (
+    select jsonb_object_agg(wanted.name, wanted.value)
+    from (
+      values
+        -- The station's own queries queue up behind a migration that waits for an exclusive lock, so each try is short.
+        -- It is shorter than deadlock_timeout too, and gives up before it can be part of a deadlock that is found.
+        ('lock_timeout', '100ms'),
+        ('statement_timeout', '0'),
+        ('transaction_timeout', '0'),
+        ('idle_session_timeout', '0'),
+        ('idle_in_transaction_session_timeout', '0'),
+        ('default_transaction_isolation', 'read committed')
+    ) as wanted (name, value)
+    join pg_settings using (name)
+  );
 end;
 $$;

@@ -7,12 +7,13 @@
 -- identity_worker    also runs the worker: it reads and writes graphile-worker's tables, and owns none of them
 --
 -- These roles do not log in. Give them to logins. The unqualified call needs a search_path too, which membership does
--- not pass on:
+-- not pass on. A login's transactions and timeouts are set too, whatever the database's defaults are: where these are
+-- serializable, every lane would pay for it in retries, and a session that waits for jobs must not be cut as idle.
 --   psql "$DATABASE_URL" -v operator=alice -f sql/roles.sql
 --   psql "$DATABASE_URL" -v worker=identity_sync_service -f sql/roles.sql
 
 \set ON_ERROR_STOP on
-begin;
+begin isolation level read committed read write;
 
 do $$
 declare
@@ -31,6 +32,8 @@ grant identity_reader to identity_operator, identity_worker;
 -- A function that reads runs with the rights of its caller, who needs the private functions it calls: none writes.
 grant usage on schema identity_sync, identity_sync_private, wxyc_schema to identity_reader;
 grant select on all tables in schema identity_sync to identity_reader;
+grant usage on schema graphile_migrate to identity_reader;
+grant select on graphile_migrate.migrations to identity_reader;
 grant select on
   wxyc_schema.library, wxyc_schema.artists, wxyc_schema.compilation_track_artist,
   wxyc_schema.library_identity, wxyc_schema.library_identity_source, wxyc_schema.library_identity_history
@@ -78,7 +81,7 @@ grant execute on function
   identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean),
   identity_sync.apply_identity_response(text, integer[], text, timestamptz, boolean),
   identity_sync.apply_identity_preview(bigint, integer[]),
-  identity_sync.replay_quarantined_verdicts(bigint),
+  identity_sync.replay_quarantined_verdicts(bigint, integer[]),
   identity_sync.dismiss_quarantined_verdict(bigint, text),
   identity_sync.release_identity(integer, text),
   identity_sync.undo_identity_run(bigint, integer[]),
@@ -177,11 +180,20 @@ grant execute on all routines in schema graphile_worker to identity_worker;
 \if :{?operator}
   grant identity_operator to :"operator";
   alter role :"operator" in database :"DBNAME" set search_path = identity_sync, "$user", public;
+  alter role :"operator" in database :"DBNAME" set default_transaction_isolation = 'read committed';
+  alter role :"operator" in database :"DBNAME" set default_transaction_read_only = off;
+  alter role :"operator" in database :"DBNAME" set default_transaction_deferrable = off;
 \endif
 
 \if :{?worker}
   grant identity_worker to :"worker";
   alter role :"worker" in database :"DBNAME" set search_path = identity_sync, "$user", public;
+  alter role :"worker" in database :"DBNAME" set default_transaction_isolation = 'read committed';
+  alter role :"worker" in database :"DBNAME" set default_transaction_read_only = off;
+  alter role :"worker" in database :"DBNAME" set default_transaction_deferrable = off;
+  alter role :"worker" in database :"DBNAME" set statement_timeout = '10min';
+  alter role :"worker" in database :"DBNAME" set lock_timeout = '1min';
+  alter role :"worker" in database :"DBNAME" set idle_session_timeout = 0;
 \endif
 
 commit;

@@ -13,7 +13,8 @@ import { runCommand } from './commands/run.js';
 import { undoCommand } from './commands/undo.js';
 import { verbCommands } from './commands/verbs.js';
 import { workerCommand } from './commands/worker.js';
-import { describeFailure, log } from './observe/log.js';
+import { allOf, inWords } from './errors.js';
+import { log } from './observe/log.js';
 import { UsageError } from './settings.js';
 
 const COMMANDS = [
@@ -31,6 +32,8 @@ const COMMANDS = [
 
 const program = new Command('identity-sync')
   .description("Keeps the station's library identity tables in step with LML.")
+  .option('--verbose', 'where a command fails, all that is known of it')
+  .configureHelp({ showGlobalOptions: true })
   .exitOverride();
 
 for (const command of COMMANDS) program.addCommand(command.copyInheritedSettings(program));
@@ -44,7 +47,10 @@ try {
     process.stderr.write(`identity-sync: ${error.message}\n`);
     process.exitCode = WRONG_USAGE;
   } else {
-    log.error({ step: 'end', ...describeFailure(error) }, 'identity-sync could not go on');
+    const { words, code } = inWords(error);
+    const rest = program.opts<{ verbose?: true }>().verbose ? { failure: allOf(error) } : {};
+    if (process.stderr.isTTY && !('failure' in rest)) process.stderr.write(`identity-sync: ${words}\n`);
+    else log.error({ step: 'end', code, ...rest }, `identity-sync: ${words}`);
     // A socket that is still open must not keep a process alive that cannot work.
     process.exit(FAILED);
   }

@@ -37,7 +37,7 @@ export const applyCommand = addSettings(command, 'apply').action(
 /** Applies a text of verdicts. The report of a dry run has a shape of its own. */
 function applyText(settings: SettingsOf<'apply'>, body: string): Promise<JudgedReport> {
   const { DATABASE_URL, DRY_RUN: dryRun, STRICT_BANDS: strictBands } = settings;
-  return inTransaction(DATABASE_URL, dryRun, async (sql) => {
+  return inTransaction(DATABASE_URL, { calls: 'apply_identity_response', dryRun }, async (sql) => {
     const [row] = dryRun
       ? await sql`
           select report from identity_sync.identity_dry_run_report(
@@ -55,11 +55,15 @@ function applyPreview(
   runId: string,
   ids: number[] | null,
 ): Promise<JudgedReport> {
-  return inTransaction(settings.DATABASE_URL, settings.DRY_RUN, async (sql) => {
-    const [row] = await sql`
+  return inTransaction(
+    settings.DATABASE_URL,
+    { calls: 'apply_identity_preview', dryRun: settings.DRY_RUN },
+    async (sql) => {
+      const [row] = await sql`
         select report from identity_sync.apply_identity_preview(run_id => ${runId}, ids => ${ids}) as report`;
-    return await judge(sql, row?.report);
-  });
+      return await judge(sql, row?.report);
+    },
+  );
 }
 
 async function readText(file: string): Promise<string> {

@@ -2,22 +2,22 @@
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { connectDatabase } from '../database/connect.js';
-import { knownMigrations, MIGRATIONS } from '../database/migrations.js';
+import { broughtMigrations, MIGRATIONS } from '../database/migrations.js';
 import { retryWhileLocked } from '../database/retry.js';
 import { log } from '../observe/log.js';
 import { OK, settingsFrom } from './command.js';
 
 const PREFLIGHT = fileURLToPath(new URL('../../sql/preflight.sql', import.meta.url));
 
-// While a migration waits for an exclusive lock, the station's own queries queue up behind it, so each try is short. It is
-// also shorter than deadlock_timeout, so it gives up before it can be part of a deadlock that is found.
-const LOCK_TIMEOUT = '100ms';
-
 export const migrateCommand = new Command('migrate')
   .description('bring the database up to date')
-  .action(async () => {
+  .option(
+    '--publications-are-seen-to',
+    'go on though a publication takes what is made here to subscribers (README, "Publications")',
+  )
+  .action(async ({ publicationsAreSeenTo = false }: { publicationsAreSeenTo?: boolean }) => {
     const { DATABASE_URL } = await settingsFrom('migrate');
-    await migrate(DATABASE_URL);
+    await migrate(DATABASE_URL, publicationsAreSeenTo);
     log.info({ step: 'migrate' }, 'the database is up to date');
     process.exitCode = OK;
   });
@@ -27,7 +27,7 @@ export const migrateCommand = new Command('migrate')
  * committed migrations, and graphile-worker's own schema, which our functions use only when they run. A second deployer
  * waits for the first, and both wait in short tries for long readers of the identity tables.
  */
-export async function migrate(databaseUrl: string): Promise<void> {
+export async function migrate(databaseUrl: string, publicationsAreSeenTo = false): Promise<void> {
   // What runs migrations is loaded here: no other command needs it, and its load takes longer than a run with nothing due.
   const [
     { migrate: runCommittedMigrations, Logger: MigrateLogger },
@@ -35,23 +35,32 @@ export async function migrate(databaseUrl: string): Promise<void> {
   ] = await Promise.all([import('graphile-migrate'), import('graphile-worker')]);
   const debug = () => (_level: unknown, message: string) => log.debug({ step: 'migrate' }, message);
 
-  await checkBeforeMigrating(databaseUrl);
+  const pgSettings = await checkBeforeMigrating(databaseUrl, publicationsAreSeenTo);
   await retryWhileLocked(() =>
     runCommittedMigrations({
       connectionString: databaseUrl,
       migrationsFolder: fileURLToPath(MIGRATIONS),
-      pgSettings: { lock_timeout: LOCK_TIMEOUT },
+      pgSettings,
       logger: new MigrateLogger(debug),
     }),
   );
   await runMigrations({ connectionString: databaseUrl, logger: new WorkerLogger(debug) });
 }
 
-async function checkBeforeMigrating(databaseUrl: string): Promise<void> {
+/** Raises LS005 where the database is not ready, and returns the settings of the sessions that migrate. */
+async function checkBeforeMigrating(
+  databaseUrl: string,
+  publicationsAreSeenTo: boolean,
+): Promise<Record<string, string>> {
+  const { hashes, texts } = await broughtMigrations();
   const sql = connectDatabase(databaseUrl, 1);
   try {
     await sql.file(PREFLIGHT);
-    await sql`select from pg_temp.check_before_migrating(known_migrations => ${await knownMigrations()})`;
+    const [row] = await sql<[{ settings: Record<string, string> }]>`
+      select settings from pg_temp.check_before_migrating(
+        known_migrations => ${hashes}, migration_texts => ${texts},
+        publications_are_seen_to => ${publicationsAreSeenTo}) as settings`;
+    return row.settings;
   } finally {
     await sql.end();
   }

@@ -21,10 +21,14 @@ export const quarantineCommand = addSettings(command, 'quarantine').action(async
   const { DATABASE_URL } = await settingsFrom('quarantine', { ...options });
   const runId = options.run === undefined ? null : idOf('--run', options.run);
   const ids = options.ids === undefined ? null : idsOf('--ids', options.ids);
-  const entries = await inTransaction(DATABASE_URL, false, async (sql) => {
-    const [row] = await sql<[{ entries: QuarantineEntry[] }]>`
+  const entries = await inTransaction(
+    DATABASE_URL,
+    { calls: 'identity_quarantine', dryRun: false },
+    async (sql) => {
+      const [row] = await sql<[{ entries: QuarantineEntry[] }]>`
       select entries from identity_sync.identity_quarantine(run_id => ${runId}, ids => ${ids}) as entries`;
-    return row.entries;
-  });
+      return row.entries;
+    },
+  );
   show(options, entries, () => quarantineScreen(entries, columnsOf(process.stdout)));
 });

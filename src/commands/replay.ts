@@ -1,19 +1,27 @@
-// `replay`: judges and applies again what is in quarantine, of one run or of all.
+// `replay`: judges and applies again what is in quarantine, of one run or of all, of some libraries or of all.
 import { Command } from 'commander';
 import { inTransaction, judge } from '../database/transaction.js';
-import { addSettings, concludeOperation, idOf, settingsFrom } from './command.js';
+import { addSettings, concludeOperation, idOf, idsOf, settingsFrom } from './command.js';
 
 const command = new Command('replay')
   .description('judge and apply again what is in quarantine')
-  .option('--run <id>', 'only what this run refused');
+  .option('--run <id>', 'only what this run refused')
+  .option('--ids <list>', 'only these libraries, as in 1,2,3');
 
-export const replayCommand = addSettings(command, 'replay').action(async (options: { run?: string }) => {
-  const { DATABASE_URL, DRY_RUN } = await settingsFrom('replay', options);
-  const runId = options.run === undefined ? null : idOf('--run', options.run);
-  const judged = await inTransaction(DATABASE_URL, DRY_RUN, async (sql) => {
-    const [row] = await sql`
-      select report from identity_sync.replay_quarantined_verdicts(run_id => ${runId}) as report`;
-    return await judge(sql, row?.report);
-  });
-  process.exitCode = concludeOperation(judged);
-});
+export const replayCommand = addSettings(command, 'replay').action(
+  async (options: { run?: string; ids?: string }) => {
+    const { DATABASE_URL, DRY_RUN } = await settingsFrom('replay', options);
+    const runId = options.run === undefined ? null : idOf('--run', options.run);
+    const ids = options.ids === undefined ? null : idsOf('--ids', options.ids);
+    const judged = await inTransaction(
+      DATABASE_URL,
+      { calls: 'replay_quarantined_verdicts', dryRun: DRY_RUN },
+      async (sql) => {
+        const [row] = await sql`
+        select report from identity_sync.replay_quarantined_verdicts(run_id => ${runId}, ids => ${ids}) as report`;
+        return await judge(sql, row?.report);
+      },
+    );
+    process.exitCode = concludeOperation(judged);
+  },
+);

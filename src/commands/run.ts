@@ -3,6 +3,7 @@ import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
 import { connectDatabase, type Notice, type Sql } from '../database/connect.js';
+import { assertFit } from '../database/ready.js';
 import { retryWhileDisconnected } from '../database/retry.js';
 import { reportEndedRuns, sentrySettings } from '../observe/ended-runs.js';
 import { log } from '../observe/log.js';
@@ -113,6 +114,7 @@ export async function runOnce(
   const sql = connectDatabase(settings.DATABASE_URL, settings.LML_CONCURRENCY * 2 + 1, notices);
   const observer = await startSentry(sentrySettings(settings));
   try {
+    await assertFit(sql, ['plan_identity_run']);
     const runId = (await plan(sql, settings, request, notices)) as string;
     const opened = await reportOf(sql, runId);
     log.info(

@@ -33,11 +33,15 @@ export const undoCommand = addSettings(command, 'undo').action(async (options: O
   const runId = idOf('--run', options.run);
   const ids = options.ids === undefined ? null : idsOf('--ids', options.ids);
   const { DATABASE_URL, DRY_RUN } = await settingsFrom('undo', { ...options });
-  const undone = await inTransaction(DATABASE_URL, DRY_RUN, async (sql) => {
-    const [row] = await sql<[{ undone: Undone }]>`
+  const undone = await inTransaction(
+    DATABASE_URL,
+    { calls: 'undo_identity_run', dryRun: DRY_RUN },
+    async (sql) => {
+      const [row] = await sql<[{ undone: Undone }]>`
       select undone from identity_sync.undo_identity_run(run_id => ${runId}, ids => ${ids}) as undone`;
-    return row.undone;
-  });
+      return row.undone;
+    },
+  );
   show(options, undone, () => wordsOf(undone, DRY_RUN));
   process.exitCode = OK;
 });

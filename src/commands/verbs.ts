@@ -16,6 +16,8 @@ interface Options {
 interface Verb<Input, Result> {
   name: 'hold' | 'release' | 'dismiss' | 'pause' | 'resume' | 'stop';
   about: string;
+  /** The function of the database that it calls. */
+  calls: string;
   argument?: [flags: string, about: string];
   options: [flags: string, about: string, isRequired: boolean][];
   /** Reads what was typed, before anything is connected. */
@@ -35,6 +37,7 @@ const readLibrary = (id: string | undefined, { reason }: Options) => ({
 
 const hold: Verb<ReturnType<typeof readLibrary>, { library_id: number; identity: 'held' | 'none' }> = {
   name: 'hold',
+  calls: 'hold_identity',
   about: 'keep a library as it is until it is released, whatever LML says',
   argument: ['<id>', 'the library'],
   options: [REASON],
@@ -55,6 +58,7 @@ const release: Verb<
   { library_id: number; identity: 'removed' | 'emptied' | 'none'; sources_removed: number }
 > = {
   name: 'release',
+  calls: 'release_identity',
   about: "let go of a library's identity, or of the hold on it; it is due again",
   argument: ['<id>', 'the library'],
   options: [REASON],
@@ -71,6 +75,7 @@ const release: Verb<
 
 const dismiss: Verb<{ quarantineId: string; reason: string }, { quarantine_id: number }> = {
   name: 'dismiss',
+  calls: 'dismiss_quarantined_verdict',
   about: 'close an entry of the quarantine that nothing can cure; the mark it left goes with it',
   argument: ['<entry>', 'the entry, as identity-sync quarantine numbers it'],
   options: [REASON],
@@ -85,6 +90,7 @@ const dismiss: Verb<{ quarantineId: string; reason: string }, { quarantine_id: n
 
 const pause: Verb<{ reason: string; until: string | null }, { name: 'paused'; until: string | null }> = {
   name: 'pause',
+  calls: 'pause_identity_planning',
   about: 'have the cron plan nothing, until it is resumed or a time has come',
   options: [REASON, ['--until <time>', 'when it ends by itself, with its zone: 2026-12-24T06:00Z', false]],
   read: (_argument, { reason, until }) => ({ reason, until: until === undefined ? null : timeOf(until) }),
@@ -98,6 +104,7 @@ const pause: Verb<{ reason: string; until: string | null }, { name: 'paused'; un
 
 const resume: Verb<{ name: string | null }, { lifted: string[] }> = {
   name: 'resume',
+  calls: 'resume_identity_planning',
   about: 'lift every hold on planning, or the one that is named',
   argument: ['[name]', 'paused, key_refused or brake'],
   options: [],
@@ -115,6 +122,7 @@ const resume: Verb<{ name: string | null }, { lifted: string[] }> = {
 
 const stop: Verb<{ runId: string; reason: string }, { run_id: number; stopped: boolean }> = {
   name: 'stop',
+  calls: 'stop_identity_run',
   about: 'stop a run: its calls in flight finish, what is left is due next time',
   options: [['--run <id>', 'the run', true], REASON],
   read: (_argument, { run, reason }) => ({ runId: idOf('--run', run), reason }),
@@ -149,7 +157,9 @@ function commandOf<Input, Result>(verb: Verb<Input, Result>): Command {
     const options = given[verb.argument ? 1 : 0] as Options;
     const { DATABASE_URL, DRY_RUN } = await settingsFrom(verb.name, { ...options });
     const input = verb.read(argument, options);
-    const result = await inTransaction(DATABASE_URL, DRY_RUN, (sql) => verb.call(sql, input));
+    const result = await inTransaction(DATABASE_URL, { calls: verb.calls, dryRun: DRY_RUN }, (sql) =>
+      verb.call(sql, input),
+    );
     show(options, result, () => [`${DRY_RUN ? 'dry run: ' : ''}${verb.say(result)}`]);
     process.exitCode = verb.isDone?.(result) === false ? FAILED : OK;
   });

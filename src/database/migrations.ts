@@ -3,10 +3,12 @@ import { readdir, readFile } from 'node:fs/promises';
 
 export const MIGRATIONS = new URL('../../migrations/', import.meta.url);
 
-/** The hashes of the migrations that this program brings, from their headers. */
-export async function knownMigrations(): Promise<string[]> {
+/** The hashes of the migrations that this program brings, from their headers, and their texts. */
+export async function broughtMigrations(): Promise<{ hashes: string[]; texts: string[] }> {
   const folder = new URL('committed/', MIGRATIONS);
   const files = (await readdir(folder)).filter((name) => name.endsWith('.sql'));
   const texts = await Promise.all(files.map((name) => readFile(new URL(name, folder), 'utf8')));
-  return texts.map((text) => /^--! Hash: (.*)$/m.exec(text)?.[1] ?? '');
+  return { hashes: texts.map((text) => /^--! Hash: (.*)$/m.exec(text)?.[1] ?? ''), texts };
 }
+
+export const knownMigrations = async (): Promise<string[]> => (await broughtMigrations()).hashes;

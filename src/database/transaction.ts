@@ -1,6 +1,7 @@
 // An operator's call of the database, for good or as a dry run.
 import { log } from '../observe/log.js';
 import { connectDatabase, type Notice, type Sql } from './connect.js';
+import { assertFit } from './ready.js';
 
 export type Report = Record<string, unknown>;
 
@@ -13,13 +14,13 @@ export interface JudgedReport {
 class RolledBack extends Error {}
 
 /**
- * Calls the database once, in a transaction of its own. A dry run does all of it and rolls back: deferred constraints are
- * checked, sequences move, and the rows are locked meanwhile. The number of the run that the call was is logged, since it
- * is undone by that.
+ * Has one function called, which `calls` names, in a transaction of its own. A dry run does all of it and rolls back:
+ * deferred constraints are checked, sequences move, and the rows are locked meanwhile. The number of the run that the call
+ * was is logged, since it is undone by that.
  */
 export async function inTransaction<Result>(
   databaseUrl: string,
-  dryRun: boolean,
+  { calls, dryRun }: { calls: string; dryRun: boolean },
   call: (sql: Sql) => Promise<Result>,
 ): Promise<Result> {
   const notices: Notice[] = [];
@@ -27,6 +28,7 @@ export async function inTransaction<Result>(
   let result = null as Result;
   try {
     await sql.begin(async (transaction) => {
+      await assertFit(transaction as unknown as Sql, [calls]);
       result = await call(transaction as unknown as Sql);
       if (dryRun) throw new RolledBack();
     });

@@ -19,39 +19,44 @@ export const crontab = (planCron: string): ParsedCronItem[] =>
 
 const DAY_MINUTES = 24 * 60;
 
-// A year and the next, so that a yearly time comes twice. Neither year has a 29th of February.
-const FIRST_DAY = Date.UTC(2025, 0, 1);
-const DAYS = 2 * 365;
+// Five years with two leap days, so that whatever comes at all comes twice.
+const FIRST_DAY = Date.UTC(2024, 0, 1);
+const DAYS = 5 * 365 + 2;
 
-/** What graphile-worker finds wrong with a crontab time, or null. */
+/** What is wrong with a crontab time, be it to graphile-worker or because it never comes; or null. */
 export function faultOfCrontabTime(time: string): string | null {
   try {
-    parseTime(time);
-    return null;
+    return ticksOf(time).next().done ? 'it never comes' : null;
   } catch (error) {
     return (error as Error).message.replace(` in ${SOURCE}`, '').replace(/\.$/, '');
   }
 }
 
-/**
- * The longest time between two ticks of a crontab time, in minutes: no sooner can it be said that no run succeeded. It is
- * two years for a time that comes once in two years or never.
- */
+/** The longest time between two ticks of a crontab time, in minutes: no sooner can it be said that no run succeeded. */
 export function longestPauseMinutes(time: string): number {
-  const match = parseTime(time);
   let last: number | null = null;
   let longest = 0;
+  for (const tick of ticksOf(time)) {
+    if (last !== null) longest = Math.max(longest, tick - last);
+    last = tick;
+  }
+  return longest;
+}
+
+/** The ticks of a crontab time over these years, in minutes. The times of day are the same on each day that has any. */
+function* ticksOf(time: string): Generator<number> {
+  const match = parseTime(time);
+  let times: number[] = [];
   for (let day = 0; day < DAYS; day++) {
     const today = new Date(FIRST_DAY + day * DAY_MINUTES * 60_000);
     const [date, month, dow] = [today.getUTCDate(), today.getUTCMonth() + 1, today.getUTCDay()];
-    for (let minute = 0; minute < DAY_MINUTES; minute++) {
-      if (!match({ min: minute % 60, hour: Math.floor(minute / 60), date, month, dow })) continue;
-      const tick = day * DAY_MINUTES + minute;
-      if (last !== null) longest = Math.max(longest, tick - last);
-      last = tick;
-    }
+    const comesAt = (minute: number) =>
+      match({ min: minute % 60, hour: Math.floor(minute / 60), date, month, dow });
+    if (times.length === 0)
+      times = Array.from({ length: DAY_MINUTES }, (_, minute) => minute).filter(comesAt);
+    if (times.length === 0 || !comesAt(times[0]!)) continue;
+    for (const minute of times) yield day * DAY_MINUTES + minute;
   }
-  return longest === 0 ? DAYS * DAY_MINUTES : longest;
 }
 
 // Where graphile-worker's messages say that a time stands.

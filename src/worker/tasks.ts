@@ -5,6 +5,7 @@ import { type Carrier, carryLane } from '../carry/lane.js';
 import { connectLml } from '../carry/lml.js';
 import { connectDatabase, type Notice, type Sql } from '../database/connect.js';
 import { knownMigrations } from '../database/migrations.js';
+import { assertFit } from '../database/ready.js';
 import { retryWhileDisconnected } from '../database/retry.js';
 import { monitorOf, reportEndedRuns, sentrySettings } from '../observe/ended-runs.js';
 import { log } from '../observe/log.js';
@@ -140,6 +141,7 @@ export async function work(
   const rescue = () =>
     sql`select from identity_sync.rescue_identity_runs(lanes => ${settings.LML_CONCURRENCY})`;
   try {
+    await assertFit(sql, ['plan_identity_run']);
     health = await startHealth(settings);
     // This process may have been started with another key, so the key is tried again.
     await sql`select from identity_sync.resume_identity_planning(name => 'key_refused')`;

@@ -53,7 +53,7 @@ describe.each(['migrate', 'run'])('%s', (command) => {
     });
     expect(ended.status).toBe(1);
     expect(ended.stdout).toBe('');
-    expect(ended.stderr).toContain('identity-sync could not go on');
+    expect(ended.stderr).toContain('identity-sync: ');
     expect(secretsIn(ended.stdout + ended.stderr)).toEqual([]);
   });
 });
@@ -65,7 +65,7 @@ test('on a database without the schema, run says what is missing', async () => {
     LML_API_KEY: KEY,
   });
   expect(ended.status).toBe(1);
-  expect(ended.stderr).toContain('identity_sync');
+  expect(ended.stderr).toContain('this database has nothing of identity-sync');
   expect(secretsIn(ended.stdout + ended.stderr)).toEqual([]);
 });
 

@@ -94,7 +94,10 @@ describe('PLAN_CRON', () => {
     ['17 3 0 * *', "Too small value '0' in dates range: expected values in the range 1-31"],
     ['17 3 * 13 *', "Too large value '13' in months range: expected values in the range 1-12"],
     ['5-1 3 * * *', "Invalid range '5-1' in minutes range: destination is not larger than source"],
-  ])('may not be "%s", for the reason that graphile-worker gives', async (value, reason) => {
+    ['17 22-2 * * *', "Invalid range '22-2' in hours range: destination is not larger than source"],
+    ['0 0 31 2 *', 'it never comes'],
+    ['0 0 31 4,6,9,11 *', 'it never comes'],
+  ])('may not be "%s", for a reason', async (value, reason) => {
     expect(await refusal('PLAN_CRON', value)).toBe(
       `PLAN_CRON is "${value}"; allowed: a crontab time in UTC, as in 17 3 * * * (${reason})`,
     );

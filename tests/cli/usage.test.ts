@@ -53,6 +53,7 @@ test.each<[string[], Record<string, string>, string]>([
   [['run', '--scope', 'everything'], {}, '--scope is "everything"; allowed: due, refresh, recheck, ids'],
   [['run', '--scope', 'ids'], {}, '--scope ids needs --ids 1,2,3'],
   [['run', '--ids', '1,two'], {}, '--ids is "1,two"; allowed: library ids, as in 1,2,3'],
+  [['replay', '--ids', '1,'], {}, '--ids is "1,"; allowed: library ids, as in 1,2,3'],
   [['run', '--ids', ''], {}, '--ids is ""; allowed: library ids, as in 1,2,3'],
   [['run', '--ids', '1', '--scope', 'due'], {}, '--ids implies --scope ids'],
   [['run', '--quickly'], {}, "error: unknown option '--quickly'"],

@@ -130,8 +130,13 @@ test('a dry run with one poison input is applied as it was previewed, until its 
 
   const applied = await cli(['apply', '--run', '1'], settings());
   expect(applied.status).toBe(0);
-  expect(JSON.parse(applied.stdout)).toMatchObject({ scanned: 2, identity: { inserted: 2 } });
+  expect(JSON.parse(applied.stdout)).toMatchObject({
+    ...{ scanned: 3, identity: { inserted: 2 } },
+    rows_skipped: { poison_input: 1 },
+  });
   expect(await identified(database.sql)).toEqual(ids.slice(1));
+  expect((await quarantine()).map((entry) => entry.library_id)).toEqual(ids.slice(0, 1));
+  expect(await candidates(database.sql)).toEqual([]);
 
   await database.sql`update identity_sync.run set finished_at = finished_at - interval '31 days'`;
   await database.sql`select identity_sync.prune_identity_sync(30)`;

@@ -38,6 +38,36 @@ describe('run by a superuser', () => {
   });
 });
 
+describe('run in a database whose transactions are serializable, read only and deferrable by default', () => {
+  const owner = useLogin();
+  const roles = useRoles();
+  const [operator, worker] = [useLogin(), useLogin()];
+  const database = useDatabase(() => createProduction(owner, 1));
+
+  test('the logins get what every lane would otherwise pay for in retries', async () => {
+    await migrate(owner.into(database));
+    const defaults = ["isolation = 'serializable'", 'read_only = on', 'deferrable = on'];
+    for (const setting of [
+      ...defaults.map((each) => `default_transaction_${each}`),
+      'idle_session_timeout = 60000',
+    ]) {
+      await database.sql.unsafe(`alter database ${database.name} set ${setting}`);
+    }
+    await roles.run(database.url, { operator: operator.name, worker: worker.name });
+    for (const login of [operator, worker]) {
+      const [found] = await connect(login.into(database))`
+        select current_setting('transaction_isolation') as isolation,
+          current_setting('transaction_read_only') as read_only,
+          current_setting('transaction_deferrable') as deferrable`;
+      expect(found).toEqual({ isolation: 'read committed', read_only: 'off', deferrable: 'off' });
+    }
+    const [waits] = await connect(worker.into(database))`
+      select current_setting('idle_session_timeout') as idle, current_setting('statement_timeout') as statement,
+        current_setting('lock_timeout') as lock`;
+    expect(waits).toEqual({ idle: '0', statement: '10min', lock: '1min' });
+  });
+});
+
 describe('run by a DBA who is no superuser and owns all of it', () => {
   const dba = useLogin('createrole');
   promises({ owner: dba, dba });

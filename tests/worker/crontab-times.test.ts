@@ -12,8 +12,8 @@ describe('the longest pause of a crontab time', () => {
     ['on working days', '17 3 * * 1-5', 3 * DAY],
     ['weekly', '17 3 * * 1', 7 * DAY],
     ['monthly', '17 3 1 * *', 31 * DAY],
-    ['yearly', '17 3 1 1 *', 365 * DAY],
-    ['never', '0 0 30 2 *', 2 * 365 * DAY],
+    ['yearly', '17 3 1 1 *', 366 * DAY],
+    ['on leap days', '17 3 29 2 *', (4 * 365 + 1) * DAY],
   ])('%s', (_, time, minutes) => {
     expect(longestPauseMinutes(time)).toBe(minutes);
   });

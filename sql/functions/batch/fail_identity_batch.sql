@@ -10,6 +10,7 @@ create or replace function identity_sync.fail_identity_batch(
 returns void
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
 declare
   failed_run bigint;

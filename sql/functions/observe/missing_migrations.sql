@@ -4,6 +4,7 @@ create or replace function identity_sync.missing_migrations(known text[])
 returns integer
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
   select count(*)::integer
   from unnest(missing_migrations.known) as brought (hash)

@@ -1,5 +1,6 @@
--- Writes what a dry run previewed: the answers that it kept, without a second call to LML. Each keeps its age, so a
--- verdict that a newer one has overtaken since is a stale_verdict. A second time it changes nothing.
+-- Writes what a dry run previewed, the answers that it kept and the inputs that LML refused, without a second call to
+-- LML. Each keeps its age, so a verdict that a newer one has overtaken since is a stale_verdict. A second time it
+-- changes nothing.
 create or replace function identity_sync.apply_identity_preview(run_id bigint, ids integer[] default null)
 returns jsonb
 language plpgsql volatile security definer
@@ -44,7 +45,7 @@ begin
 
   if previewed.planned > 0 and not exists (
     select from identity_sync.batch
-    where batch.run_id = apply_identity_preview.run_id and batch.state in ('applied', 'empty')
+    where batch.run_id = apply_identity_preview.run_id and batch.state in ('applied', 'empty', 'poisoned')
   )
   then
     raise exception using
@@ -58,7 +59,7 @@ begin
     array(
       select unnest(batch.library_ids)
       from identity_sync.batch
-      where batch.run_id = apply_identity_preview.run_id and batch.state in ('applied', 'empty')
+      where batch.run_id = apply_identity_preview.run_id and batch.state in ('applied', 'empty', 'poisoned')
     )
   );
 
@@ -68,7 +69,7 @@ begin
   where not exists (
     select from identity_sync.batch
     where batch.run_id = apply_identity_preview.run_id
-      and batch.state in ('applied', 'empty')
+      and batch.state in ('applied', 'empty', 'poisoned')
       and named.id = any (batch.library_ids)
   );
   if unknown_ids is not null then
@@ -82,16 +83,28 @@ begin
     select
       batch.batch_id,
       batch.library_ids,
+      batch.failure as poison,
       coalesce(batch.answer, '[]') as answer,
       coalesce(batch.answered_at, batch.closed_at) as answered_at,
       run.strict_bands
     from identity_sync.batch
     join identity_sync.run on run.run_id = batch.run_id
     where batch.run_id = apply_identity_preview.run_id
-      and batch.state in ('applied', 'empty')
+      and batch.state in ('applied', 'empty', 'poisoned')
       and (apply_identity_preview.ids is null or batch.library_ids && apply_identity_preview.ids)
     order by batch.batch_id
   loop
+    if previewed.poison is not null then
+      report := identity_sync_private.add_reports(
+        report,
+        identity_sync_private.apply_poison_input(
+          previewed.batch_id, previewed.library_ids[1], previewed.poison, null, previewed.answered_at,
+          previewed.strict_bands, this_run
+        )
+      );
+      continue;
+    end if;
+
     report := identity_sync_private.add_reports(
       report,
       identity_sync_private.settle_verdicts(
@@ -114,4 +127,4 @@ $$;
 revoke all on function identity_sync.apply_identity_preview(bigint, integer[]) from public;
 
 comment on function identity_sync.apply_identity_preview(bigint, integer[]) is
-  'Takes a dry run that has finished and the libraries to write (NULL: all); applies its kept answers and returns the report. Raises LS001 for a library that was not previewed, LS002 for an unknown run, LS004 where the run was no dry run, has not finished, got no answer, or has lost its answers.';
+  'Takes a dry run that has finished and the libraries to write (NULL: all); applies its kept answers, quarantines its poison inputs and returns the report. Raises LS001 for a library that was not previewed, LS002 for an unknown run, LS004 where the run was no dry run, has not finished, got no answer, or has lost its answers.';

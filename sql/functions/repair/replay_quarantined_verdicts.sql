@@ -1,7 +1,10 @@
 -- Judges and applies quarantined verdicts again, after a rule or a constraint has changed: each with its own origin,
--- time and strictness. What is refused again returns to quarantine; a poison input, which has no verdict, becomes due
--- instead; a verdict on an id that was not asked stays where it is. Entries of one answer are applied together.
-create or replace function identity_sync.replay_quarantined_verdicts(run_id bigint default null)
+-- time and strictness. What is refused again returns to quarantine, and a poison input, which has no verdict, becomes
+-- due; a verdict that was not asked, or is ahead of the clock, stays. Entries of one answer are applied together.
+create or replace function identity_sync.replay_quarantined_verdicts(
+  run_id bigint default null,
+  ids integer[] default null
+)
 returns jsonb
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -11,11 +14,11 @@ declare
   this_run constant bigint := nextval('identity_sync.run_run_id_seq');
   started_at constant timestamptz := clock_timestamp();
   replayable bigint[];
-  poisoned integer;
+  never_replayed bigint;
   answer record;
   report jsonb := identity_sync_private.empty_report();
   replayed integer := 0;
-  made_due integer := 0;
+  made_due bigint;
 begin
   if run_id is not null
     and not exists (select from identity_sync.run where run.run_id = replay_quarantined_verdicts.run_id)
@@ -23,15 +26,23 @@ begin
     raise exception using errcode = 'LS002', message = format('there is no run %s', run_id);
   end if;
 
-  replayable := array(
-    select entry.quarantine_id
-    from identity_sync.quarantined_verdict as entry
-    left join identity_sync.settlement
-      on settlement.settlement_id = coalesce(entry.first_settlement_id, entry.settlement_id)
-    where entry.closed_at is null
-      and entry.outcome <> 'lml_untrusted_library_id'
-      and (replay_quarantined_verdicts.run_id is null or settlement.run_id = replay_quarantined_verdicts.run_id)
-  );
+  select
+    coalesce(array_agg(entry.quarantine_id) filter (where listed.can_be_replayed), '{}'),
+    count(*) filter (where not listed.can_be_replayed)
+  into replayable, never_replayed
+  from identity_sync.quarantined_verdict as entry
+  left join identity_sync.settlement
+    on settlement.settlement_id = coalesce(entry.first_settlement_id, entry.settlement_id)
+  cross join lateral (
+    select
+      entry.outcome = 'poison_input'
+      or entry.outcome <> 'lml_untrusted_library_id'
+        and isfinite(entry.verified_at)
+        and identity_sync_private.is_plausible_time(entry.verified_at) as can_be_replayed
+  ) as listed
+  where entry.closed_at is null
+    and (replay_quarantined_verdicts.run_id is null or settlement.run_id = replay_quarantined_verdicts.run_id)
+    and (ids is null or entry.library_id = any (ids));
 
   -- Only what is replayed is held, and all of it at once.
   perform identity_sync_private.lock_identities(
@@ -42,14 +53,10 @@ begin
     )
   );
 
-  for poisoned in
-    select entry.library_id
-    from identity_sync.quarantined_verdict as entry
-    where entry.quarantine_id = any (replayable) and entry.closed_at is null and entry.outcome = 'poison_input'
-  loop
-    perform identity_sync_private.replace_attempt(poisoned, 'released', clock_timestamp(), null);
-    made_due := made_due + 1;
-  end loop;
+  perform identity_sync_private.replace_attempt(entry.library_id, 'released', clock_timestamp(), null)
+  from identity_sync.quarantined_verdict as entry
+  where entry.quarantine_id = any (replayable) and entry.closed_at is null and entry.outcome = 'poison_input';
+  get diagnostics made_due = row_count;
 
   for answer in
     select
@@ -97,20 +104,12 @@ begin
   return report || jsonb_build_object(
     'replayed', replayed,
     'made_due', made_due,
-    'never_replayed', (
-      select count(*)
-      from identity_sync.quarantined_verdict as entry
-      left join identity_sync.settlement
-      on settlement.settlement_id = coalesce(entry.first_settlement_id, entry.settlement_id)
-      where entry.closed_at is null
-        and entry.outcome = 'lml_untrusted_library_id'
-        and (replay_quarantined_verdicts.run_id is null or settlement.run_id = replay_quarantined_verdicts.run_id)
-    )
+    'never_replayed', never_replayed
   );
 end;
 $$;
 
-revoke all on function identity_sync.replay_quarantined_verdicts(bigint) from public;
+revoke all on function identity_sync.replay_quarantined_verdicts(bigint, integer[]) from public;
 
-comment on function identity_sync.replay_quarantined_verdicts(bigint) is
-  'Takes a run (NULL: all runs); replays its open quarantine entries and returns their report, with the counts replayed, made_due and never_replayed (untrusted). Raises LS002 for an unknown run, 55P03 where another session holds one of the libraries for 5 seconds.';
+comment on function identity_sync.replay_quarantined_verdicts(bigint, integer[]) is
+  'Takes a run (NULL: all runs) and library ids (NULL: all libraries); replays their open quarantine entries and returns the report, with the counts replayed, made_due and never_replayed (untrusted, or ahead of the clock). Raises LS002 for an unknown run, 55P03 where another session holds one of the libraries for 5 seconds.';

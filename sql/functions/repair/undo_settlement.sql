@@ -17,7 +17,7 @@ as $$
 declare
   this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
   reason constant text := format('undone by run %s, settlement %s', undo_run_id, this_settlement);
-  origin constant text := identity_sync_private.repair_origin(session_user);
+  origin constant text := format('undo:%s', session_user);
   found_rows constant identity_sync_private.undoing[] := identity_sync_private.find_undoable(
     settlement_id, ids, written_later, undone_before, ours
   );

@@ -4,6 +4,7 @@ create or replace function identity_sync.enqueue_lanes(run_id bigint, lanes inte
 returns void
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
 begin
   perform graphile_worker.add_job(

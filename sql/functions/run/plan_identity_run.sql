@@ -23,6 +23,7 @@ create or replace function identity_sync.plan_identity_run(
 returns bigint
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
 declare
   named_ids constant integer[] := (

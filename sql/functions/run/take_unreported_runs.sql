@@ -4,6 +4,7 @@ create or replace function identity_sync.take_unreported_runs()
 returns table (run_id bigint, trace_id text, scheduled boolean, report jsonb)
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
   update identity_sync.run as ended
   set reported_at = clock_timestamp()

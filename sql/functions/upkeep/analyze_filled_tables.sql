@@ -4,6 +4,7 @@ create or replace function identity_sync.analyze_filled_tables()
 returns void
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
 declare
   filled regclass;

@@ -5,6 +5,7 @@ create or replace function identity_sync.prune_identity_sync(keep_days integer)
 returns void
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
 declare
   keep_after timestamptz;

@@ -5,6 +5,7 @@ create or replace function identity_sync.rescue_identity_runs(lanes integer)
 returns integer
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
 as $$
 declare
   open identity_sync.run;

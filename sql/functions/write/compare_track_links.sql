@@ -17,6 +17,11 @@ set plan_cache_mode = force_generic_plan
 set jit = off
 as $$
 declare
+  library_ids constant integer[] := array(select verdict.library_id from unnest(verdicts) as verdict);
+  -- What a repair has linked looks like a librarian's link, and a repair may correct it.
+  repaired_ids constant integer[] := case
+    when link_method = 'librarian' then identity_sync_private.repaired_credits(library_ids) else '{}'
+  end;
   compared identity_sync_private.compared_tracks;
 begin
   with entry as materialized (
@@ -47,7 +52,7 @@ begin
   credit as (
     select known.*, known.ctid as version
     from wxyc_schema.compilation_track_artist as known
-    where known.library_id = any (array(select verdict.library_id from unnest(verdicts) as verdict))
+    where known.library_id = any (library_ids)
   ),
   laid as (
     select
@@ -62,6 +67,8 @@ begin
       credit.track_artist_link_confidence as known_confidence,
       credit.track_artist_link_method as known_method,
       credit.track_position as known_position,
+      num_nonnulls(credit.track_artist_id, credit.track_artist_link_confidence) = 0 as is_empty,
+      credit.track_artist_link_method = 'librarian' and credit.id <> all (repaired_ids) as is_librarians,
       artist.artist_id,
       case
         when credit.track_position is null and char_length(entry.track_position) <= 20 then entry.track_position
@@ -81,17 +88,21 @@ begin
       case
         when laid.artist_name is null then 'unusable'
         when laid.credit_id is null then 'no_cta_match'
-        when laid.known_method = 'librarian' then 'librarian'
-        when laid.resolved_artist_name is null and laid.known_method = 'lml_backfill' then 'unlinked'
-        when laid.resolved_artist_name is null then 'no_resolved_name'
+        when laid.is_librarians then 'librarian'
+        when laid.resolved_artist_name is null
+          and (laid.known_method = 'lml_backfill' or laid.known_method = 'librarian' and not laid.is_empty)
+        then 'unlinked'
+        when laid.resolved_artist_name is null
+        then case laid.known_method when 'librarian' then 'librarian' else 'no_resolved_name' end
         when laid.known_method is distinct from compare_track_links.link_method
           or laid.known_artist_id is distinct from laid.artist_id
           or laid.known_confidence is distinct from laid.confidence
           or laid.new_position is not null
         then 'written'
+        when laid.known_method = 'librarian' then 'librarian'
         else 'unchanged'
       end as fate,
-      num_nonnulls(laid.known_artist_id, laid.known_confidence, laid.known_method) = 0 as is_first
+      laid.is_empty and laid.known_method is null as is_first
     from laid
     offset 0
   )
@@ -107,7 +118,7 @@ begin
         end,
         reached.artist_id,
         case when reached.fate = 'written' then reached.confidence end,
-        reached.new_position
+        case when reached.fate = 'written' then reached.new_position end
       )::identity_sync_private.track_change
       order by reached.credit_id
     ) filter (where reached.fate in ('written', 'unlinked')),

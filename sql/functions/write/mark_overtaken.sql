@@ -12,7 +12,7 @@ set enable_seqscan = off
 as $$
 declare
   writing constant text[] := array['resolved', 'resolved_compilation'];
-  judged constant text[] := writing || array['unresolved', 'compilation', 'invalid_verdict'];
+  judged constant text[] := writing || array['unresolved', 'compilation', 'invalid_verdict', 'poison_input'];
   ids integer[];
   other_ids integer[];
   held_ids integer[];

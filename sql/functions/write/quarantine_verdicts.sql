@@ -81,7 +81,11 @@ begin
     verdict, verdict_text, tracks_contract_version, origin, verified_at, strict_bands, closed_at, closed_reason
   )
   select
-    quarantine_verdicts.settlement_id, replayed.first_settlement_id, refused.library_id, refused.outcome,
+    quarantine_verdicts.settlement_id,
+    identity_sync_private.replayed_settlement(
+      refused.library_id, quarantine_verdicts.origin, quarantine_verdicts.verified_at
+    ),
+    refused.library_id, refused.outcome,
     coalesce((explained.fault).reason, 'the verdict breaks the wire contract'),
     (explained.fault).path, (explained.fault).value,
     (refused.refusal).sqlstate, (refused.refusal).message, nullif((refused.refusal).constraint_name, ''),
@@ -102,17 +106,6 @@ begin
     select results -> (refused.ordinal - 1) as verdict, set_aside -> refused.ordinal::text as aside
     offset 0
   ) as listed
-  -- The entry of which this transaction's replay is refused again.
-  left join lateral (
-    select coalesce(entry.first_settlement_id, entry.settlement_id) as first_settlement_id
-    from identity_sync.quarantined_verdict as entry
-    where entry.closed_reason = 'replayed'
-      and entry.closed_at >= transaction_timestamp()
-      and entry.verified_at = quarantine_verdicts.verified_at
-      and entry.origin = quarantine_verdicts.origin
-      and (entry.library_id = refused.library_id or (entry.library_id is null and refused.library_id is null))
-    limit 1
-  ) as replayed on true
   cross join lateral (
     select case when listed.aside is null then identity_sync_private.printable(listed.verdict) end as verdict
     offset 0

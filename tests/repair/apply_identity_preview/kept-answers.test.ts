@@ -3,6 +3,7 @@ import { beforeEach, expect, test } from 'vitest';
 import {
   answerOf,
   call,
+  candidates,
   claim,
   plan,
   resolveAll,
@@ -14,7 +15,8 @@ import {
 } from '../../support/catalogue.js';
 import { connect, useDatabase } from '../../support/database.js';
 import { identified } from '../../support/faults.js';
-import { runOf } from '../../support/ledger.js';
+import { lastRun } from '../../support/undo.js';
+import { reportOf, runOf } from '../../support/ledger.js';
 
 const database = useDatabase();
 let ids: [number, number, number];
@@ -46,11 +48,41 @@ test('answers that were pruned are named as gone, and nothing is written', async
   expect(await identified(database.sql)).toEqual([]);
 });
 
-test('a dry run that named a poison input or failed in part is applied as far as it was answered', async () => {
+test('a poison input that the dry run named is quarantined, and a second time nothing changes', async () => {
+  const runId = await plan(database.sql, { dry_run: true, scope: 'ids', ids: ids.slice(0, 2) });
+  const { batch_id } = await claim(database.sql, runId);
+  await settle(database.sql, batch_id, { status: 422 });
+  await settle(database.sql, (await claim(database.sql, runId)).batch_id, { status: 422 });
+  const second = await claim(database.sql, runId);
+  await settle(database.sql, second.batch_id, { body: answerOf([verdict.resolved(ids[1])]) });
+
+  const previewed = await reportOf(database.sql, runId);
+  expect(await candidates(database.sql)).toContain(ids[0]);
+  const applied = await apply(runId);
+  expect(applied).toMatchObject({ scanned: 2, rows_resolved: 1, rows_skipped: { poison_input: 1 } });
+  expect(applied).toMatchObject({ rows_skipped: previewed.rows_skipped });
+  expect(await candidates(database.sql)).not.toContain(ids[0]);
+  const entries = () =>
+    database.sql`
+    select library_id, outcome, reason, run_id from identity_sync.quarantine`.then((rows) => [...rows]);
+  const quarantined = await entries();
+  expect(quarantined).toMatchObject([
+    {
+      library_id: ids[0],
+      outcome: 'poison_input',
+      reason: expect.stringContaining('422'),
+      run_id: await lastRun(database.sql),
+    },
+  ]);
+
+  expect(await apply(runId)).toMatchObject({ scanned: 2, identity: { unchanged: 1 } });
+  expect(await entries()).toEqual(quarantined);
+});
+
+test('a dry run that failed in part is applied as far as it was answered', async () => {
   const runId = await plan(database.sql, { dry_run: true, batch_size: 1 });
-  const [poisoned, failed] = [await claim(database.sql, runId), await claim(database.sql, runId)];
-  await settle(database.sql, poisoned.batch_id, { status: 422 });
-  await settle(database.sql, failed.batch_id, { status: 404 });
+  for (const { batch_id } of [await claim(database.sql, runId), await claim(database.sql, runId)])
+    await settle(database.sql, batch_id, { status: 404 });
   const answered = await claim(database.sql, runId);
   await settle(database.sql, answered.batch_id, { body: answerOf([verdict.resolved(ids[2])]) });
 
@@ -60,7 +92,7 @@ test('a dry run that named a poison input or failed in part is applied as far as
 
 test('a dry run that got no answer says so, and nothing is reported as applied', async () => {
   const runId = await plan(database.sql, { dry_run: true, scope: 'ids', ids: ids.slice(0, 1) });
-  await settle(database.sql, (await claim(database.sql, runId)).batch_id, { status: 422 });
+  await settle(database.sql, (await claim(database.sql, runId)).batch_id, { status: 404 });
   await expect(apply(runId)).rejects.toMatchObject({
     code: 'LS004',
     message: `dry run ${runId} got no answer`,

@@ -24,11 +24,11 @@ const writer = useWriter();
 
 type Replayed = Report & { replayed: number; made_due: number; never_replayed: number };
 
-async function replay(runId?: number): Promise<Replayed> {
+async function replay(named: { run_id?: number; ids?: number[] } = {}): Promise<Replayed> {
   const [row] = await call<{ replay_quarantined_verdicts: Replayed }>(
     writer.sql,
     'replay_quarantined_verdicts',
-    runId === undefined ? {} : { run_id: runId },
+    named,
   );
   return row!.replay_quarantined_verdicts;
 }
@@ -87,11 +87,44 @@ test('a poison input has no verdict to replay, and is due instead', async () => 
 test('of one run only that run’s entries are replayed', async () => {
   await writer.service([singleArtist(DILATE, { kind: 'artist' })]);
   const runId = await plan(writer.sql, { scope: 'ids', ids: [ERASER] });
-  expect(await replay(Number(runId))).toMatchObject({ replayed: 0, scanned: 0 });
+  expect(await replay({ run_id: Number(runId) })).toMatchObject({ replayed: 0, scanned: 0 });
 });
 
+test('of the libraries named only their entries are replayed', async () => {
+  await writer.service([DILATE, SANGOMA, ERASER].map((id) => singleArtist(id, { kind: 'artist' })));
+  await writer.sql`
+    update identity_sync.quarantined_verdict set outcome = 'poison_input', verdict = null where library_id = ${ERASER}`;
+  await writer.sql`
+    update identity_sync.quarantined_verdict set outcome = 'lml_untrusted_library_id' where library_id = ${SANGOMA}`;
+  const counts = async (ids: number[]) => {
+    const { replayed, made_due, never_replayed } = await replay({ ids });
+    return [replayed, made_due, never_replayed];
+  };
+
+  expect(await counts([DILATE])).toEqual([1, 0, 0]);
+  expect(await counts([SANGOMA, 4_000_000])).toEqual([0, 0, 1]);
+  expect(await counts([DILATE, ERASER])).toEqual([1, 1, 0]);
+  expect(await counts([])).toEqual([0, 0, 0]);
+});
+
+test.each(['infinity', '-infinity', '2199-01-01'])(
+  'an entry of the time %s stays where it is, and keeps no other from being replayed',
+  async (time) => {
+    await writer.service([DILATE, SANGOMA].map((id) => singleArtist(id, { kind: 'artist' })));
+    await writer.sql`
+      update identity_sync.quarantined_verdict set verified_at = ${time}::text::timestamptz
+      where library_id = ${DILATE}`;
+
+    expect(await replay()).toMatchObject({ replayed: 1, never_replayed: 1 });
+
+    expect((await writer.quarantine()).map(({ library_id }) => library_id).sort()).toEqual(
+      [DILATE, SANGOMA].sort(),
+    );
+  },
+);
+
 test('an unknown run is an error', async () => {
-  await expect(replay(987_654_321)).rejects.toMatchObject({ code: 'LS002' });
+  await expect(replay({ run_id: 987_654_321 })).rejects.toMatchObject({ code: 'LS002' });
 });
 
 describe('beside a session that holds a library open', () => {
@@ -149,6 +182,24 @@ test('entries of one answer are applied together, each kind of them apart', asyn
   ]);
 });
 
+test('a replay looks at each entry a few times, however many others are replayed', async () => {
+  const ids = Array.from({ length: 900 }, (_, index) => 1_000_000 + index);
+  await shelveRows(
+    writer.sql,
+    ids.map((id) => ({ id })),
+  );
+  await writer.service(ids.map((id) => singleArtist(id, { kind: 'artist' })));
+  const looks = await writer.sql.begin(async (tx) => {
+    await tx`select identity_sync.replay_quarantined_verdicts()`;
+    const [counted] = await tx`
+      select (coalesce(idx_tup_fetch, 0) + coalesce(seq_tup_read, 0))::integer as rows
+      from pg_stat_xact_user_tables where relid = 'identity_sync.quarantined_verdict'::regclass`;
+    return counted!.rows;
+  });
+  expect(looks).toBeGreaterThan(ids.length);
+  expect(looks).toBeLessThan(100 * ids.length);
+});
+
 test('an empty quarantine gives an empty report', async () => {
   expect(await replay()).toMatchObject({ scanned: 0, replayed: 0, made_due: 0, never_replayed: 0 });
 });
@@ -175,7 +226,7 @@ test('what is refused again keeps its run, however often it is replayed', async 
 
   await replay();
   expect(await runs()).toEqual(before);
-  expect(await replay(Number(run))).toMatchObject({ replayed: 3 });
+  expect(await replay({ run_id: Number(run) })).toMatchObject({ replayed: 3 });
   expect(await runs()).toEqual(before);
 
   // A refusal of another answer is that answer's.

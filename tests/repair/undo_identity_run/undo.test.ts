@@ -320,5 +320,5 @@ test('the origin of the undo is its login, and its reason is kept beside the row
   });
   const settled =
     await writer.sql`select origin from identity_sync.settlement where run_id = ${run_id as number}`;
-  expect(settled).toMatchObject([{ origin: expect.stringMatching(/^repair:/) }]);
+  expect(settled).toMatchObject([{ origin: expect.stringMatching(/^undo:/) }]);
 });

@@ -64,3 +64,30 @@ test('a second repair that says the same touches nothing', async () => {
 
   expect(await updates()).toBe(0);
 });
+
+test.each([
+  ['names another artist', track(...SWEET, { resolved_artist_name: 'Gonzaguinha' }), { written: 1 }],
+  ['takes the link back', missed(...SWEET), { unlinked: 1 }],
+])('a later repair that %s corrects an earlier one', async (_what, said, counts) => {
+  const [wrong, right] = [await tracks.artist('Luiz Gonzaga'), await tracks.artist('Gonzaguinha')];
+  const credit = await tracks.credit(FORRO, ...SWEET);
+  await repair([track(...SWEET)]);
+  expect(await tracks.link(credit)).toEqual({ ...BY_HAND, track_artist_id: wrong });
+
+  expect(await repair([said])).toEqual(counts);
+
+  const link = 'written' in counts ? { ...BY_HAND, track_artist_id: right } : { ...UNLINKED };
+  expect(await tracks.link(credit)).toEqual({ ...link, track_artist_link_method: 'librarian' });
+  expect(await tracks.superseded()).toMatchObject([{ ...BY_HAND, track_artist_id: wrong }]);
+  // And once more, where the earlier repair replaced a link.
+  expect(await repair([track(...SWEET)])).toEqual({ written: 1 });
+  expect(await tracks.link(credit)).toEqual({ ...BY_HAND, track_artist_id: wrong });
+});
+
+test('a link that a repair takes back leaves the position as it is', async () => {
+  await tracks.artist('Luiz Gonzaga');
+  const credit = await tracks.credit(FORRO, ...SWEET);
+  await tracks.apply(FORRO, [track(...SWEET)], { verifiedAt: MONDAY });
+  expect(await repair([missed(...SWEET, { track_position: '7' })])).toEqual({ unlinked: 1 });
+  expect(await tracks.position(credit)).toBeNull();
+});
