@@ -18,18 +18,18 @@ declare
   this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
   reason constant text := format('undone by run %s, settlement %s', undo_run_id, this_settlement);
   origin constant text := format('undo:%s', session_user);
-  found_rows constant identity_sync_private.undoing[] := identity_sync_private.find_undoable(
-    settlement_id, ids, written_later, undone_before, ours
-  );
-  undoings constant identity_sync_private.undoing[] := array(
-    select undoing from unnest(found_rows) as undoing where undoing.fate = 'undone'
-  );
+  found_rows identity_sync_private.undoing[];
+  undoings identity_sync_private.undoing[];
   identities record;
   tracks record;
   undone_ids integer[];
   answered_at timestamptz;
   transaction xid;
 begin
+  perform identity_sync_private.hold_written_rows(settlement_id, ids);
+  found_rows := identity_sync_private.find_undoable(settlement_id, ids, written_later, undone_before, ours);
+  undoings := array(select undoing from unnest(found_rows) as undoing where undoing.fate = 'undone');
+
   select * into identities
   from identity_sync_private.undo_identities(settlement_id, undoings, this_settlement, reason);
   select * into tracks

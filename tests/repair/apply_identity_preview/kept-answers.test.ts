@@ -15,8 +15,8 @@ import {
 } from '../../support/catalogue.js';
 import { connect, useDatabase } from '../../support/database.js';
 import { identified } from '../../support/faults.js';
-import { lastRun } from '../../support/undo.js';
 import { reportOf, runOf } from '../../support/ledger.js';
+import { lastRun } from '../../support/undo.js';
 
 const database = useDatabase();
 let ids: [number, number, number];
