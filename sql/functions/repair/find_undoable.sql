@@ -49,12 +49,14 @@ begin
           when 'removed' then known.library_id is not null
           else (known.xmin = any (this_settlement.written_by)) is not true
         end
-      union
+      union all
       select known.library_id
       from written
       join wxyc_schema.library_identity_source as known on known.library_id = written.library_id
-      left join unnest(ours) as own (written_by) on own.written_by = known.xmin
-      where written.was_absent and own.written_by is null and identity_sync_private.is_ours(known.notes)
+      where written.was_absent
+        and known.xmin <> all (this_settlement.written_by)
+        and known.xmin <> all (ours)
+        and identity_sync_private.is_ours(known.notes)
     )
     select
       row(
@@ -69,7 +71,8 @@ begin
               when known.library_id is null
               then written.may_be_gone
                 and exists (select from wxyc_schema.library where library.id = written.library_id)
-              else own.written_by is not null
+              -- Nearly all rows are as this settlement left them, and need no look at the longer list.
+              else (known.xmin = any (this_settlement.written_by) or known.xmin = any (ours))
                 and not (
                   written.was_absent
                   and num_nonnulls(
@@ -85,9 +88,8 @@ begin
       )::identity_sync_private.undoing
     from written
     left join wxyc_schema.library_identity as known on known.library_id = written.library_id
-    left join unnest(ours) as own (written_by) on own.written_by = known.xmin
     left join unnest(written_later) as later (library_id) on later.library_id = written.library_id
-    left join moved on moved.library_id = written.library_id
+    left join (select distinct moved.library_id from moved) as moved on moved.library_id = written.library_id
   );
 end;
 $$;
