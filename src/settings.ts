@@ -56,7 +56,7 @@ const crontabTime = z
   })
   .describe('a crontab time in UTC, as in 17 3 * * *');
 
-const ALL = ['migrate', 'run', 'worker', 'apply', 'replay', 'release'] as const;
+const ALL = ['run', 'worker', 'apply', 'replay', 'release'] as const;
 const RUNS = ['run', 'worker'] as const;
 
 export const SETTINGS = {
@@ -64,6 +64,12 @@ export const SETTINGS = {
     value: url('postgres:', 'postgresql:'),
     readBy: ALL,
     about: "the station's database",
+    isSecret: true,
+  },
+  MIGRATE_DATABASE_URL: {
+    value: url('postgres:', 'postgresql:').optional(),
+    readBy: ['migrate'],
+    about: "the same by its owner's login, for migrate alone; without it migrate takes DATABASE_URL",
     isSecret: true,
   },
   LIBRARY_METADATA_URL: {
