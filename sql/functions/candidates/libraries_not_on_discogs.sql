@@ -1,6 +1,6 @@
--- Lists the libraries of which a person has said that the release is not on Discogs: a lookup by name finds a wrong one.
--- The station's column may be there or not, and may come or go without a migration of ours: where library lacks it, the
--- bare name falls to the column of the same name beside it, at each plan anew.
+-- Lists the libraries whose release is not on Discogs, as a person has said: a lookup by name finds a wrong one.
+-- The station's column may be there or not, and may come or go without a migration of ours. Where library lacks it, the
+-- bare name falls to the column of the same name beside it, each time that the statement is planned.
 create or replace function identity_sync_private.libraries_not_on_discogs()
 returns setof integer
 language plpgsql stable parallel safe
