@@ -8,9 +8,9 @@ export class UsageError extends Error {}
 
 const VERBS = ['hold', 'release', 'dismiss', 'pause', 'resume', 'stop'] as const;
 const RUNS = ['run', 'worker'] as const;
-const ALL = ['migrate', ...RUNS, 'apply', 'quarantine', 'replay', ...VERBS] as const;
+const ALL = [...RUNS, 'apply', 'quarantine', 'replay', ...VERBS] as const;
 
-export type CommandName = (typeof ALL)[number];
+export type CommandName = 'migrate' | (typeof ALL)[number];
 
 export interface Setting {
   /** What the text may be, and what it means. Its description says what is allowed. */
@@ -65,6 +65,12 @@ export const SETTINGS = {
     value: url('postgres:', 'postgresql:'),
     readBy: ALL,
     about: "the station's database",
+    isSecret: true,
+  },
+  MIGRATE_DATABASE_URL: {
+    value: url('postgres:', 'postgresql:').optional(),
+    readBy: ['migrate'],
+    about: "the same by its owner's login, for migrate alone; without it migrate takes DATABASE_URL",
     isSecret: true,
   },
   LIBRARY_METADATA_URL: {

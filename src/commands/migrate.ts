@@ -2,11 +2,13 @@
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { connectDatabase } from '../database/connect.js';
-import { broughtMigrations, MIGRATIONS } from '../database/migrations.js';
+import { broughtMigrations, knownMigrations, MIGRATIONS } from '../database/migrations.js';
 import { retryWhileLocked } from '../database/retry.js';
 import { log } from '../observe/log.js';
+import { readSettings } from '../settings.js';
 import { OK, settingsFrom } from './command.js';
 
+const IS_MIGRATED = fileURLToPath(new URL('../../sql/is-migrated.sql', import.meta.url));
 const PREFLIGHT = fileURLToPath(new URL('../../sql/preflight.sql', import.meta.url));
 
 export const migrateCommand = new Command('migrate')
@@ -16,8 +18,10 @@ export const migrateCommand = new Command('migrate')
     'go on though a publication takes what is made here to subscribers (README, "Publications")',
   )
   .action(async ({ publicationsAreSeenTo = false }: { publicationsAreSeenTo?: boolean }) => {
-    const { DATABASE_URL } = await settingsFrom('migrate');
-    await migrate(DATABASE_URL, publicationsAreSeenTo);
+    const settings = await settingsFrom('migrate');
+    const databaseUrl =
+      settings.MIGRATE_DATABASE_URL ?? (await readSettings(['DATABASE_URL'], {}, process.env)).DATABASE_URL;
+    if (!(await isMigratedByAnother(databaseUrl))) await migrate(databaseUrl, publicationsAreSeenTo);
     log.info({ step: 'migrate' }, 'the database is up to date');
     process.exitCode = OK;
   });
@@ -45,6 +49,19 @@ export async function migrate(databaseUrl: string, publicationsAreSeenTo = false
     }),
   );
   await runMigrations({ connectionString: databaseUrl, logger: new WorkerLogger(debug) });
+}
+
+/** Whether there is nothing left to do for a login that may not migrate, such as the worker's in a deploy. */
+async function isMigratedByAnother(databaseUrl: string): Promise<boolean> {
+  const sql = connectDatabase(databaseUrl, 1);
+  try {
+    await sql.file(IS_MIGRATED);
+    const [row] = await sql<[{ done: boolean }]>`
+      select done from pg_temp.is_migrated_by_another(known_migrations => ${await knownMigrations()}) as done`;
+    return row.done;
+  } finally {
+    await sql.end();
+  }
 }
 
 /** Raises LS005 where the database is not ready, and returns the settings of the sessions that migrate. */

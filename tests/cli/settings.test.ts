@@ -210,6 +210,13 @@ describe('the address of the database', () => {
   });
 });
 
+test("the owner's address is none where it is not set, and is refused without a word of it", async () => {
+  expect(await read('MIGRATE_DATABASE_URL', '')).toBeUndefined();
+  expect(await refusal('MIGRATE_DATABASE_URL', 'mysql://owner:hunter2@db/station')).toBe(
+    'MIGRATE_DATABASE_URL is not usable; allowed: a URL that begins with postgres:// or postgresql://',
+  );
+});
+
 describe('the address of LML', () => {
   test.each(['http://lml.internal:8000', 'https://lml.wxyc.org/api/v1/'])('may be %s', async (url) => {
     expect(await read('LIBRARY_METADATA_URL', url)).toBe(url);

@@ -55,6 +55,7 @@ describe('src/', () => {
   test.each(statements)('calls functions as the database knows them: $path, $text', async ({ text }) => {
     const session = connect(database.url);
     await session.file(join(ROOT, 'sql/preflight.sql'));
+    await session.file(join(ROOT, 'sql/is-migrated.sql'));
     await session.unsafe(`prepare statement as ${text}`).simple();
   });
 
