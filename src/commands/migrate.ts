@@ -1,7 +1,8 @@
 // `migrate`: brings the database up to date.
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
-import { connectDatabase } from '../database/connect.js';
+import { readAddress } from '../database/address.js';
+import { inWords, openSession, PATIENCE_MS } from '../database/connect.js';
 import { knownMigrations, MIGRATIONS } from '../database/migrations.js';
 import { retryWhileLocked } from '../database/retry.js';
 import { log } from '../observe/log.js';
@@ -12,6 +13,9 @@ const PREFLIGHT = fileURLToPath(new URL('../../sql/preflight.sql', import.meta.u
 // While a migration waits for an exclusive lock, the station's own queries queue up behind it, so each try is short. It is
 // also shorter than deadlock_timeout, so it gives up before it can be part of a deadlock that is found.
 const LOCK_TIMEOUT = '100ms';
+
+// Adopting large tables may take long, and nothing waits for it meanwhile.
+const MIGRATION_MS = 6 * 3_600_000;
 
 export const migrateCommand = new Command('migrate')
   .description('bring the database up to date')
@@ -32,27 +36,37 @@ export async function migrate(databaseUrl: string): Promise<void> {
   const [
     { migrate: runCommittedMigrations, Logger: MigrateLogger },
     { runMigrations, Logger: WorkerLogger },
-  ] = await Promise.all([import('graphile-migrate'), import('graphile-worker')]);
+    { connectPool, lendLine },
+  ] = await Promise.all([
+    import('graphile-migrate'),
+    import('graphile-worker'),
+    import('../database/pool.js'),
+  ]);
   const debug = () => (_level: unknown, message: string) => log.debug({ step: 'migrate' }, message);
 
   await checkBeforeMigrating(databaseUrl);
-  await retryWhileLocked(() =>
-    runCommittedMigrations({
-      connectionString: databaseUrl,
-      migrationsFolder: fileURLToPath(MIGRATIONS),
-      pgSettings: { lock_timeout: LOCK_TIMEOUT },
-      logger: new MigrateLogger(debug),
-    }),
+  await lendLine(databaseUrl, MIGRATION_MS, (connectionString) =>
+    retryWhileLocked(() =>
+      runCommittedMigrations({
+        connectionString,
+        migrationsFolder: fileURLToPath(MIGRATIONS),
+        pgSettings: { lock_timeout: LOCK_TIMEOUT },
+        logger: new MigrateLogger(debug),
+      }),
+    ),
   );
-  await runMigrations({ connectionString: databaseUrl, logger: new WorkerLogger(debug) });
+  const pgPool = connectPool(databaseUrl, 2, PATIENCE_MS);
+  await runMigrations({ pgPool, logger: new WorkerLogger(debug) }).finally(() => pgPool.end());
 }
 
 async function checkBeforeMigrating(databaseUrl: string): Promise<void> {
-  const sql = connectDatabase(databaseUrl, 1);
+  const sql = openSession(databaseUrl);
   try {
     await sql.file(PREFLIGHT);
     await sql`select from pg_temp.check_before_migrating(known_migrations => ${await knownMigrations()})`;
+  } catch (error) {
+    throw inWords(error, readAddress(databaseUrl));
   } finally {
-    await sql.end();
+    await sql.end({ timeout: 2 });
   }
 }

@@ -2,7 +2,8 @@
 import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
-import { connectDatabase, type Notice, type Sql } from '../database/connect.js';
+import { connectDatabase, LANE_PATIENCE_MS, type Notice, type Sql } from '../database/connect.js';
+import { dropLines } from '../database/line.js';
 import { retryWhileDisconnected } from '../database/retry.js';
 import { reportEndedRuns, sentrySettings } from '../observe/ended-runs.js';
 import { log } from '../observe/log.js';
@@ -112,7 +113,7 @@ export async function runOnce(
   abortNow: AbortSignal,
 ): Promise<{ report: RunReport; result: unknown }> {
   const notices: Notice[] = [];
-  const sql = connectDatabase(settings.DATABASE_URL, settings.LML_CONCURRENCY * 2 + 1, notices);
+  const sql = connectDatabase(settings.DATABASE_URL, 1, { notices });
   const observer = await startSentry(sentrySettings(settings));
   try {
     const runId = (await plan(sql, settings, request, notices)) as string;
@@ -130,11 +131,12 @@ export async function runOnce(
     }
     if (opened.finished_at !== null) return await resultOf(sql, opened);
 
-    return await resultOf(sql, await carry(settings, { sql, observer, opened, stop, abortNow }));
+    return await resultOf(sql, await carry(settings, { observer, opened, stop, abortNow }));
   } finally {
     await reportEndedRuns(sql, observer, settings);
     await observer.close();
-    await sql.end({ timeout: 5 });
+    await sql.end();
+    dropLines();
   }
 }
 
@@ -144,9 +146,13 @@ export async function runOnce(
  */
 async function carry(
   settings: SettingsOf<'run'>,
-  tools: { sql: Sql; observer: Observer; opened: RunReport; stop: AbortSignal; abortNow: AbortSignal },
+  tools: { observer: Observer; opened: RunReport; stop: AbortSignal; abortNow: AbortSignal },
 ): Promise<RunReport> {
-  const { sql, observer, opened, stop, abortNow } = tools;
+  const { observer, opened, stop, abortNow } = tools;
+  // Two sessions a lane, for a claim while an answer is written, and one to follow the run.
+  const sql = connectDatabase(settings.DATABASE_URL, settings.LML_CONCURRENCY * 2 + 1, {
+    patienceMs: LANE_PATIENCE_MS,
+  });
   const [{ connectLml }, { carrierOf, startWorker }, { startProgress }] = await Promise.all([
     import('../carry/lml.js'),
     import('../worker/tasks.js'),
@@ -185,7 +191,7 @@ async function carry(
       await worker.stop();
     }
   } finally {
-    await lml.close();
+    await Promise.all([lml.close(), sql.end()]);
   }
 }
 
