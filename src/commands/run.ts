@@ -14,6 +14,9 @@ import { addSettings, FAILED, OK, print, settingsFrom, stopOnSignals } from './c
 
 const POLL_MS = 250;
 
+// How long a run may take to write its last answers, once its calls are over.
+const STOP_MS = 15_000;
+
 // This process may be the only one left to free the leases of dead processes.
 const RESCUE_MS = 10_000;
 
@@ -36,7 +39,7 @@ export const runCommand = addSettings(command, 'run').action(async (options: Run
     acceptUnresolved: options.acceptUnresolved === true,
     scheduled: false,
   };
-  const { stop, abortNow } = stopOnSignals();
+  const { stop, abortNow } = stopOnSignals(settings.LML_TIMEOUT_MS + STOP_MS);
   const { report, result } = await runOnce(settings, request, stop, abortNow);
   print(result);
   process.exitCode = conclude(report);
