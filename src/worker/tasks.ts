@@ -133,8 +133,9 @@ export async function work(
   abortNow: AbortSignal,
 ): Promise<void> {
   const notices: Notice[] = [];
-  const sql = connectDatabase(settings.DATABASE_URL, 3, { notices });
-  const lanesSql = connectDatabase(settings.DATABASE_URL, settings.LML_CONCURRENCY * 2, {
+  // Planning and pruning may take long; a call of a lane may not.
+  const sql = connectDatabase(settings.DATABASE_URL, 2, { notices });
+  const lanesSql = connectDatabase(settings.DATABASE_URL, settings.LML_CONCURRENCY * 2 + 1, {
     patienceMs: LANE_PATIENCE_MS,
   });
   const lml = connectLml(settings.LIBRARY_METADATA_URL, {
@@ -159,7 +160,7 @@ export async function work(
   });
   const reportEnded = () => reportEndedRuns(sql, observer, settings);
   const rescue = () =>
-    sql`select from identity_sync.rescue_identity_runs(lanes => ${settings.LML_CONCURRENCY})`;
+    lanesSql`select from identity_sync.rescue_identity_runs(lanes => ${settings.LML_CONCURRENCY})`;
   try {
     health = await startHealth(settings);
     // This process may have been started with another key, so the key is tried again.
