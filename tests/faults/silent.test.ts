@@ -76,4 +76,5 @@ test('a run whose sessions fall silent is carried to its end by new ones, and as
   expect(await run.endsWithin(110_000)).toMatchObject({ status: 0 });
   expect(await runOf(database.sql)).toMatchObject({ outcome: 'completed' });
   expect(await reportOf(database.sql)).toMatchObject({ scanned: ids.length, rows_resolved: ids.length });
+  expect([...lml.askedIds()].sort(([one], [other]) => one - other)).toEqual(ids.map((id) => [id, 1]));
 }, 150_000);
