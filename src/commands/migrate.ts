@@ -31,7 +31,7 @@ export const migrateCommand = new Command('migrate')
  * committed migrations, and graphile-worker's own schema, which our functions use only when they run. A second deployer
  * waits for the first, and both wait in short tries for long readers of the identity tables.
  */
-export async function migrate(databaseUrl: string): Promise<void> {
+export async function migrate(databaseUrl: string, setting?: string): Promise<void> {
   // What runs migrations is loaded here: no other command needs it, and its load takes longer than a run with nothing due.
   const [
     { migrate: runCommittedMigrations, Logger: MigrateLogger },
@@ -44,28 +44,32 @@ export async function migrate(databaseUrl: string): Promise<void> {
   ]);
   const debug = () => (_level: unknown, message: string) => log.debug({ step: 'migrate' }, message);
 
-  await checkBeforeMigrating(databaseUrl);
-  await lendLine(databaseUrl, MIGRATION_MS, (connectionString) =>
-    retryWhileLocked(() =>
-      runCommittedMigrations({
-        connectionString,
-        migrationsFolder: fileURLToPath(MIGRATIONS),
-        pgSettings: { lock_timeout: LOCK_TIMEOUT },
-        logger: new MigrateLogger(debug),
-      }),
-    ),
+  await checkBeforeMigrating(databaseUrl, setting);
+  await lendLine(
+    databaseUrl,
+    MIGRATION_MS,
+    (connectionString) =>
+      retryWhileLocked(() =>
+        runCommittedMigrations({
+          connectionString,
+          migrationsFolder: fileURLToPath(MIGRATIONS),
+          pgSettings: { lock_timeout: LOCK_TIMEOUT },
+          logger: new MigrateLogger(debug),
+        }),
+      ),
+    setting,
   );
-  const pgPool = connectPool(databaseUrl, 2, PATIENCE_MS);
+  const pgPool = connectPool(databaseUrl, 2, PATIENCE_MS, setting);
   await runMigrations({ pgPool, logger: new WorkerLogger(debug) }).finally(() => pgPool.end());
 }
 
-async function checkBeforeMigrating(databaseUrl: string): Promise<void> {
-  const sql = openSession(databaseUrl);
+async function checkBeforeMigrating(databaseUrl: string, setting?: string): Promise<void> {
+  const sql = openSession(databaseUrl, { ...(setting && { setting }) });
   try {
     await sql.file(PREFLIGHT);
     await sql`select from pg_temp.check_before_migrating(known_migrations => ${await knownMigrations()})`;
   } catch (error) {
-    throw inWords(error, readAddress(databaseUrl));
+    throw inWords(error, readAddress(databaseUrl, setting));
   } finally {
     await sql.end({ timeout: 2 });
   }

@@ -46,8 +46,8 @@ class PatientPool extends pg.Pool {
 }
 
 /** Opens a pool for graphile-worker. */
-export function connectPool(url: string, sessions: number, patienceMs: number): pg.Pool {
-  const address = readAddress(url);
+export function connectPool(url: string, sessions: number, patienceMs: number, setting?: string): pg.Pool {
+  const address = readAddress(url, setting);
   const { host, port, user, database, password } = address;
   const pool = new PatientPool({
     host,
@@ -74,8 +74,9 @@ export async function lendLine<Result>(
   url: string,
   patienceMs: number,
   work: (localUrl: string) => Promise<Result>,
+  setting?: string,
 ): Promise<Result> {
-  const address = readAddress(url);
+  const address = readAddress(url, setting);
   const directory = await mkdtemp(join(tmpdir(), 'identity-sync-'));
   const server = createServer((socket) => {
     const line = new Line(address, patienceMs).connect();
