@@ -31,12 +31,11 @@ class PatientPool extends pg.Pool {
           isInTransaction = client.getTransactionStatus() === 'T';
           const asked = client;
           return await asked.query(question, values).catch((error) => {
-            if (isAway(error)) {
-              asked.release(error);
-              client = null;
-            }
-            // What came before in its transaction is lost.
-            throw isInTransaction ? Object.assign(new Error(error.message), { cause: error }) : error;
+            if (!isAway(error)) throw error;
+            asked.release(error);
+            client = null;
+            // What came before in its transaction is lost with the session.
+            throw isInTransaction ? new Error(error.message, { cause: error }) : error;
           });
         });
       },
