@@ -67,7 +67,11 @@ export const SETTINGS = {
     isSecret: true,
   },
   LIBRARY_METADATA_URL: {
-    value: url('http:', 'https:'),
+    value: url('http:', 'https:')
+      .refine((value) => !URL.parse(value)?.username && !URL.parse(value)?.password)
+      .describe(
+        'a URL that begins with http:// or https://, without user and password',
+      ),
     readBy: RUNS,
     about: 'where LML is',
   },
@@ -292,11 +296,15 @@ export async function readSettings<Name extends SettingName>(
 
 function refusal(name: SettingName, value: string | undefined, error: z.ZodError): string {
   const { value: schema, isSecret } = settingNamed(name);
-  const shown = value === undefined ? 'not set' : isSecret ? 'not usable' : JSON.stringify(value);
+  const shown =
+    value === undefined ? 'not set' : isSecret ? 'not usable' : JSON.stringify(withoutLogin(value));
   const [issue] = error.issues;
   const fault = issue?.code === 'custom' ? issue.params?.fault : undefined;
   return `${name} is ${shown}; allowed: ${allowedBy(schema)}${fault ? ` (${fault})` : ''}`;
 }
+
+/** A value that is shown. What stands before an @ may hold a password, also where the value is no URL. */
+const withoutLogin = (value: string) => value.replace(/^([a-z+.-]+:\/\/)?.+@/is, '$1');
 
 /** What a setting is where it is not set; undefined where it has to be, or is off. */
 export const defaultOf = ({ value }: Setting): unknown => value.safeParse(undefined).data;

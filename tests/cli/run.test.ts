@@ -109,8 +109,8 @@ describe('a run', () => {
   const failures: [string, Reply, string][] = [
     ['500', { status: 500, body: 'Internal Server Error' }, 'LML answered 500'],
     ['HTML', { body: '<html>Bad Gateway</html>' }, 'LML answered 200 with what is no answer'],
-    ['a body cut off', { destroy: true }, 'the call failed: UND_ERR_SOCKET'],
-    ['a body that stalls', { stall: true }, 'no whole answer within 1000 ms'],
+    ['a body cut off', { destroy: true }, 'failed: the connection broke (UND_ERR_SOCKET)'],
+    ['a body that stalls', { stall: true }, 'within 1000 ms'],
     ['{}', { body: '{}' }, 'LML answered 200 with what is no answer'],
     ['no JSON', { body: '{"results": [' }, 'LML answered 200 with what is no answer'],
   ];
@@ -150,7 +150,9 @@ describe('a run', () => {
     const nowhere = { LIBRARY_METADATA_URL: 'http://127.0.0.1:1', LML_MAX_TRIES: '1' };
     const ended = await cli(['run'], { ...settings(), ...nowhere });
     expect(ended.status).toBe(1);
-    expect(logOf(ended).at(-1)!.msg).toContain('the call failed: ECONNREFUSED');
+    expect(logOf(ended).at(-1)!.msg).toContain(
+      'the call to 127.0.0.1:1 failed: nothing listens there (ECONNREFUSED)',
+    );
     expect(await candidates(database.sql)).toEqual([id]);
   });
 
