@@ -69,9 +69,7 @@ export const SETTINGS = {
   LIBRARY_METADATA_URL: {
     value: url('http:', 'https:')
       .refine((value) => !URL.parse(value)?.username && !URL.parse(value)?.password)
-      .describe(
-        'a URL that begins with http:// or https://, without user and password',
-      ),
+      .describe('a URL that begins with http:// or https://, without user and password'),
     readBy: RUNS,
     about: 'where LML is',
   },

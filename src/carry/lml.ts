@@ -1,6 +1,7 @@
 // The way to LML: POSTs one text, returns one text, and looks into neither.
 import { Client } from 'undici';
 import { VERSION } from '../version.js';
+import { decode } from './decode.js';
 import { failureOf, hasBroken, MAX_ANSWER_BYTES, redirectTo } from './failure.js';
 
 const PATH = '/api/v1/identity/bulk-resolve-libraries';
@@ -103,7 +104,7 @@ export function connectLml(
           idle.push(way);
           const redirect = redirectTo(status, response.headers.location, endpoint);
           if (redirect !== null) return answer(null, withoutKey(redirect, status));
-          if (fault !== null) return answer(null, fault);
+          if (fault !== null) return answer(null, `the answer ${fault}`);
           return answer(withoutKey(text, status), null);
         } catch (error) {
           void way.client.destroy().catch(() => {});
@@ -120,15 +121,4 @@ export function connectLml(
       await Promise.all(idle.splice(0).map(({ client }) => client.close()));
     },
   };
-}
-
-/** Decodes a body. PostgreSQL's text holds neither broken UTF-8 nor a NUL, so either is a fault. */
-function decode(bytes: ArrayBuffer): { text: string; fault: null } | { text: null; fault: string } {
-  try {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    if (!text.includes('\0')) return { text, fault: null };
-    return { text: null, fault: 'the answer holds a NUL, which no text of PostgreSQL does' };
-  } catch {
-    return { text: null, fault: 'the answer is no UTF-8 text' };
-  }
 }
