@@ -1,1 +1,2 @@
 -- The next migration begins here.
+drop function identity_sync.identity_run_progress(bigint);

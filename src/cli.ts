@@ -10,7 +10,7 @@ import { releaseCommand } from './commands/release.js';
 import { replayCommand } from './commands/replay.js';
 import { runCommand } from './commands/run.js';
 import { workerCommand } from './commands/worker.js';
-import { describeFailure, log } from './observe/log.js';
+import { logFailure } from './observe/log.js';
 import { UsageError } from './settings.js';
 
 const COMMANDS = [
@@ -38,7 +38,7 @@ try {
     process.stderr.write(`identity-sync: ${error.message}\n`);
     process.exitCode = WRONG_USAGE;
   } else {
-    log.error({ step: 'end', ...describeFailure(error) }, 'identity-sync could not go on');
+    logFailure('error', { step: 'end' }, 'identity-sync could not go on', error);
     // A socket that is still open must not keep a process alive that cannot work.
     process.exit(FAILED);
   }

@@ -1,6 +1,7 @@
 // Configuration. One table holds every setting: what it allows, its default, its flag, the commands that read it and
 // the argument of plan_identity_run that it sets. Options, environment, the call that plans and the README follow from it.
 import { z } from 'zod';
+import { LOG_FORMATS } from './observe/log.js';
 import { DSN } from './observe/sentry.js';
 
 /** A wrong setting or wrong usage: the program ends with status 2 and this message. */
@@ -58,6 +59,8 @@ const crontabTime = z
 
 const ALL = ['migrate', 'run', 'worker', 'apply', 'replay', 'release'] as const;
 const RUNS = ['run', 'worker'] as const;
+
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 
 export const SETTINGS = {
   DATABASE_URL: {
@@ -204,6 +207,16 @@ export const SETTINGS = {
     value: integer(1, 65_535).optional(),
     readBy: ['worker'],
     about: 'serves /healthz, /readyz and /metrics',
+  },
+  LOG_LEVEL: {
+    value: z.enum(LOG_LEVELS).describe(LOG_LEVELS.join(', ')).default('info'),
+    readBy: ALL,
+    about: 'what is logged',
+  },
+  LOG_FORMAT: {
+    value: z.enum(LOG_FORMATS).describe(LOG_FORMATS.join(' or ')).optional(),
+    readBy: ALL,
+    about: 'how; without it text on a terminal, and elsewhere JSON lines',
   },
   SENTRY_DSN: {
     value: z.string().regex(DSN).describe('a Sentry DSN, as in https://key@host/1').optional(),

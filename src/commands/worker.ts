@@ -1,6 +1,6 @@
 // `worker`: the production process. It ends with 0 after SIGTERM, and with 1 where it cannot work any more.
 import { Command } from 'commander';
-import { OK, settingsFrom, stopOnSignals } from './command.js';
+import { logStart, OK, settingsFrom, stopOnSignals } from './command.js';
 
 export const workerCommand = new Command('worker')
   .description(
@@ -8,6 +8,7 @@ export const workerCommand = new Command('worker')
   )
   .action(async () => {
     const settings = await settingsFrom('worker');
+    logStart('worker', settings);
     const { work } = await import('../worker/tasks.js');
     const { stop, abortNow } = stopOnSignals();
     await work(settings, stop, abortNow);

@@ -1,6 +1,7 @@
 // Retries: while the database is away, while another session holds a lock, and as often as a caller says.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describeFailure, log } from '../observe/log.js';
+import { log } from '../observe/log.js';
+import { databaseIsAway, databaseIsBack } from '../observe/outage.js';
 
 // How long to wait for a restarting database before giving up.
 const RECONNECT_MS = 60_000;
@@ -29,9 +30,14 @@ export async function retry<Result>(
 
 /** Retries while the connection is down, for a minute at most. Disconnections do not count as attempts. */
 export function retryWhileDisconnected<Result>(work: () => Promise<Result>): Promise<Result> {
-  return retry(work, (error, _tries, elapsedMs) => {
+  const reached = () =>
+    work().then((result) => {
+      databaseIsBack();
+      return result;
+    });
+  return retry(reached, (error, _tries, elapsedMs) => {
     if (!isDisconnection(error) || elapsedMs > RECONNECT_MS) return null;
-    log.warn({ step: 'database', ...describeFailure(error) }, 'the database is away: trying again');
+    databaseIsAway(error);
     return 500;
   });
 }
@@ -59,11 +65,12 @@ export async function pause(milliseconds: number, stop: AbortSignal): Promise<vo
 }
 
 /** A socket that ended, or a server that shuts down or starts up; PostgreSQL's own classes are 08 and 57P. */
-function isDisconnection(error: unknown): boolean {
-  const { code } = error as { code?: unknown };
-  return (
-    typeof code === 'string' && /^(CONNECTION_|ECONN|EPIPE|ENOENT|CONNECT_TIMEOUT|08...|57P0[123])/.test(code)
-  );
+export function isDisconnection(error: unknown): boolean {
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  if (typeof code === 'string')
+    return /^(CONNECTION_|ECONN|EPIPE|ENOENT|CONNECT_TIMEOUT|08...|57P0[123])/.test(code);
+  // graphile-worker's driver names the end of a session in words alone.
+  return typeof message === 'string' && /\bConnection terminated\b/.test(message);
 }
 
 function reasonToWait(error: unknown): string | null {

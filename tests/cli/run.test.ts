@@ -337,7 +337,9 @@ describe('where the database cannot take an answer, through no fault of the answ
     expect(JSON.parse(ended.stdout)).toMatchObject({ rows_resolved: 3, lml_total_calls: 3 });
     expect(logOf(ended).find((line) => line.step === 'settle')).toMatchObject({
       code: '53100',
-      message: 'could not extend file',
+      msg: expect.stringMatching(
+        /^the database could not take the answer for batch \d+: could not extend file$/,
+      ),
     });
     expect(await candidates(database.sql)).toEqual([]);
   });
@@ -374,7 +376,7 @@ describe('two processes', () => {
     const ids = await shelveAll(database.sql, ...Array<string>(12).fill('Autechre'));
     const answers = holdAnswers(lml);
     const both = [1, 2].map(() => startCli(['run', '--batch-size', '1'], settings()));
-    for (const process of both) await process.says('"msg":"planned"');
+    for (const process of both) await process.says('"msg":"run 1 planned: ');
     await expect.poll(() => lml.calls.length, { timeout: 10_000 }).toBe(2);
     answers.letGo();
 
@@ -454,9 +456,9 @@ describe('a run whose process was killed', () => {
       held_ids: ids,
     });
     expect(logOf(ended).map((line) => line.msg)).toEqual([
-      'planned',
+      'run 2 planned: 0 rows in 0 batches',
       `3 rows are left to another open run (1): ${ids.join()}`,
-      'run 2 failed: all 3 of its rows are held by another open run: 1',
+      expect.stringMatching(/^run 2 failed in \d+ s: all 3 of its rows are held by another open run: 1$/),
     ]);
   });
 });
@@ -477,8 +479,8 @@ describe('a run of ids that cannot be asked', () => {
   test('of which none can be, ends with 1', async () => {
     const ended = await cli(['run', '--ids', '999999'], settings());
     expect(ended.status).toBe(1);
-    expect(logOf(ended).at(-1)!.msg).toBe(
-      'run 1 failed: none of the ids named is in library with an artist name',
+    expect(logOf(ended).at(-1)!.msg).toMatch(
+      /^run 1 failed in \d+ s: none of the ids named is in library with an artist name$/,
     );
   });
 });
