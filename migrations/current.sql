@@ -22,3 +22,4 @@ comment on column identity_sync.attempt.outcome is
   'The outcome of the last answer; released and held are an operator''s marks: the row is due, or is not asked, whatever else holds.';
 
 drop function identity_sync.replay_quarantined_verdicts(bigint);
+drop function identity_sync.identity_run_progress(bigint);
