@@ -66,7 +66,7 @@ describe('a first run of which everything comes back unresolved', () => {
 
     expect(ended.status).toBe(1);
     expect(await runOf(database.sql)).toMatchObject({ outcome: 'failed', stop_cause: 'brake' });
-    expect(logOf(ended).at(-1)!.msg).toMatch(/^run 1 failed: .*identity-sync run --accept-unresolved/);
+    expect(logOf(ended).at(-1)!.msg).toMatch(/^run 1 failed: .*identity-sync run --accept unresolved/);
     // Two hundred rows to count make five batches, and each lane may hold an answer and have a call in flight.
     expect(lml.calls.length).toBeGreaterThanOrEqual(5);
     expect(lml.calls.length).toBeLessThanOrEqual(9);

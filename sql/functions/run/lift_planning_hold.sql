@@ -1,5 +1,4 @@
--- Lets the cron plan again, because a person has acted: a restarted worker may have another key, and a run that accepts
--- what is unresolved has completed.
+-- Lets the cron plan again, because a person has acted: a worker that was started anew may have another key.
 create or replace function identity_sync.lift_planning_hold(name text)
 returns void
 language sql volatile security definer
