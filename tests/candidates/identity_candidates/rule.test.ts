@@ -9,7 +9,15 @@ const database = useDatabase();
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 const AGES = [-DAY, HOUR, 6 * DAY, 8 * DAY, 29 * DAY, 31 * DAY];
-const MARKS = ['unresolved', 'compilation', 'compilation_unread', 'writer_error', 'poison_input', 'manual_precedence', 'released'];
+const MARKS = [
+  'unresolved',
+  'compilation',
+  'compilation_unread',
+  'writer_error',
+  'poison_input',
+  'manual_precedence',
+  'released',
+];
 
 interface State {
   isCanonical: boolean;
