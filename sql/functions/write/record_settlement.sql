@@ -20,45 +20,50 @@ declare
   settled record;
 begin
   select
-    array_agg(verdict.library_id) filter (where verdict.action = 'inserted') as inserted_ids,
+    array_agg(counted.library_id) filter (where counted.action = 'inserted') as inserted_ids,
     count(*) filter (where counted.unresolved) as unresolved,
-    count(*) filter (where counted.unresolved and verdict.outcome = 'unresolved') as unresolved_seen,
-    array_agg(verdict.library_id) filter (where counted.unresolved) as unresolved_ids,
-    count(*) filter (where counted.refused) as refused,
-    count(*) filter (where verdict.outcome in ('invalid_verdict', 'writer_error')) as refused_seen,
-    array_agg(verdict.library_id) filter (where counted.refused and verdict.library_id is not null) as refused_ids,
+    count(*) filter (where counted.unresolved and counted.outcome = 'unresolved') as unresolved_seen,
+    array_agg(counted.library_id) filter (where counted.unresolved) as unresolved_ids,
+    count(*) filter (where counted.is_judged) as refused,
+    count(*) filter (where counted.outcome in ('invalid_verdict', 'writer_error')) as refused_seen,
+    array_agg(counted.library_id) filter (where counted.is_judged and counted.library_id is not null) as refused_ids,
     count(*) filter (where counted.changed) as changed,
-    count(*) filter (where counted.changed and former.library_id is not null) as changed_seen,
-    array_agg(verdict.library_id) filter (where counted.changed) as changed_ids
+    count(*) filter (where counted.changed and counted.is_another) as changed_seen,
+    array_agg(counted.library_id) filter (where counted.changed) as changed_ids
   into settled
-  from unnest(written.verdicts) as verdict
-  left join jsonb_to_recordset(attempts_before) as attempted (library_id integer, held_identity boolean)
-    on attempted.library_id = verdict.library_id
-  left join (
-    select known.*
-    from wxyc_schema.library_identity_history as known
-    where known.history_id = any (written.history_ids)
-    offset 0
-  ) as former
-    on former.library_id = verdict.library_id
-    -- An id that comes or goes names no other artist.
-    and (
-      former.discogs_artist_id <> verdict.discogs_artist_id
-      or former.musicbrainz_artist_id <> verdict.musicbrainz_artist_id
-      or former.wikidata_qid <> verdict.wikidata_qid
-      or former.spotify_id <> verdict.spotify_id
-      or former.apple_music_id <> verdict.apple_music_id
-      or former.bandcamp_id <> verdict.bandcamp_id
-    )
-  cross join lateral (
+  from (
     select
+      verdict.library_id,
+      verdict.outcome,
+      verdict.action,
       coalesce(attempted.held_identity, true)
         and verdict.outcome in ('resolved', 'resolved_compilation', 'compilation', 'unresolved') as unresolved,
-      verdict.outcome in (
-        'resolved', 'resolved_compilation', 'compilation', 'unresolved', 'manual_precedence', 'stale_verdict',
-        'invalid_verdict', 'writer_error'
-      ) as refused,
-      verdict.outcome = 'resolved' and verdict.action in ('changed', 'unchanged') as changed
+      verdict.outcome not in (
+        'lml_error', 'lml_cardinality_mismatch', 'lml_untrusted_library_id', 'library_gone'
+      ) as is_judged,
+      verdict.action in ('changed', 'unchanged') as changed,
+      former.library_id is not null as is_another
+    from unnest(written.verdicts) as verdict
+    left join jsonb_to_recordset(attempts_before) as attempted (library_id integer, held_identity boolean)
+      on attempted.library_id = verdict.library_id
+    left join (
+      select known.*
+      from wxyc_schema.library_identity_history as known
+      where known.history_id = any (written.history_ids)
+      offset 0
+    ) as former
+      on former.library_id = verdict.library_id
+      -- An id that comes or goes names no other artist.
+      and (
+        former.discogs_artist_id <> verdict.discogs_artist_id
+        or former.musicbrainz_artist_id <> verdict.musicbrainz_artist_id
+        or former.wikidata_qid <> verdict.wikidata_qid
+        or former.spotify_id <> verdict.spotify_id
+        or former.apple_music_id <> verdict.apple_music_id
+        or former.bandcamp_id <> verdict.bandcamp_id
+      )
+    -- The fence: without it each count judges the outcome again.
+    offset 0
   ) as counted;
 
   insert into identity_sync.settlement (
