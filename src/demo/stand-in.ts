@@ -102,7 +102,7 @@ const requestSchema = z.object({
 export type Input = z.infer<typeof requestSchema>['inputs'][number];
 
 export interface Provenance {
-  source: (typeof SOURCES)[number][0];
+  source: string;
   method: string;
   confidence: number | null;
   external_id: string | null;
@@ -171,7 +171,17 @@ export interface StandInOptions {
   latencyMs?: number;
   apiKey?: string;
   tracksContractVersion?: number;
+  /** What LML has added since: each verdict that resolves a row has it. */
+  additions?: Additions;
   answer?: Answer;
+}
+
+/** A source, a method of that source, and keys of `main` and of the result, none of which the published contract has. */
+export interface Additions {
+  source?: string;
+  method?: string;
+  mainKey?: string;
+  resultKey?: string;
 }
 
 export interface StandIn {
@@ -254,6 +264,19 @@ function compose(identity: ArtistIdentity) {
   };
 }
 
+/** A verdict as a newer LML would give it. Rows that it does not resolve stay as they are. */
+function withAdditions(result: Result, additions: Additions): Result {
+  if (!result.main) return result;
+  const { source = '', method = 'exact_match', mainKey, resultKey } = additions;
+  const leg = { source, method, confidence: 1, external_id: `${source}-${result.library_id}` };
+  return {
+    ...result,
+    ...(resultKey && { [resultKey]: {} }),
+    main: { ...result.main, ...(mainKey && { [mainKey]: null }) },
+    provenance: source ? [...result.provenance, leg] : result.provenance,
+  };
+}
+
 /** An entry for each artist of each track: whom the credit means, which the matcher does not always find. */
 function matchTracks({ tracks }: Compilation): Track[] {
   return tracks.flatMap(({ track_position, track_title, artists }) =>
@@ -307,7 +330,7 @@ function storedInteger(id: number | string | null): number | null {
  * the answers with `answer` or `respondWith`, to break any part of one over the real socket.
  */
 export async function startStandIn(options: StandInOptions): Promise<StandIn> {
-  const { identities, latencyMs = 0, apiKey, tracksContractVersion = null } = options;
+  const { identities, latencyMs = 0, apiKey, tracksContractVersion = null, additions = {} } = options;
   const compilations = tracksContractVersion === 1 ? options.compilations : undefined;
   const calls: CallLog[] = [];
   let answer = options.answer ?? null;
@@ -344,7 +367,9 @@ export async function startStandIn(options: StandInOptions): Promise<StandIn> {
     const { inputs, include_tracks } = valid.data;
     const defaultBody = () =>
       JSON.stringify({
-        results: inputs.map((input) => identityVerdict(input, identities, include_tracks, compilations)),
+        results: inputs.map((input) =>
+          withAdditions(identityVerdict(input, identities, include_tracks, compilations), additions),
+        ),
         cache_stats: null,
         tracks_contract_version: tracksContractVersion,
       });

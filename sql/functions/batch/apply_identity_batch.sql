@@ -15,7 +15,7 @@ declare
   service constant text := identity_sync_private.service_origin();
   results constant jsonb := identity_sync_private.results_of(answer);
   this_batch record;
-  report jsonb;
+  settled jsonb;
 begin
   select batch.library_ids, batch.run_id, batch.answered_at, run.dry_run, run.strict_bands
   into strict this_batch
@@ -39,22 +39,26 @@ begin
   end if;
 
   if this_batch.dry_run then
-    report := identity_sync_private.rehearse_identity_verdicts(
+    settled := identity_sync_private.rehearse_identity_verdicts(
       answer, this_batch.library_ids, service, came_at, this_batch.strict_bands
     );
     insert into identity_sync.settlement (dry_run, origin, verified_at, requested, unrequested, report)
     values (
       true, service, came_at, cardinality(this_batch.library_ids),
-      (report ->> 'scanned')::integer - cardinality(this_batch.library_ids), report
+      (settled ->> 'scanned')::integer - cardinality(this_batch.library_ids), settled
     );
   else
-    perform identity_sync.apply_identity_verdicts(
+    settled := identity_sync.apply_identity_verdicts(
       answer, this_batch.library_ids, service, came_at, this_batch.strict_bands
     );
   end if;
 
   update identity_sync.settlement
-  set run_id = this_batch.run_id, batch_id = apply_identity_batch.batch_id, is_answer = body is not null
+  set
+    run_id = this_batch.run_id,
+    batch_id = apply_identity_batch.batch_id,
+    is_answer = body is not null,
+    unknown_names = identity_sync_private.unknown_names(results, settled ->> 'source_rows_unknown' <> '0')
   where settlement.settlement_id = currval('identity_sync.settlement_settlement_id_seq');
 
   update identity_sync.batch
