@@ -232,7 +232,10 @@ describe('with a DSN', () => {
   });
 
   test('each warning of a run is one event, of one issue whatever its names', async () => {
-    observer.runEnded(RUN, { ...REPORT, warnings: ['LML named what this service does not know: source deezer'] });
+    observer.runEnded(RUN, {
+      ...REPORT,
+      warnings: ['LML named what this service does not know: source deezer'],
+    });
     await observer.close();
     expect(receiver.errors()).toMatchObject([
       {

@@ -112,6 +112,7 @@ export function useWriter() {
       delete from wxyc_schema.artists;
       delete from identity_sync.superseded_source;
       delete from identity_sync.attempt;
+      delete from identity_sync.asked_as;
       delete from identity_sync.quarantined_verdict;
       delete from identity_sync.settlement;
       insert into wxyc_schema.artists (id, artist_name) values (1, 'Unnamed');`);

@@ -1,6 +1,6 @@
 -- Writes LML's answer for a batch and closes the batch. A dry run rolls the writing back and keeps the answer's text,
--- so that exactly this answer can be applied later. A row that had lost its artist name before the request counts
--- nowhere.
+-- so that exactly this answer can be applied later. A row that was left out of the request, since it had no artist
+-- name, counts nowhere.
 create or replace function identity_sync_private.apply_identity_batch(
   batch_id bigint,
   answer jsonb,
@@ -17,7 +17,7 @@ declare
   this_batch record;
   settled jsonb;
 begin
-  select batch.library_ids, batch.run_id, batch.answered_at, run.dry_run, run.strict_bands
+  select batch.library_ids, batch.asked_as, batch.run_id, batch.answered_at, run.dry_run, run.strict_bands
   into strict this_batch
   from identity_sync.batch
   join identity_sync.run on run.run_id = batch.run_id
@@ -26,21 +26,21 @@ begin
   -- A kept answer is as old as its call.
   came_at := coalesce(this_batch.answered_at, clock_timestamp());
 
-  -- What the request left out: a row that is there, has no artist name, and was not answered either.
-  if jsonb_array_length(results) < cardinality(this_batch.library_ids) then
-    this_batch.library_ids := array(
-      select named.id
-      from unnest(this_batch.library_ids) as named (id)
-      left join wxyc_schema.library on library.id = named.id
-      where library.id is null
-        or identity_sync_private.has_name(library.artist_name)
-        or results @> jsonb_build_array(jsonb_build_object('library_id', named.id))
-    );
+  if body is null then
+    this_batch.asked_as := identity_sync_private.current_fingerprints(this_batch.library_ids);
+  end if;
+  -- What the request left out, unless it was because the row is gone.
+  if array_position(this_batch.asked_as, null) is not null then
+    select coalesce(array_agg(named.id), '{}'), coalesce(array_agg(named.fingerprint), '{}')
+    into this_batch.library_ids, this_batch.asked_as
+    from unnest(this_batch.library_ids, this_batch.asked_as) as named (id, fingerprint)
+    where named.fingerprint is not null
+      or not exists (select from wxyc_schema.library where library.id = named.id);
   end if;
 
   if this_batch.dry_run then
     settled := identity_sync_private.rehearse_identity_verdicts(
-      answer, this_batch.library_ids, service, came_at, this_batch.strict_bands
+      answer, this_batch.library_ids, service, came_at, this_batch.strict_bands, this_batch.asked_as
     );
     insert into identity_sync.settlement (dry_run, origin, verified_at, requested, unrequested, report)
     values (
@@ -49,7 +49,7 @@ begin
     );
   else
     settled := identity_sync.apply_identity_verdicts(
-      answer, this_batch.library_ids, service, came_at, this_batch.strict_bands
+      answer, this_batch.library_ids, service, came_at, this_batch.strict_bands, this_batch.asked_as
     );
   end if;
 
@@ -65,6 +65,7 @@ begin
   set
     state = case when body is null then 'empty' else 'applied' end,
     library_ids = this_batch.library_ids,
+    asked_as = this_batch.asked_as,
     leased_by = null,
     leased_until = null,
     answer = case when this_batch.dry_run then body end,

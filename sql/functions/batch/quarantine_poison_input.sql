@@ -27,7 +27,7 @@ begin
   set state = 'poisoned', leased_by = null, leased_until = null, failure = reason, closed_at = clock_timestamp()
   from identity_sync.run
   where batch.batch_id = quarantine_poison_input.batch_id and run.run_id = batch.run_id
-  returning batch.library_ids[1] as library_id, run.dry_run, run.strict_bands
+  returning batch.library_ids[1] as library_id, batch.asked_as, run.dry_run, run.strict_bands
   into poisoned;
 
   recorded := identity_sync_private.record_unanswered_batch(batch_id, 'poison_input');
@@ -42,6 +42,7 @@ begin
 
   perform identity_sync_private.lock_identities(array[poisoned.library_id]);
   perform identity_sync_private.replace_attempt(poisoned.library_id, 'poison_input', came_at, recorded);
+  perform identity_sync_private.remember_questions('{}', array[poisoned.library_id], poisoned.asked_as);
 
   update identity_sync.quarantined_verdict as entry
   set closed_at = came_at, closed_reason = format('a later refusal, settlement %s', recorded)

@@ -76,6 +76,12 @@ begin
     and attempt.library_id = any (settlement.brake_unresolved_ids)
     and attempt.settlement_id = settlement.settlement_id;
 
+  -- No answer that counts was given to their question.
+  update identity_sync.asked_as
+  set fingerprint = null
+  from identity_sync.settlement
+  where settlement.settlement_id = any (suspects) and asked_as.library_id = any (settlement.brake_unresolved_ids);
+
   if this_run.braked_at is null then
     update identity_sync.run set braked_at = clock_timestamp() where run.run_id = brake_identity_run.run_id;
 

@@ -33,7 +33,12 @@ test('sources, methods and keys are named once each', async () => {
       isni: null,
     }),
   ];
-  expect(await unknownNames(results)).toEqual(['key main.isni', 'key release', 'method acoustic', 'source deezer']);
+  expect(await unknownNames(results)).toEqual([
+    'key main.isni',
+    'key release',
+    'method acoustic',
+    'source deezer',
+  ]);
 });
 
 test('where none were counted, sources are not looked for', async () => {

@@ -27,7 +27,8 @@ const MISSING = undefined;
 const METHODS =
   'manual, cross_source_agreement, exact_match, name_variation, member_group, alias_match, trigram, llm, or 1 to 64 printable characters';
 const IDENTIFIER = 'a string of 1 to 512 characters, not blank, or null';
-const SOURCES = 'discogs, musicbrainz, wikidata, spotify, apple_music, bandcamp, or 1 to 64 printable characters';
+const SOURCES =
+  'discogs, musicbrainz, wikidata, spotify, apple_music, bandcamp, or 1 to 64 printable characters';
 const LONG = 'x'.repeat(513);
 const HUGE = new Verbatim('1e400');
 

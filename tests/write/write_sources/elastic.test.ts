@@ -39,7 +39,9 @@ describe('a source that is not known', () => {
   });
 
   test('costs ten good verdicts nothing', async () => {
-    const report = await writer.service([DILATE, SANGOMA].map((id) => singleArtist(id, { provenance: [deezer] })));
+    const report = await writer.service(
+      [DILATE, SANGOMA].map((id) => singleArtist(id, { provenance: [deezer] })),
+    );
     expect(report).toMatchObject({ rows_resolved: 2, source_rows_unknown: 2 });
     expect(await writer.quarantine()).toEqual([]);
     expect(await writer.attempts()).toEqual([]);
@@ -53,7 +55,9 @@ describe('a source that is not known', () => {
       source: { inserted: 0, changed: 0, unchanged: 2, removed: 0 },
     });
 
-    const report = await writer.service([singleArtist(DILATE, { provenance: [discogs] })], { verifiedAt: TUESDAY });
+    const report = await writer.service([singleArtist(DILATE, { provenance: [discogs] })], {
+      verifiedAt: TUESDAY,
+    });
 
     expect(report).toMatchObject({ source: { unchanged: 1, removed: 1 }, source_rows_unknown: 0 });
     expect(Object.keys(await writer.sources(DILATE))).toEqual(['discogs']);
@@ -64,14 +68,19 @@ describe('a source that is not known', () => {
     const tidal = leg('tidal', '7');
     const better = leg('deezer', '43', { confidence: 0.99 });
 
-    const report = await writer.service([singleArtist(DILATE, { provenance: [deezer, tidal, discogs, better] })]);
+    const report = await writer.service([
+      singleArtist(DILATE, { provenance: [deezer, tidal, discogs, better] }),
+    ]);
 
     expect(report).toMatchObject({
       source: { inserted: 3 },
       source_rows_skipped_duplicate: 1,
       source_rows_unknown: 2,
     });
-    expect(await writer.sources(DILATE)).toMatchObject({ deezer: { external_id: '43' }, tidal: { external_id: '7' } });
+    expect(await writer.sources(DILATE)).toMatchObject({
+      deezer: { external_id: '43' },
+      tidal: { external_id: '7' },
+    });
   });
 
   test('that found nothing is skipped like any other', async () => {
@@ -119,7 +128,10 @@ describe('a method that is not known', () => {
 describe('with strict bands', () => {
   test.each([
     ['provenance[1].source', singleArtist(DILATE, { provenance: [discogs, deezer] })],
-    ['provenance[0].method', singleArtist(DILATE, { provenance: [leg('discogs', '1', { method: 'acoustic' })] })],
+    [
+      'provenance[0].method',
+      singleArtist(DILATE, { provenance: [leg('discogs', '1', { method: 'acoustic' })] }),
+    ],
     ['method', singleArtist(DILATE, { method: 'acoustic' })],
   ])('what is not known refuses its verdict: %s', async (path, verdict) => {
     const report = await writer.service([verdict], { ...STRICT, verifiedAt: MONDAY });
