@@ -26,9 +26,6 @@ begin
   -- A kept answer is as old as its call.
   came_at := coalesce(this_batch.answered_at, clock_timestamp());
 
-  if body is null then
-    this_batch.asked_as := identity_sync_private.current_fingerprints(this_batch.library_ids);
-  end if;
   -- What the request left out, unless it was because the row is gone.
   if array_position(this_batch.asked_as, null) is not null then
     select coalesce(array_agg(named.id), '{}'), coalesce(array_agg(named.fingerprint), '{}')

@@ -22,7 +22,6 @@ declare
   patience constant interval := interval '1 second';
   this_run identity_sync.run;
   in_flight integer;
-  questions bigint[];
   unfinished record;
   is_run_held boolean := false;
 begin
@@ -135,21 +134,14 @@ begin
       continue;
     end if;
 
-    -- In one statement, so that both see the same names.
-    select identity_sync_private.current_fingerprints(batch.library_ids),
-      identity_sync.identity_batch_request(batch.batch_id)
-    into questions, request
-    from identity_sync.batch
-    where batch.batch_id = claim_identity_batch.batch_id;
+    request := identity_sync_private.compose_batch_request(claim_identity_batch.batch_id);
     exit when request is not null;
 
     perform identity_sync_private.close_empty_batch(claim_identity_batch.batch_id);
   end loop;
 
   update identity_sync.batch
-  set
-    state = 'in_flight', leased_by = claim_identity_batch.leased_by, leased_until = lease_end, not_before = null,
-    asked_as = questions
+  set state = 'in_flight', leased_by = claim_identity_batch.leased_by, leased_until = lease_end, not_before = null
   where batch.batch_id = claim_identity_batch.batch_id
   returning cardinality(batch.library_ids)
   into inputs;

@@ -17,8 +17,7 @@ declare
   method constant text := identity_sync_private.text_of(verdict -> 'method');
   -- A field that is null or missing: the wire takes both for one state.
   has_method constant boolean := coalesce(verdict -> 'method', 'null') <> 'null';
-  is_method constant boolean :=
-    identity_sync_private.is_method(method) or identity_sync_private.is_elastic(method, strict_bands);
+  is_method constant boolean := identity_sync_private.may_be_method(method, strict_bands);
   has_confidence constant boolean := coalesce(verdict -> 'confidence', 'null') <> 'null';
   fault record;
 begin
@@ -58,8 +57,7 @@ begin
           9, 'method', case kind when 'unresolved' then 'null, with kind unresolved' else method_list end,
           case kind
             when 'unresolved' then not has_method
-            when 'single_artist' then coalesce(is_method, false)
-            else coalesce(is_method, not has_method)
+            else coalesce(is_method, kind <> 'single_artist' and not has_method)
           end
         ),
         (
@@ -102,8 +100,12 @@ begin
   from (
     select
       listed.*,
-      identity_sync_private.text_of(listed.entry -> 'source') as source,
+      identity_sync_private.source_bit(identity_sync_private.text_of(listed.entry -> 'source')) is not null
+        or identity_sync_private.is_elastic(identity_sync_private.text_of(listed.entry -> 'source'), strict_bands)
+        as is_source,
       identity_sync_private.text_of(listed.entry -> 'method') as method,
+      identity_sync_private.may_be_method(identity_sync_private.text_of(listed.entry -> 'method'), strict_bands)
+        as is_method,
       identity_sync_private.read_confidence(listed.entry -> 'confidence') as confidence,
       coalesce(listed.entry -> 'confidence', 'null') = 'null' as has_no_confidence,
       coalesce(listed.entry -> 'external_id', 'null') = 'null' as has_no_external_id,
@@ -117,21 +119,8 @@ begin
   cross join lateral (
     values
       (1, '', leg.entry, 'an object', jsonb_typeof(leg.entry) = 'object'),
-      (
-        2, '.source', leg.entry -> 'source', source_list,
-        coalesce(
-          identity_sync_private.source_bit(leg.source) is not null
-            or identity_sync_private.is_elastic(leg.source, strict_bands),
-          false
-        )
-      ),
-      (
-        3, '.method', leg.entry -> 'method', method_list,
-        coalesce(
-          identity_sync_private.is_method(leg.method) or identity_sync_private.is_elastic(leg.method, strict_bands),
-          leg.has_no_confidence
-        )
-      ),
+      (2, '.source', leg.entry -> 'source', source_list, leg.is_source),
+      (3, '.method', leg.entry -> 'method', method_list, coalesce(leg.is_method, leg.has_no_confidence)),
       (
         4, '.confidence', leg.entry -> 'confidence', 'a number from 0 to 1, or null where external_id is null',
         leg.confidence is not null or (leg.has_no_confidence and leg.has_no_external_id)

@@ -91,10 +91,7 @@ begin
           and case field.kind
             when 'single_artist'
             then field.confidence is not null
-              and (
-                identity_sync_private.is_method(field.method)
-                or identity_sync_private.is_elastic(field.method, strict_bands)
-              )
+              and identity_sync_private.may_be_method(field.method, strict_bands)
               and jsonb_typeof(field.main) = 'object'
               and (main.discogs_artist_id is null or identity_sync_private.is_integer(main.discogs_artist_id, 1))
               and identity_sync_private.is_identifier_or_null(main.musicbrainz_text)
@@ -113,11 +110,7 @@ begin
               )
             when 'compilation'
             then field.main is null
-              and coalesce(
-                identity_sync_private.is_method(field.method)
-                  or identity_sync_private.is_elastic(field.method, strict_bands),
-                true
-              )
+              and coalesce(identity_sync_private.may_be_method(field.method, strict_bands), true)
             when 'unresolved' then field.main is null and field.method is null
             else false
           end,
@@ -186,11 +179,7 @@ begin
                 and (leg.in_band is not null or identity_sync_private.is_elastic(leg.method, strict_bands))
               when leg.has_no_confidence
               then leg.external_id is null
-                and coalesce(
-                  identity_sync_private.is_method(leg.method)
-                    or identity_sync_private.is_elastic(leg.method, strict_bands),
-                  true
-                )
+                and coalesce(identity_sync_private.may_be_method(leg.method, strict_bands), true)
             end,
           false
         )) as has_valid_legs,

@@ -1,6 +1,6 @@
--- What LML names that this service does not know: it is written or left, but an operator should hear of it. Sources
--- are looked for only where one was counted; keys are looked at on one result, so that it costs nothing; what a person
--- cannot read is left out.
+-- What LML names that this service does not know: it is written or left, but an operator should hear of it. All results
+-- are looked through only where an unknown source row was counted; otherwise the methods of the first few are looked
+-- at, and the keys of one. What a person cannot read is left out.
 create or replace function identity_sync_private.unknown_names(results jsonb, has_unknown_sources boolean)
 returns text[]
 language plpgsql immutable
@@ -13,7 +13,7 @@ declare
     'sources', identity_sync_private.sources(), 'methods', identity_sync_private.methods()
   );
   sample constant jsonb := coalesce(
-    jsonb_path_query_first(results, '$[*] ? (@.kind == "single_artist" && @.main.type() == "object")'),
+    jsonb_path_query_first(results, '$[0 to 19] ? (@.kind == "single_artist" && @.main.type() == "object")'),
     results -> 0
   );
   known_keys constant text[] := '{
@@ -27,7 +27,7 @@ begin
     from (
       select 'method' as kind, found.word #>> '{}' as word
       from jsonb_path_query(
-        results, '$[*].method ? (@.type() == "string" && !(@ == $methods[*]))', known
+        results, '$[0 to 19].method ? (@.type() == "string" && !(@ == $methods[*]))', known
       ) as found (word)
       union all
       select 'source', found.word #>> '{}'
@@ -39,6 +39,12 @@ begin
       select 'method', found.word #>> '{}'
       from jsonb_path_query(
         results, '$[*].provenance[*].method ? (@.type() == "string" && !(@ == $methods[*]))', known
+      ) as found (word)
+      where has_unknown_sources
+      union all
+      select 'method', found.word #>> '{}'
+      from jsonb_path_query(
+        results, '$[*].method ? (@.type() == "string" && !(@ == $methods[*]))', known
       ) as found (word)
       where has_unknown_sources
       union all

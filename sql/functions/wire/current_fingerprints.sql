@@ -9,7 +9,7 @@ as $$
   select array_agg(
     case
       when identity_sync_private.has_name(library.artist_name)
-      then identity_sync_private.fingerprint(library.artist_name, library.album_title)
+      then identity_sync_private.fingerprint(library.id, library.artist_name, library.album_title)
     end
     order by listed.place
   )

@@ -1,5 +1,5 @@
 -- Remembers what libraries were asked by, for those whose answer counts. Nothing is written where the question is the
--- one that was asked before, which is nearly always so.
+-- one that was asked before, which is nearly always so and which their sums tell.
 create or replace function identity_sync_private.remember_questions(
   verdicts identity_sync_private.judged_verdict[],
   requested integer[],
@@ -11,18 +11,14 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
-  new_ids integer[];
-  new_fingerprints bigint[];
+  known record;
   unanswered_ids integer[];
 begin
-  select
-    array_agg(question.library_id order by question.library_id),
-    array_agg(question.fingerprint order by question.library_id)
-  into new_ids, new_fingerprints
-  from unnest(requested, asked_as) as question (library_id, fingerprint)
-  left join identity_sync.asked_as as known on known.library_id = question.library_id
-  where question.fingerprint is not null and known.fingerprint is distinct from question.fingerprint;
-  if new_ids is null then
+  select count(*) as questions, sum(asked.fingerprint) as fingerprints
+  into known
+  from identity_sync.asked_as as asked
+  where asked.library_id = any (requested);
+  if known.fingerprints = (select sum(question.fingerprint) from unnest(asked_as) as question (fingerprint)) then
     return;
   end if;
 
@@ -31,10 +27,22 @@ begin
     from unnest(verdicts) as verdict
     where verdict.outcome in ('stale_verdict', 'lml_cardinality_mismatch', 'lml_error', 'library_gone')
   );
-  insert into identity_sync.asked_as as known (library_id, fingerprint)
+  if known.questions = 0 then
+    insert into identity_sync.asked_as (library_id, fingerprint)
+    select question.library_id, question.fingerprint
+    from unnest(requested, asked_as) as question (library_id, fingerprint)
+    where question.fingerprint is not null and question.library_id <> all (unanswered_ids)
+    on conflict (library_id) do nothing;
+    return;
+  end if;
+
+  insert into identity_sync.asked_as (library_id, fingerprint)
   select distinct on (question.library_id) question.library_id, question.fingerprint
-  from unnest(new_ids, new_fingerprints) as question (library_id, fingerprint)
-  where question.library_id <> all (unanswered_ids)
+  from unnest(requested, asked_as) as question (library_id, fingerprint)
+  left join identity_sync.asked_as as asked on asked.library_id = question.library_id
+  where question.fingerprint is distinct from asked.fingerprint
+    and question.fingerprint is not null
+    and question.library_id <> all (unanswered_ids)
   order by question.library_id
   on conflict (library_id) do update
   set fingerprint = excluded.fingerprint;

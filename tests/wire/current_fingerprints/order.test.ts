@@ -14,8 +14,8 @@ test('each library has its own, in the order of the ids; one that cannot be aske
   ].reverse();
   const [row] = await sql`
     select identity_sync_private.current_fingerprints(${ids}) = array[
-      identity_sync_private.fingerprint('Autechre', 'Confield'), null, null,
-      identity_sync_private.fingerprint('Stereolab', 'Dots and Loops')
+      identity_sync_private.fingerprint(${ids[0]!}, 'Autechre', 'Confield'), null, null,
+      identity_sync_private.fingerprint(${ids[3]!}, 'Stereolab', 'Dots and Loops')
     ] as is_right`;
   expect(row).toEqual({ is_right: true });
 });

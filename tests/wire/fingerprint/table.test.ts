@@ -4,14 +4,15 @@ import { useExpressions } from '../../support/expressions.js';
 const evaluate = useExpressions();
 
 test.each<[expression: string, value: unknown]>([
-  [`fingerprint('Autechre', 'Confield') = fingerprint('Autechre', 'Confield')`, true],
-  [`fingerprint('Autechre', 'Confield') = fingerprint('autechre', 'Confield')`, false],
-  [`fingerprint('Autechre', 'Confield') = fingerprint('Autechre', 'Confield ')`, false],
-  [`fingerprint('Autechre', 'Confield') = fingerprint('Confield', 'Autechre')`, false],
-  [`fingerprint('a', 'bc') = fingerprint('ab', 'c')`, false],
-  [`fingerprint(E'\\u00e9', '') = fingerprint(E'e\\u0301', '')`, false],
-  [`fingerprint('', '') is null`, false],
-  [`fingerprint(null, 'Confield')`, null],
+  [`fingerprint(7, 'Autechre', 'Confield') = fingerprint(7, 'Autechre', 'Confield')`, true],
+  [`fingerprint(7, 'Autechre', 'Confield') = fingerprint(7, 'autechre', 'Confield')`, false],
+  [`fingerprint(7, 'Autechre', 'Confield') = fingerprint(7, 'Autechre', 'Confield ')`, false],
+  [`fingerprint(7, 'Autechre', 'Confield') = fingerprint(7, 'Confield', 'Autechre')`, false],
+  [`fingerprint(7, 'a', 'bc') = fingerprint(7, 'ab', 'c')`, false],
+  [`fingerprint(7, E'\\u00e9', '') = fingerprint(7, E'e\\u0301', '')`, false],
+  [`fingerprint(7, 'Autechre', 'Confield') = fingerprint(8, 'Autechre', 'Confield')`, false],
+  [`fingerprint(7, '', '') is null`, false],
+  [`fingerprint(7, null, 'Confield')`, null],
 ])('another name or title is another fingerprint: %s is %j', async (expression, value) => {
   expect(await evaluate(expression)).toEqual(value);
 });

@@ -65,6 +65,16 @@ test.each([
   });
 });
 
+test('so are both where two rows have swapped their names', async () => {
+  const swap = () => writer.sql`
+    update wxyc_schema.library as one set artist_name = other.artist_name, album_title = other.album_title
+    from wxyc_schema.library as other
+    where one.id in (${DILATE}, ${SANGOMA}) and other.id in (${DILATE}, ${SANGOMA}) and one.id <> other.id`;
+  expect(await askedBefore(swap, [singleArtist(DILATE), unresolved(SANGOMA)])).toMatchObject({
+    rows_skipped: { stale_verdict: 2 },
+  });
+});
+
 test('one that is missing counts as missing, and one that is gone as gone', async () => {
   expect(await askedBefore(() => rename(DILATE, 'Ani'), [unresolved(SANGOMA)])).toMatchObject({
     rows_skipped: { lml_cardinality_mismatch: 1, stale_verdict: 0 },

@@ -19,7 +19,7 @@ async function remembered(): Promise<number[]> {
   const rows = await writer.sql<{ library_id: number }[]>`
     select asked_as.library_id from identity_sync.asked_as
     join wxyc_schema.library on library.id = asked_as.library_id
-    where asked_as.fingerprint = identity_sync_private.fingerprint(library.artist_name, library.album_title)
+    where asked_as.fingerprint = identity_sync_private.fingerprint(library.id, library.artist_name, library.album_title)
     order by asked_as.library_id`;
   return rows.map((row) => row.library_id);
 }
