@@ -1,6 +1,6 @@
 -- What LML names that this service does not know: it is written or left, but an operator should hear of it. All results
--- are looked through only where an unknown source row was counted; otherwise the methods of the first few are looked
--- at, and the keys of one. What a person cannot read is left out.
+-- are looked through only where an unknown source row was counted, otherwise the first few; and the keys of one. What a
+-- person cannot read is left out.
 create or replace function identity_sync_private.unknown_names(results jsonb, has_unknown_sources boolean)
 returns text[]
 language plpgsql immutable
@@ -12,9 +12,11 @@ declare
   known constant jsonb := jsonb_build_object(
     'sources', identity_sync_private.sources(), 'methods', identity_sync_private.methods()
   );
+  first_few constant jsonb := jsonb_path_query_array(results, '$[0 to 19]');
+  examined constant jsonb := case when has_unknown_sources then results else first_few end;
   sample constant jsonb := coalesce(
-    jsonb_path_query_first(results, '$[0 to 19] ? (@.kind == "single_artist" && @.main.type() == "object")'),
-    results -> 0
+    jsonb_path_query_first(first_few, '$[*] ? (@.kind == "single_artist" && @.main.type() == "object")'),
+    first_few -> 0
   );
   known_keys constant text[] := '{
     library_id, kind, main, method, confidence, provenance, tracks_attempted, tracks,
@@ -25,28 +27,20 @@ begin
   return array(
     select distinct format('%s %s', named.kind, named.word)
     from (
-      select 'method' as kind, found.word #>> '{}' as word
+      select 'source' as kind, found.word #>> '{}' as word
       from jsonb_path_query(
-        results, '$[0 to 19].method ? (@.type() == "string" && !(@ == $methods[*]))', known
+        examined, '$[*].provenance[*].source ? (@.type() == "string" && !(@ == $sources[*]))', known
       ) as found (word)
-      union all
-      select 'source', found.word #>> '{}'
-      from jsonb_path_query(
-        results, '$[*].provenance[*].source ? (@.type() == "string" && !(@ == $sources[*]))', known
-      ) as found (word)
-      where has_unknown_sources
       union all
       select 'method', found.word #>> '{}'
       from jsonb_path_query(
-        results, '$[*].provenance[*].method ? (@.type() == "string" && !(@ == $methods[*]))', known
+        examined, '$[*].provenance[*].method ? (@.type() == "string" && !(@ == $methods[*]))', known
       ) as found (word)
-      where has_unknown_sources
       union all
       select 'method', found.word #>> '{}'
       from jsonb_path_query(
-        results, '$[*].method ? (@.type() == "string" && !(@ == $methods[*]))', known
+        examined, '$[*].method ? (@.type() == "string" && !(@ == $methods[*]))', known
       ) as found (word)
-      where has_unknown_sources
       union all
       select 'key', listed.key
       from jsonb_object_keys(case jsonb_typeof(sample) when 'object' then sample else '{}' end) as listed (key)

@@ -41,8 +41,12 @@ test('sources, methods and keys are named once each', async () => {
   ]);
 });
 
-test('where none were counted, sources are not looked for', async () => {
-  expect(await unknownNames([singleArtist(DILATE, { provenance: [leg('deezer', '1')] })], false)).toEqual([]);
+test('all results are looked through where an unknown source was counted, otherwise the first twenty', async () => {
+  const deezer = singleArtist(DILATE, { provenance: [leg('deezer', '1')] });
+  const results = [...Array.from({ length: 20 }, () => singleArtist(DILATE)), deezer];
+  expect(await unknownNames(results, true)).toEqual(['source deezer']);
+  expect(await unknownNames(results, false)).toEqual([]);
+  expect(await unknownNames([deezer], false)).toEqual(['source deezer']);
 });
 
 test('what a person cannot read is not named, and of a flood the first twenty are', async () => {
