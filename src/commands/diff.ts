@@ -1,6 +1,7 @@
 // `diff`: what a run changed, or what applying a dry run would change. Rows are streamed, since a first run changes a million.
 import { once } from 'node:events';
 import { Command } from 'commander';
+import type postgres from 'postgres';
 import { inTransaction } from '../database/transaction.js';
 import { type Change, csvLine, type DiffedRun, DiffScreen } from '../screens/diff.js';
 import { columnsOf } from '../screens/format.js';
@@ -29,7 +30,7 @@ export const diffCommand = addSettings(command, 'diff').action(async (options: O
   await inTransaction(DATABASE_URL, { calls: 'identity_run_changes', dryRun: false }, async (sql) => {
     const [row] = await sql<[{ run: DiffedRun }]>`
       select run from identity_sync.identity_run_report(run_id => ${runId}) as run`;
-    const changes = sql<Change[]>`
+    const changes = (sql as unknown as postgres.Sql)<Change[]>`
       select library_id, artist_name, album_title, stored_row, column_name, old_value, new_value
       from identity_sync.identity_run_changes(run_id => ${runId})`.cursor(ROWS_AT_ONCE);
     if (isForPerson) {

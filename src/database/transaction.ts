@@ -1,6 +1,7 @@
 // An operator's call of the database, for good or as a dry run.
 import { log } from '../observe/log.js';
-import { connectDatabase, type Notice, type Sql } from './connect.js';
+import { readAddress } from './address.js';
+import { inWords, type Notice, openSession, type Sql } from './connect.js';
 import { assertFit } from './ready.js';
 
 export type Report = Record<string, unknown>;
@@ -24,7 +25,7 @@ export async function inTransaction<Result>(
   call: (sql: Sql) => Promise<Result>,
 ): Promise<Result> {
   const notices: Notice[] = [];
-  const sql = connectDatabase(databaseUrl, 1, notices);
+  const sql = openSession(databaseUrl, { notices });
   let result = null as Result;
   try {
     await sql.begin(async (transaction) => {
@@ -33,9 +34,9 @@ export async function inTransaction<Result>(
       if (dryRun) throw new RolledBack();
     });
   } catch (error) {
-    if (!(error instanceof RolledBack)) throw error;
+    if (!(error instanceof RolledBack)) throw inWords(error, readAddress(databaseUrl));
   } finally {
-    await sql.end();
+    await sql.end({ timeout: 2 });
   }
   if (!dryRun) for (const { message } of notices) log.info({ step: 'record' }, message);
   return result;

@@ -4,7 +4,8 @@ import Table from 'cli-table3';
 import colors from 'picocolors';
 import postgres from 'postgres';
 import { migrate } from '../commands/migrate.js';
-import { type RunReport, runOnce } from '../commands/run.js';
+import { runOnce } from '../commands/run.js';
+import type { RunReport } from '../observe/ended-runs.js';
 import { log } from '../observe/log.js';
 import { readSettings, settingsOf } from '../settings.js';
 import type { RunRequest } from '../worker/plan.js';
@@ -224,7 +225,7 @@ async function run(stage: Stage, scope: string, ids: number[] | null): Promise<R
     {},
     { DATABASE_URL: stage.databaseUrl, LIBRARY_METADATA_URL: stage.lml.url, THROTTLE_MS: '0' },
   );
-  const request: RunRequest = { scope, ids, acceptUnresolved: false, scheduled: false };
+  const request: RunRequest = { scope, ids, accept: [], scheduled: false };
   const { report } = await runOnce(settings, request, stage.signal, stage.signal);
   if (stage.signal.aborted) throw new Error('interrupted');
   return report;

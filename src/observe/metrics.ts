@@ -1,6 +1,6 @@
 // Metrics for Prometheus: what the tables count, the same from every process, and how long this process's calls took.
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import { describeFailure, log } from './log.js';
+import { logFailure } from './log.js';
 
 /** What identity_metrics returns. */
 export interface Counted {
@@ -21,7 +21,7 @@ export interface Metrics {
 const TOTALS = {
   rows: 'Library rows asked about, by outcome; they add up to all that was scanned.',
   source_rows:
-    'Source rows of verdicts that were left out, or written though outside the band of their method.',
+    'Source rows of verdicts that were left out, or written though unknown or outside the band of their method.',
   identity: 'Identities that verdicts wrote or confirmed.',
   source: 'Source rows that verdicts wrote, confirmed or removed.',
   compilation_track: 'Track credits of compilations, by what became of them; some keys are parts of others.',
@@ -53,7 +53,7 @@ export function createMetrics(read: () => Promise<Counted>): Metrics {
       return text;
     } catch (error) {
       kept = null;
-      log.warn({ step: 'metrics', ...describeFailure(error) }, 'the database could not be counted');
+      logFailure('warn', { step: 'metrics' }, 'the database could not be counted', error);
       return await textOf(null);
     }
   }

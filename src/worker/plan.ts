@@ -2,16 +2,22 @@
 import { hostname } from 'node:os';
 import type { Notice, Sql } from '../database/connect.js';
 import { log } from '../observe/log.js';
+import { counted } from '../observe/words.js';
 import { planArguments, type SettingsOf } from '../settings.js';
 
 /** This process's name in leases and in the ledger of runs. */
 export const PROCESS_NAME = `${hostname()}:${process.pid}`;
 
+/** The line about a planned run. */
+export const describePlan = (runId: string | number, rows: number, batches?: number): string =>
+  `run ${runId} planned: ${counted(rows)} rows${batches === undefined ? '' : ` in ${counted(batches)} batches`}`;
+
 /** Which rows a run takes, and what an operator has decided about it. */
 export interface RunRequest {
   scope: string;
   ids: number[] | null;
-  acceptUnresolved: boolean;
+  /** The gauges of the brake that do not stop it. */
+  accept: string[];
   /** Whether the cron asks for it. */
   scheduled: boolean;
 }
@@ -36,7 +42,7 @@ export async function plan(
       batch_size => ${set.batch_size}, va_batch_size => ${set.va_batch_size},
       dry_run => ${set.dry_run}, strict_bands => ${set.strict_bands},
       lanes => ${set.lanes}, opened_by => ${PROCESS_NAME},
-      accept_unresolved => ${request.acceptUnresolved}, scheduled => ${request.scheduled},
+      accept => ${request.accept}, scheduled => ${request.scheduled},
       deadline_minutes => ${set.deadline_minutes}, call_budget => ${set.call_budget}) as run_id`;
   for (const { severity, message } of notices.splice(0)) {
     const line = { step: 'plan', run_id: Number(planned.run_id) };

@@ -82,13 +82,19 @@ begin
   for previewed in
     select
       batch.batch_id,
-      batch.library_ids,
+      named.library_ids,
+      case when batch.asked_as is not null then named.asked_as end as asked_as,
       batch.failure as poison,
       coalesce(batch.answer, '[]') as answer,
       coalesce(batch.answered_at, batch.closed_at) as answered_at,
       run.strict_bands
     from identity_sync.batch
     join identity_sync.run on run.run_id = batch.run_id
+    cross join lateral (
+      select array_agg(listed.id order by listed.place), array_agg(listed.fingerprint order by listed.place)
+      from unnest(batch.library_ids, batch.asked_as) with ordinality as listed (id, fingerprint, place)
+      where apply_identity_preview.ids is null or listed.id = any (apply_identity_preview.ids)
+    ) as named (library_ids, asked_as)
     where batch.run_id = apply_identity_preview.run_id
       and batch.state in ('applied', 'empty', 'poisoned')
       and (apply_identity_preview.ids is null or batch.library_ids && apply_identity_preview.ids)
@@ -113,6 +119,7 @@ begin
         origin => identity_sync_private.service_origin(),
         verified_at => previewed.answered_at,
         strict_bands => previewed.strict_bands,
+        asked_as => previewed.asked_as,
         run_id => this_run,
         chosen => apply_identity_preview.ids
       )

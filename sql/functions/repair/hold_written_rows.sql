@@ -1,5 +1,5 @@
--- Holds the rows of a settlement's libraries against writers who take no lock of ours, so that what is found undoable is
--- undone as it was found.
+-- Holds the rows of a settlement's libraries against writers who take no lock of ours, so that what is found undoable
+-- is undone as it was found.
 create or replace function identity_sync_private.hold_written_rows(settlement_id bigint, ids integer[])
 returns void
 language plpgsql volatile

@@ -94,13 +94,20 @@ begin
         origin => answer.origin,
         verified_at => answer.verified_at,
         strict_bands => answer.strict_bands,
+        -- A refusal is the last answer that its library has got.
+        asked_as => array(
+          select known.fingerprint
+          from unnest(answer.requested) with ordinality as named (library_id, place)
+          left join identity_sync.asked_as as known on known.library_id = named.library_id
+          order by named.place
+        ),
         run_id => this_run
       )
     );
     replayed := replayed + cardinality(answer.quarantine_ids);
   end loop;
 
-  perform identity_sync_private.record_run_by_hand(this_run, 'replay', started_at, report, run_id);
+  perform identity_sync_private.record_run_by_hand(this_run, 'replay', started_at, report, run_id, ids);
   return report || jsonb_build_object(
     'replayed', replayed,
     'made_due', made_due,

@@ -12,7 +12,7 @@ declare
   started_at constant timestamptz := clock_timestamp();
   undone record;
   since record;
-  marks_lifted integer;
+  unmarked_ids integer[];
   quarantine_closed integer;
   report jsonb := '{
     "identity": {"removed": 0, "restored": 0},
@@ -52,12 +52,18 @@ begin
     )
   );
 
-  delete from identity_sync.attempt
-  using identity_sync.settlement
-  where settlement.run_id = undo_identity_run.run_id
-    and attempt.settlement_id = settlement.settlement_id
-    and (undo_identity_run.ids is null or attempt.library_id = any (undo_identity_run.ids));
-  get diagnostics marks_lifted = row_count;
+  with lifted as (
+    delete from identity_sync.attempt
+    using identity_sync.settlement
+    where settlement.run_id = undo_identity_run.run_id
+      and attempt.settlement_id = settlement.settlement_id
+      and (undo_identity_run.ids is null or attempt.library_id = any (undo_identity_run.ids))
+    returning attempt.library_id
+  )
+  select coalesce(array_agg(lifted.library_id), '{}')
+  into unmarked_ids
+  from lifted;
+  perform identity_sync_private.ask_again(unmarked_ids);
 
   update identity_sync.quarantined_verdict as entry
   set closed_at = clock_timestamp(), closed_reason = format('undone by run %s', this_run)
@@ -88,7 +94,8 @@ begin
     this_run, 'undo', started_at, identity_sync_private.empty_report(), run_id, ids
   );
   return report || jsonb_build_object(
-    'run_id', this_run, 'of_run_id', run_id, 'marks_lifted', marks_lifted, 'quarantine_closed', quarantine_closed
+    'run_id', this_run, 'of_run_id', run_id, 'marks_lifted', cardinality(unmarked_ids),
+    'quarantine_closed', quarantine_closed
   );
 end;
 $$;

@@ -1,5 +1,5 @@
--- Takes back one settlement of a run, as a settlement of the undo. Each library that gets a row back, or that only a
--- mark makes a candidate, is marked as due.
+-- Takes back one settlement of a run, as a settlement of the undo. That names what it wrote as any other does, so that
+-- an undo can be undone.
 create or replace function identity_sync_private.undo_settlement(
   settlement_id bigint,
   ids integer[],
@@ -23,7 +23,6 @@ declare
   identities record;
   tracks record;
   undone_ids integer[];
-  answered_at timestamptz;
   transaction xid;
 begin
   perform identity_sync_private.hold_written_rows(settlement_id, ids);
@@ -37,21 +36,7 @@ begin
   undone_ids := array(select undoing.library_id from unnest(undoings) as undoing) || tracks.restored_library_ids;
 
   if cardinality(undone_ids) > 0 then
-    select settlement.verified_at
-    into answered_at
-    from identity_sync.settlement
-    where settlement.settlement_id = undo_settlement.settlement_id;
-
-    insert into identity_sync.attempt as known (library_id, outcome, attempted_at, settlement_id)
-    select library.id, 'released', answered_at, this_settlement
-    from wxyc_schema.library
-    left join wxyc_schema.library_identity as identity on identity.library_id = library.id
-    where library.id = any (undone_ids)
-      and (identity.library_id is not null or library.canonical_entity_id is null)
-    order by library.id
-    on conflict (library_id) do update
-    set outcome = excluded.outcome, attempted_at = excluded.attempted_at, settlement_id = excluded.settlement_id
-    where known.outcome <> 'held';
+    perform identity_sync_private.ask_again(undone_ids);
 
     insert into identity_sync.settlement (
       settlement_id, run_id, origin, verified_at, requested, unrequested, report, inserted_ids, history_ids

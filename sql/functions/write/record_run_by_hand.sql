@@ -22,7 +22,7 @@ begin
     outcome_reason,
     -- What only planning knows.
     stale_days, unresolved_retry_days, include_null_canonical, partition_index, partition_count, strict_bands,
-    accept_unresolved, batch_size, va_batch_size, deadline_at, scheduled
+    batch_size, va_batch_size, deadline_at, scheduled
   )
   overriding system value
   select
@@ -30,7 +30,7 @@ begin
     scanned, record_run_by_hand.report, session_user, record_run_by_hand.started_at, ended.at, ended.at,
     case when is_success then 'completed' else 'failed' end,
     case when not is_success then format('%s rows were refused, %s settled', refused, scanned - refused) end,
-    0, 0, false, 0, 1, false, false, 0, 0, ended.at, false
+    0, 0, false, 0, 1, false, 0, 0, ended.at, false
   from (select clock_timestamp()) as ended (at);
 
   raise notice using

@@ -7,6 +7,7 @@ create or replace function identity_sync_private.settle_verdicts(
   origin text,
   verified_at timestamptz,
   strict_bands boolean,
+  asked_as bigint[] default null,
   run_id bigint default null,
   batch_id bigint default null,
   chosen integer[] default null
@@ -23,7 +24,7 @@ declare
   requested_ids constant integer[] := (
     select coalesce(array_agg(distinct named.id), case when requested is not null then '{}'::integer[] end)
     from unnest(requested) as named (id)
-    where named.id is not null and (chosen is null or named.id = any (chosen))
+    where named.id is not null
   );
   results constant jsonb := identity_sync_private.results_of(response);
   set_aside constant jsonb := case when jsonb_typeof(response) = 'object' then response -> 'set_aside' end;
@@ -34,7 +35,7 @@ declare
   this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
   judged identity_sync_private.judged_verdict[];
   judged_ids integer[];
-  attempted_ids integer[];
+  attempts_before jsonb;
   resolvable identity_sync_private.judged_verdict[];
   visited identity_sync_private.judged_verdict[];
   others identity_sync_private.judged_verdict[];
@@ -60,6 +61,9 @@ begin
     judged_ids := array(select verdict.library_id from unnest(judged) as verdict);
     -- An id that was not asked is held as well: its quarantine entry may be written.
     perform identity_sync_private.lock_identities(judged_ids);
+    if asked_as is not null and not is_repair then
+      judged := identity_sync_private.mark_renamed(judged, requested, asked_as);
+    end if;
     -- Hardly any library was released since it was asked, or is held, and their index is next to empty.
     if not is_repair
       and exists (
@@ -71,14 +75,11 @@ begin
     then
       judged := identity_sync_private.mark_overtaken(judged, verified_at);
     end if;
-    attempted_ids := array(
-      select attempt.library_id
-      from identity_sync.attempt
-      where attempt.library_id = any (judged_ids)
-        and not exists (
-          select from wxyc_schema.library_identity as known where known.library_id = attempt.library_id
-        )
-    );
+    select jsonb_agg(to_jsonb(attempt) || jsonb_build_object('held_identity', known.library_id is not null))
+    into attempts_before
+    from identity_sync.attempt
+    left join wxyc_schema.library_identity as known on known.library_id = attempt.library_id
+    where attempt.library_id = any (judged_ids);
   else
     judged := array(
       select identity_sync_private.bare_verdict(null, unanswered.id, 'lml_error')
@@ -96,6 +97,10 @@ begin
     others := identity_sync_private.mark_overtaken(others, verified_at);
   end if;
 
+  if not is_repair then
+    -- The backend gives a deletion up after 750 ms, so that a write which waits for one row soon lets go of the others.
+    perform set_config('lock_timeout', '500ms', true);
+  end if;
   written := identity_sync_private.add_write_results(
     identity_sync_private.write_or_bisect(resolvable, results, stated_origin, verified_at, this_settlement),
     identity_sync_private.write_or_bisect(visited, results, stated_origin, verified_at, this_settlement)
@@ -104,9 +109,15 @@ begin
   written.verdicts := written.verdicts || others;
 
   perform identity_sync_private.record_attempts(written.verdicts, verified_at, is_repair, this_settlement);
+  -- What a person says by hand answers no question.
+  if results is not null and not is_repair then
+    perform identity_sync_private.remember_questions(
+      written.verdicts, requested, coalesce(asked_as, identity_sync_private.current_fingerprints(requested))
+    );
+  end if;
   report := identity_sync_private.build_report(written);
   perform identity_sync_private.record_settlement(
-    this_settlement, stated_origin, verified_at, requested_ids, attempted_ids, written, report, run_id, batch_id
+    this_settlement, stated_origin, verified_at, requested_ids, attempts_before, written, report, run_id, batch_id
   );
   perform identity_sync_private.quarantine_verdicts(
     written.verdicts, results, set_aside, tracks_contract_version, stated_origin, verified_at, strict_bands,
@@ -117,10 +128,10 @@ end;
 $$;
 
 revoke all on function identity_sync_private.settle_verdicts(
-  jsonb, integer[], text, timestamptz, boolean, bigint, bigint, integer[]
+  jsonb, integer[], text, timestamptz, boolean, bigint[], bigint, bigint, integer[]
 ) from public;
 
 comment on function identity_sync_private.settle_verdicts(
-  jsonb, integer[], text, timestamptz, boolean, bigint, bigint, integer[]
+  jsonb, integer[], text, timestamptz, boolean, bigint[], bigint, bigint, integer[]
 ) is
   'Takes what apply_identity_verdicts takes, the run and the batch that the settlement belongs to, and the libraries it is limited to (NULL: all); returns the report. Raises what apply_identity_verdicts raises.';
