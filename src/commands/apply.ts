@@ -38,17 +38,21 @@ export const applyCommand = addSettings(command, 'apply').action(
 /** Applies a text of verdicts. The report of a dry run has a shape of its own. */
 function applyText(settings: SettingsOf<'apply'>, body: string): Promise<JudgedReport> {
   const { DATABASE_URL, DRY_RUN: dryRun, STRICT_BANDS: strictBands } = settings;
-  return inTransaction(DATABASE_URL, { calls: 'apply_identity_response', dryRun }, async (sql) => {
-    const [row] = dryRun
-      ? await sql`
+  return inTransaction(
+    DATABASE_URL,
+    { calls: 'apply_identity_response', dryRun, tells: true },
+    async (sql) => {
+      const [row] = dryRun
+        ? await sql`
           select report from identity_sync.identity_dry_run_report(
             report => identity_sync.apply_identity_response(
               body => ${body}, requested => null, strict_bands => ${strictBands})) as report`
-      : await sql`
+        : await sql`
           select report from identity_sync.apply_identity_response(
             body => ${body}, requested => null, strict_bands => ${strictBands}) as report`;
-    return await judge(sql, row?.report);
-  });
+      return await judge(sql, row?.report);
+    },
+  );
 }
 
 function applyPreview(
@@ -58,7 +62,7 @@ function applyPreview(
 ): Promise<JudgedReport> {
   return inTransaction(
     settings.DATABASE_URL,
-    { calls: 'apply_identity_preview', dryRun: settings.DRY_RUN },
+    { calls: 'apply_identity_preview', dryRun: settings.DRY_RUN, tells: true },
     async (sql) => {
       const [row] = await sql`
         select report from identity_sync.apply_identity_preview(run_id => ${runId}, ids => ${ids}) as report`;

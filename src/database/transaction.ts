@@ -16,12 +16,12 @@ class RolledBack extends Error {}
 
 /**
  * Has one function called, which `calls` names, in a transaction of its own. A dry run does all of it and rolls back:
- * deferred constraints are checked, sequences move, and the rows are locked meanwhile. The number of the run that the call
- * was is logged, since it is undone by that.
+ * deferred constraints are checked, sequences move, and the rows are locked meanwhile. `tells`: the number of the run that
+ * the call was is logged, since it is undone by that.
  */
 export async function inTransaction<Result>(
   databaseUrl: string,
-  { calls, dryRun }: { calls: string; dryRun: boolean },
+  { calls, dryRun, tells = false }: { calls: string; dryRun: boolean; tells?: boolean },
   call: (sql: Sql) => Promise<Result>,
 ): Promise<Result> {
   const notices: Notice[] = [];
@@ -38,7 +38,7 @@ export async function inTransaction<Result>(
   } finally {
     await sql.end({ timeout: 2 });
   }
-  if (!dryRun) for (const { message } of notices) log.info({ step: 'record' }, message);
+  if (tells && !dryRun) for (const { message } of notices) log.info({ step: 'record' }, message);
   return result;
 }
 
