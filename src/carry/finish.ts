@@ -1,6 +1,7 @@
 // The end of a call: its answer is handed to the database.
 import { backoff, MAX_BACKOFF_MS, retry, retryWhileDisconnected } from '../database/retry.js';
-import { type Carrier, LEASE_MARGIN_MS } from './lane.js';
+import type { Carrier } from './lane.js';
+import { LEASE_MARGIN_MS } from './lease.js';
 import { type Finished, failBatch, type PendingAnswer, reportFinished, reportWriteError } from './report.js';
 
 /** Hands an answer over; where the database cannot take it for no fault of the answer's, again after a pause. */

@@ -3,6 +3,7 @@ import type { Sql } from '../database/connect.js';
 import { pause, retryWhileDisconnected } from '../database/retry.js';
 import type { Observer } from '../observe/sentry.js';
 import { finishCall } from './finish.js';
+import { LEASE_MARGIN_MS } from './lease.js';
 import { KEPT_ANSWER, type Lml } from './lml.js';
 import type { PendingAnswer } from './report.js';
 
@@ -28,9 +29,6 @@ interface Claim {
   inputs: number;
   trace_id: string;
 }
-
-// A dead process's claim is free this long after its call must have ended.
-export const LEASE_MARGIN_MS = 10_000;
 
 /**
  * One lane of a run: carries batch after batch until none is left or it is told to stop; then it enqueues its successor.

@@ -2,7 +2,8 @@
 import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, Option } from 'commander';
-import { connectDatabase, LANE_PATIENCE_MS, type Notice, type Sql } from '../database/connect.js';
+import { lanePatienceMs } from '../carry/lease.js';
+import { connectDatabase, type Notice, type Sql } from '../database/connect.js';
 import { dropLines } from '../database/line.js';
 import { assertFit } from '../database/ready.js';
 import { retryWhileDisconnected } from '../database/retry.js';
@@ -124,7 +125,7 @@ async function carry(
   const { observer, opened, stop, abortNow } = tools;
   // Two sessions a lane, for a claim while an answer is written, and one to follow the run.
   const sql = connectDatabase(settings.DATABASE_URL, settings.LML_CONCURRENCY * 2 + 1, {
-    patienceMs: LANE_PATIENCE_MS,
+    patienceMs: lanePatienceMs(settings.LML_TIMEOUT_MS),
   });
   const [{ connectLml }, { carrierOf, startWorker }, { startProgress }] = await Promise.all([
     import('../carry/lml.js'),

@@ -18,9 +18,6 @@ export type Notice = postgres.Notice;
 /** How long a call may take that reads or writes much: planning, pruning, and what operators do. */
 export const PATIENCE_MS = 600_000;
 
-/** How long a call of a lane may take. */
-export const LANE_PATIENCE_MS = 60_000;
-
 export interface SessionOptions {
   /** Takes what our functions say beside their results; all other notices are dropped. */
   notices?: Notice[];

@@ -3,8 +3,9 @@ import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger, type ParsedCronItem, type Runner, run as startRunner } from 'graphile-worker';
 import { type Carrier, carryLane } from '../carry/lane.js';
+import { lanePatienceMs } from '../carry/lease.js';
 import { connectLml } from '../carry/lml.js';
-import { connectDatabase, LANE_PATIENCE_MS, type Notice, type Sql } from '../database/connect.js';
+import { connectDatabase, type Notice, type Sql } from '../database/connect.js';
 import { dropLines } from '../database/line.js';
 import { knownMigrations } from '../database/migrations.js';
 import { connectPool } from '../database/pool.js';
@@ -59,7 +60,7 @@ export async function startWorker(
       [name, async (payload: unknown) => (isStale(payload) ? undefined : void (await task()))] as const,
   );
   const lanes = new Set<Promise<void>>();
-  const pgPool = connectPool(databaseUrl, carrier.concurrency + 4, LANE_PATIENCE_MS);
+  const pgPool = connectPool(databaseUrl, carrier.concurrency + 4, lanePatienceMs(carrier.timeoutMs));
   const faults: unknown[] = [];
   const runner = await startRunner({
     pgPool,
@@ -142,7 +143,7 @@ export async function work(
   // Planning and pruning may take long; a call of a lane may not.
   const sql = connectDatabase(settings.DATABASE_URL, 2, { notices });
   const lanesSql = connectDatabase(settings.DATABASE_URL, settings.LML_CONCURRENCY * 2 + 1, {
-    patienceMs: LANE_PATIENCE_MS,
+    patienceMs: lanePatienceMs(settings.LML_TIMEOUT_MS),
   });
   const lml = connectLml(settings.LIBRARY_METADATA_URL, {
     apiKey: settings.LML_API_KEY,
