@@ -1,0 +1,43 @@
+// The end of a run, for a person: how it went, what became of its rows, and what to do about the rest.
+import { changesOf, durationOf, listed, type RunReport } from '../observe/ended-runs.js';
+import { count, duration, wrap } from './format.js';
+
+export function runEndScreen(report: RunReport, width: number): string[] {
+  const { run_id, dry_run: isDryRun, outcome, outcome_reason: reason, left, quarantined } = report;
+  const run = `${isDryRun ? 'dry run' : 'run'} ${run_id}`;
+  if (outcome === null) return wrap(`${run} goes on with the process that opened it`, width);
+  const took = durationOf(report);
+  const rows = `${count(report.scanned)} ${report.scanned === report.planned ? '' : `of ${count(report.planned)} `}rows`;
+  const head = `${run} ${outcome}${took === null ? '' : ` in ${duration(took)}`}: ${rows} in ${count(report.lml_total_calls)} calls`;
+  const next: [when: boolean, words: string][] = [
+    [reason !== null, String(reason)],
+    [quarantined > 0, `${count(quarantined)} refused → quarantine: identity-sync quarantine --run ${run_id}`],
+    [left > 0, `${count(left)} rows are left, and due next time`],
+    [isDryRun && report.scanned > 0, `nothing was written; to write it: identity-sync apply --run ${run_id}`],
+  ];
+  return [
+    ...wrap(head, width),
+    ...wrap(countsOf(report), width, '  '),
+    ...next.flatMap(([when, words]) => (when ? wrap(words, width, '  ') : [])),
+  ];
+}
+
+function countsOf(report: RunReport): string {
+  const { identity, compilation_track: tracks, rows_skipped: skipped } = report;
+  const changes = changesOf(identity);
+  const links = listed({ written: tracks.written, unlinked: tracks.unlinked });
+  const {
+    rows_resolved: resolved,
+    rows_resolved_compilation: compilations,
+    rows_unresolved: unresolved,
+  } = report;
+  return [
+    resolved > 0 && `${count(resolved)} resolved${changes === '' ? '' : ` (${changes})`}`,
+    unresolved > 0 && `${count(unresolved)} unresolved`,
+    compilations > 0 &&
+      `${count(compilations)} compilations${links === '' ? '' : ` (track links: ${links})`}`,
+    listed(skipped),
+  ]
+    .filter(Boolean)
+    .join(' · ');
+}
