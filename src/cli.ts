@@ -3,6 +3,7 @@
 // one free them soon, which takes a quarter off the peak of memory and costs no speed.
 import { Command, CommanderError } from 'commander';
 import { applyCommand } from './commands/apply.js';
+import { checkCommand } from './commands/check.js';
 import { FAILED, OK, WRONG_USAGE } from './commands/command.js';
 import { demoCommand } from './commands/demo.js';
 import { migrateCommand } from './commands/migrate.js';
@@ -21,6 +22,7 @@ const COMMANDS = [
   migrateCommand,
   runCommand,
   workerCommand,
+  checkCommand,
   applyCommand,
   quarantineCommand,
   replayCommand,

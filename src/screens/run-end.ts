@@ -7,12 +7,12 @@ export function runEndScreen(report: RunReport, width: number): string[] {
   const run = `${isDryRun ? 'dry run' : 'run'} ${run_id}`;
   if (outcome === null) return wrap(`${run} goes on with the process that opened it`, width);
   const took = durationOf(report);
-  const rows = `${count(report.scanned)} ${report.scanned === report.planned ? '' : `of ${count(report.planned)} `}rows`;
-  const head = `${run} ${outcome}${took === null ? '' : ` in ${duration(took)}`}: ${rows} in ${count(report.lml_total_calls)} calls`;
+  const part = report.scanned === report.planned ? '' : `${count(report.scanned)} of `;
+  const head = `${run} ${outcome}${took === null ? '' : ` in ${duration(took)}`}: ${part}${counted(report.planned, 'row')} in ${counted(report.lml_total_calls, 'call')}`;
   const next: [when: boolean, words: string][] = [
     [reason !== null, String(reason)],
     [quarantined > 0, `${count(quarantined)} refused → quarantine: identity-sync quarantine --run ${run_id}`],
-    [left > 0, `${count(left)} rows are left, and due next time`],
+    [left > 0, `left for next time: ${counted(left, 'row')}`],
     [isDryRun && report.scanned > 0, `nothing was written; to write it: identity-sync apply --run ${run_id}`],
   ];
   return [
@@ -21,6 +21,9 @@ export function runEndScreen(report: RunReport, width: number): string[] {
     ...next.flatMap(([when, words]) => (when ? wrap(words, width, '  ') : [])),
   ];
 }
+
+/** 1 call, 2 calls */
+const counted = (sum: number, what: string) => `${count(sum)} ${what}${sum === 1 ? '' : 's'}`;
 
 function countsOf(report: RunReport): string {
   const { identity, compilation_track: tracks, rows_skipped: skipped } = report;
@@ -35,7 +38,7 @@ function countsOf(report: RunReport): string {
     resolved > 0 && `${count(resolved)} resolved${changes === '' ? '' : ` (${changes})`}`,
     unresolved > 0 && `${count(unresolved)} unresolved`,
     compilations > 0 &&
-      `${count(compilations)} compilations${links === '' ? '' : ` (track links: ${links})`}`,
+      `${counted(compilations, 'compilation')}${links === '' ? '' : ` (track links: ${links})`}`,
     listed(skipped),
   ]
     .filter(Boolean)
