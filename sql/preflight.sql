@@ -52,6 +52,70 @@ begin
 end;
 $$;
 
+-- Names the functions of triggers that need a search_path: the writer runs with pg_catalog, pg_temp, and so do the
+-- triggers of its tables that set none.
+create function pg_temp.triggers_without_search_path()
+returns text[]
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  select array(
+    select format(
+      'a search_path for function %s, which the trigger %I of %s runs: it names %s without a schema; '
+        'alter function %1$s set search_path = …',
+      pg_proc.oid::regprocedure, pg_trigger.tgname, pg_trigger.tgrelid::regclass, string_agg(distinct named.name, ', ')
+    )
+    from pg_trigger
+    join pg_proc on pg_proc.oid = pg_trigger.tgfoid
+    join pg_language on pg_language.oid = pg_proc.prolang and pg_language.lanname = 'plpgsql'
+    cross join lateral (
+      -- Without strings and comments.
+      select lower(regexp_replace(pg_proc.prosrc, '''[^'']*''|--[^\n]*|/\*.*?\*/', ' ', 'g')) as body
+    ) as source
+    cross join lateral (
+      select hit.words[1] as name
+      from regexp_matches(
+        source.body, '\m(?:from|join|insert\s+into|update)\s+(?:only\s+)?([a-z_][a-z0-9_]*)\M(?!\s*\.)', 'g'
+      ) as hit (words)
+      where exists (select from pg_class where relname = hit.words[1] and relkind in ('r', 'v', 'm', 'p', 'f'))
+        and not exists (select from pg_class where relname = hit.words[1] and relnamespace = 'pg_catalog'::regnamespace)
+        and source.body !~ ('\m' || hit.words[1] || '\s+as\s*(not\s+|materialized\s+)*\(')
+      union
+      select hit.words[1] || '()'
+      from regexp_matches(source.body, '(?<![.a-z0-9_"])([a-z_][a-z0-9_]*)\s*\(', 'g') as hit (words)
+      where exists (select from pg_proc as called where called.proname = hit.words[1])
+        and not exists (
+          select
+          from pg_proc as called
+          where called.proname = hit.words[1] and called.pronamespace = 'pg_catalog'::regnamespace
+        )
+    ) as named
+    where pg_trigger.tgrelid = any (array[
+        to_regclass('wxyc_schema.library_identity'),
+        to_regclass('wxyc_schema.library_identity_source'),
+        to_regclass('wxyc_schema.library_identity_history'),
+        to_regclass('wxyc_schema.compilation_track_artist')
+      ])
+      and not pg_trigger.tgisinternal
+      and pg_trigger.tgenabled <> 'D'
+      and not exists (select from unnest(pg_proc.proconfig) as setting where setting ~ '^search_path=')
+    group by pg_proc.oid, pg_trigger.tgname, pg_trigger.tgrelid
+  );
+$$;
+
+-- Who takes what publications hold: the slots of subscribers, or NULL.
+create function pg_temp.slots_of_subscribers()
+returns text
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  select string_agg(
+    format('%s (%s)', slot_name, case when active then 'active' else 'not active' end), ', ' order by slot_name
+  )
+  from pg_replication_slots
+  where plugin = 'pgoutput' and database = current_database();
+$$;
+
 -- What `identity-sync migrate` checks before it changes anything. It is a function of the session, so it leaves nothing
 -- behind. It raises LS005 with everything that is missing, each with its remedy, and with the publications that would
 -- take what is made here to subscribers without it. It returns the settings of the sessions that migrate.
@@ -205,49 +269,7 @@ begin
       || format('EXECUTE on function wxyc_schema.fold_artist_name(text): grant it to %I', current_user);
   end if;
 
-  -- The writer runs with the search_path pg_catalog, pg_temp, and so do the triggers of its tables that set none.
-  missing := missing || array(
-    select format(
-      'a search_path for function %s, which the trigger %I of %s runs: it names %s without a schema; '
-        'alter function %1$s set search_path = …',
-      pg_proc.oid::regprocedure, pg_trigger.tgname, pg_trigger.tgrelid::regclass, string_agg(distinct named.name, ', ')
-    )
-    from pg_trigger
-    join pg_proc on pg_proc.oid = pg_trigger.tgfoid
-    join pg_language on pg_language.oid = pg_proc.prolang and pg_language.lanname = 'plpgsql'
-    cross join lateral (
-      -- Without strings and comments.
-      select lower(regexp_replace(pg_proc.prosrc, '''[^'']*''|--[^\n]*|/\*.*?\*/', ' ', 'g')) as body
-    ) as source
-    cross join lateral (
-      select hit.words[1] as name
-      from regexp_matches(
-        source.body, '\m(?:from|join|insert\s+into|update)\s+(?:only\s+)?([a-z_][a-z0-9_]*)\M(?!\s*\.)', 'g'
-      ) as hit (words)
-      where exists (select from pg_class where relname = hit.words[1] and relkind in ('r', 'v', 'm', 'p', 'f'))
-        and not exists (select from pg_class where relname = hit.words[1] and relnamespace = 'pg_catalog'::regnamespace)
-        and source.body !~ ('\m' || hit.words[1] || '\s+as\s*(not\s+|materialized\s+)*\(')
-      union
-      select hit.words[1] || '()'
-      from regexp_matches(source.body, '(?<![.a-z0-9_"])([a-z_][a-z0-9_]*)\s*\(', 'g') as hit (words)
-      where exists (select from pg_proc as called where called.proname = hit.words[1])
-        and not exists (
-          select
-          from pg_proc as called
-          where called.proname = hit.words[1] and called.pronamespace = 'pg_catalog'::regnamespace
-        )
-    ) as named
-    where pg_trigger.tgrelid = any (array[
-        to_regclass('wxyc_schema.library_identity'),
-        to_regclass('wxyc_schema.library_identity_source'),
-        to_regclass('wxyc_schema.library_identity_history'),
-        to_regclass('wxyc_schema.compilation_track_artist')
-      ])
-      and not pg_trigger.tgisinternal
-      and pg_trigger.tgenabled <> 'D'
-      and not exists (select from unnest(pg_proc.proconfig) as setting where setting ~ '^search_path=')
-    group by pg_proc.oid, pg_trigger.tgname, pg_trigger.tgrelid
-  );
+  missing := missing || pg_temp.triggers_without_search_path();
 
   -- The rights that this login needs.
   missing := missing || array(
@@ -314,7 +336,7 @@ begin
       from unnest(known_migrations, migration_texts) as brought (hash, text)
       where brought.hash <> all (seen) and brought.text ~* '(?n)^\s*(create( unlogged)?|alter) table\M'
     )
-    and exists (select from pg_replication_slots where plugin = 'pgoutput' and database = current_database())
+    and pg_temp.slots_of_subscribers() is not null
   then
     published := pg_temp.publications_of_what_is_made();
   end if;
@@ -330,14 +352,7 @@ begin
             'subscribers lack what is made here, and would stop while this server keeps its WAL for them: %s, slot %s. '
               'Migrate each subscriber first, then here with --publications-are-seen-to (README, "Publications")',
             array_to_string(published, ', '),
-            (
-              select string_agg(
-                format('%s (%s)', slot_name, case when active then 'active' else 'not active' end),
-                ', ' order by slot_name
-              )
-              from pg_replication_slots
-              where plugin = 'pgoutput' and database = current_database()
-            )
+            pg_temp.slots_of_subscribers()
           )
         end
       ),

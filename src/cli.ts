@@ -3,6 +3,7 @@
 // one free them soon, which takes a quarter off the peak of memory and costs no speed.
 import { Command, CommanderError } from 'commander';
 import { applyCommand } from './commands/apply.js';
+import { checkCommand } from './commands/check.js';
 import { FAILED, OK, WRONG_USAGE } from './commands/command.js';
 import { demoCommand } from './commands/demo.js';
 import { diffCommand } from './commands/diff.js';
@@ -13,14 +14,17 @@ import { runCommand } from './commands/run.js';
 import { undoCommand } from './commands/undo.js';
 import { verbCommands } from './commands/verbs.js';
 import { workerCommand } from './commands/worker.js';
+import { namesFromFile } from './env-file.js';
 import { allOf, inWords } from './errors.js';
 import { log } from './observe/log.js';
 import { UsageError } from './settings.js';
+import { VERSION } from './version.js';
 
 const COMMANDS = [
   migrateCommand,
   runCommand,
   workerCommand,
+  checkCommand,
   applyCommand,
   quarantineCommand,
   diffCommand,
@@ -32,6 +36,7 @@ const COMMANDS = [
 
 const program = new Command('identity-sync')
   .description("Keeps the station's library identity tables in step with LML.")
+  .version(`identity-sync ${VERSION}`, '-V, --version', 'which version this is')
   .option('--verbose', 'where a command fails, all that is known of it')
   .configureHelp({ showGlobalOptions: true })
   .exitOverride();
@@ -44,7 +49,12 @@ try {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? OK : WRONG_USAGE;
   } else if (error instanceof UsageError) {
-    process.stderr.write(`identity-sync: ${error.message}\n`);
+    const file = namesFromFile();
+    const lines = [
+      ...error.message.split('\n'),
+      ...(file.length > 0 ? [`set by the file .env here: ${file.join(', ')}`] : []),
+    ];
+    for (const line of lines) process.stderr.write(`identity-sync: ${line}\n`);
     process.exitCode = WRONG_USAGE;
   } else {
     const { words, code } = inWords(error);

@@ -9,7 +9,7 @@ import { DSN } from './observe/sentry.js';
 export class UsageError extends Error {}
 
 const VERBS = ['hold', 'release', 'dismiss', 'pause', 'resume', 'stop', 'undo'] as const;
-const RUNS = ['run', 'worker'] as const;
+const RUNS = ['run', 'worker', 'check'] as const;
 const ALL = [...RUNS, 'apply', 'quarantine', 'diff', 'replay', ...VERBS] as const;
 
 export type CommandName = 'migrate' | (typeof ALL)[number];
@@ -190,7 +190,7 @@ export const SETTINGS = {
   },
   STRICT_BANDS: {
     value: yesOrNo.default(false),
-    readBy: ['run', 'worker', 'apply'],
+    readBy: [...RUNS, 'apply'],
     about: "refuse a confidence outside its method's band",
     flag: '--strict-bands',
     plan: 'strict_bands',
@@ -216,12 +216,12 @@ export const SETTINGS = {
   },
   KEEP_DAYS: {
     value: integer(1, 3650).default(30),
-    readBy: ['worker'],
+    readBy: ['worker', 'check'],
     about: 'how long answers, batches and closed quarantine are kept',
   },
   HEALTH_PORT: {
     value: integer(1, 65_535).optional(),
-    readBy: ['worker'],
+    readBy: ['worker', 'check'],
     about: 'serves /healthz, /readyz and /metrics',
   },
   LOG_LEVEL: {
@@ -295,9 +295,8 @@ export function planArguments(settings: Pick<Settings, PlannedName>): PlanArgume
 }
 
 /**
- * Reads the named settings from the environment, where a flag of the same meaning beats it. The first value that
- * is missing or not allowed raises a UsageError that names the variable, the value (never a secret's) and what is
- * allowed.
+ * Reads the named settings from the environment, where a flag of the same meaning beats it. Values that are missing or not
+ * allowed raise one UsageError, with a line each that names the variable, the value (never a secret's) and what is allowed.
  */
 export async function readSettings<Name extends SettingName>(
   names: readonly Name[],
@@ -305,20 +304,50 @@ export async function readSettings<Name extends SettingName>(
   environment: NodeJS.ProcessEnv,
 ): Promise<Pick<Settings, Name>> {
   const settings = {} as Pick<Settings, Name>;
+  const refusals = misspeltIn(environment);
   for (const name of names) {
     // An empty variable is one that is not set, as in a compose file's `NAME=${NAME}`; only a flag can be wrongly empty.
     const value = flags[name] ?? (environment[name] || undefined);
     const read = await settingNamed(name).value.safeParseAsync(value);
-    if (!read.success) throw new UsageError(refusal(name, value, read.error));
-    settings[name] = read.data as Settings[Name];
+    if (read.success) settings[name] = read.data as Settings[Name];
+    else refusals.push(refusal(name, value, read.error));
   }
   const { PARTITION_INDEX: index, PARTITION_COUNT: count } = settings as Partial<Settings>;
   if (index !== undefined && count !== undefined && index >= count) {
-    throw new UsageError(
-      `PARTITION_INDEX is ${index}; allowed: less than PARTITION_COUNT, which is ${count}`,
-    );
+    refusals.push(`PARTITION_INDEX is ${index}; allowed: less than PARTITION_COUNT, which is ${count}`);
   }
+  if (refusals.length > 0) throw new UsageError(refusals.join('\n'));
   return settings;
+}
+
+/**
+ * Names the variables that are nearly ours, so that no misspelt DRY_RUN writes. Where ours is set too, the other is
+ * somebody else's.
+ */
+function misspeltIn(environment: NodeJS.ProcessEnv): string[] {
+  return Object.keys(environment).flatMap((given) => {
+    if (given in SETTINGS) return [];
+    const meant = NAMES.find((name) => !environment[name] && isNearly(given.toUpperCase(), name));
+    return meant === undefined ? [] : [`${given} is no variable of identity-sync; did you mean ${meant}?`];
+  });
+}
+
+/** Whether a name is another with one letter in a short one, or two in a longer one, wrong, missing or swapped. */
+function isNearly(given: string, name: string): boolean {
+  const most = name.length < 8 ? 1 : 2;
+  if (Math.abs(given.length - name.length) > most) return false;
+  let [before, last]: [number[], number[]] = [[], Array.from({ length: name.length + 1 }, (_, at) => at)];
+  for (let row = 1; row <= given.length; row++) {
+    const now = [row];
+    for (let at = 1; at <= name.length; at++) {
+      const isSame = given[row - 1] === name[at - 1];
+      const isSwapped = given[row - 1] === name[at - 2] && given[row - 2] === name[at - 1];
+      now[at] = Math.min(last[at]! + 1, now[at - 1]! + 1, last[at - 1]! + (isSame ? 0 : 1));
+      if (row > 1 && at > 1 && isSwapped) now[at] = Math.min(now[at]!, before[at - 2]! + 1);
+    }
+    [before, last] = [last, now];
+  }
+  return last[name.length]! <= most;
 }
 
 function refusal(name: SettingName, value: string | undefined, error: z.ZodError): string {

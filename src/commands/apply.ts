@@ -1,12 +1,8 @@
 // `apply`: a file of verdicts as a repair by hand, or what a dry run previewed.
-import { readFile } from 'node:fs/promises';
-import { buffer } from 'node:stream/consumers';
 import { Command } from 'commander';
-import { decode } from '../carry/decode.js';
 import { inTransaction, type JudgedReport, judge } from '../database/transaction.js';
-import { describeFailure } from '../observe/log.js';
 import { type SettingsOf, UsageError } from '../settings.js';
-import { addSettings, concludeOperation, idOf, idsOf, settingsFrom } from './command.js';
+import { addSettings, concludeOperation, idOf, idsOf, readText, settingsFrom } from './command.js';
 
 const command = new Command('apply')
   .description('apply a file of verdicts, or what a dry run previewed')
@@ -19,21 +15,22 @@ interface Options {
   ids?: string;
 }
 
-export const applyCommand = addSettings(command, 'apply').action(
-  async (file: string | undefined, options: Options) => {
-    if ((file === undefined) === (options.run === undefined))
-      throw new UsageError('apply takes a FILE or --run N');
-    if (options.ids !== undefined && options.run === undefined)
-      throw new UsageError('--ids needs --run N: a file is applied whole');
-    const ids = options.ids === undefined ? null : idsOf('--ids', options.ids);
-    const settings = await settingsFrom('apply', { ...options });
-    const judged =
-      options.run === undefined
-        ? await applyText(settings, await readText(file as string))
-        : await applyPreview(settings, idOf('--run', options.run), ids);
-    process.exitCode = concludeOperation(judged);
-  },
-);
+export const applyCommand = addSettings(command, 'apply', {
+  examples: ['identity-sync apply fix.json --dry-run', 'identity-sync apply --run 212 --ids 101,102'],
+  failed: 'more rows were refused than settled, or it could not go on',
+}).action(async (file: string | undefined, options: Options) => {
+  if ((file === undefined) === (options.run === undefined))
+    throw new UsageError('apply takes a FILE or --run N');
+  if (options.ids !== undefined && options.run === undefined)
+    throw new UsageError('--ids needs --run N: a file is applied whole');
+  const ids = options.ids === undefined ? null : idsOf('--ids', options.ids);
+  const settings = await settingsFrom('apply', { ...options });
+  const judged =
+    options.run === undefined
+      ? await applyText(settings, await readText('FILE', file as string))
+      : await applyPreview(settings, idOf('--run', options.run), ids);
+  process.exitCode = concludeOperation(judged);
+});
 
 /** Applies a text of verdicts. The report of a dry run has a shape of its own. */
 function applyText(settings: SettingsOf<'apply'>, body: string): Promise<JudgedReport> {
@@ -69,14 +66,4 @@ function applyPreview(
       return await judge(sql, row?.report);
     },
   );
-}
-
-/** Reads a file of verdicts. What is no UTF-8 is refused: replaced characters would be stored, and held. */
-async function readText(file: string): Promise<string> {
-  const bytes = await (file === '-' ? buffer(process.stdin) : readFile(file)).catch((error) => {
-    throw new UsageError(`FILE is "${file}", and cannot be read: ${describeFailure(error).message}`);
-  });
-  const { text, fault } = decode(bytes);
-  if (fault !== null) throw new UsageError(`FILE is "${file}", and ${fault}`);
-  return text;
 }

@@ -1,8 +1,13 @@
 // What the commands share: options made of settings, exit statuses, signals, and how arguments are read and results printed.
+import { readFile } from 'node:fs/promises';
+import { buffer } from 'node:stream/consumers';
 import { type Command, Option } from 'commander';
+import { decode } from '../carry/decode.js';
 import type { JudgedReport } from '../database/transaction.js';
-import { configureLog, log } from '../observe/log.js';
+import { isFromFile, readEnvFile } from '../env-file.js';
+import { configureLog, describeFailure, log } from '../observe/log.js';
 import {
+  allowedBy,
   type CommandName,
   defaultOf,
   readSettings,
@@ -31,15 +36,65 @@ function flagsOf(command: CommandName): Map<string, SettingName[]> {
   return flags;
 }
 
-/** Gives a command an option for each setting that it reads and that has a flag. */
-export function addSettings(command: Command, name: CommandName): Command {
-  for (const [flag, settings] of flagsOf(name)) {
+/** What a person needs beside a command's flags. */
+export interface Manual {
+  examples: string[];
+  /** When it ends with 1. */
+  failed?: string;
+}
+
+/** Gives a command an option for each setting that it reads and that has a flag, and says the rest in its help. */
+export function addSettings(command: Command, name: CommandName, manual: Manual): Command {
+  const flags = flagsOf(name);
+  for (const [flag, settings] of flags) {
     const about = settings.map((setting) => settingNamed(setting).about).join(', ');
-    const byDefault = settings.length === 1 ? defaultOf(settingNamed(settings[0]!)) : undefined;
-    const unlessSet = typeof byDefault === 'number' ? `, default ${byDefault}` : '';
-    command.addOption(new Option(flag, `${about} (${settings.join(', ')}${unlessSet})`));
+    command.addOption(
+      new Option(flag, `${about} (${settings.map((setting) => valuesOf(setting)).join(', ')})`),
+    );
   }
-  return command;
+  const withFlag = [...flags.values()].flat();
+  const others = settingsOf(name).filter((setting) => !withFlag.includes(setting));
+  return addManual(command, manual, others);
+}
+
+/** Says below a command's flags which variables it reads besides, how it ends, and how it is called. */
+export function addManual(command: Command, manual: Manual, variables: SettingName[] = []): Command {
+  const { failed = 'it could not be done', examples } = manual;
+  const chapters: [title: string, rows: [string, string][]][] = [
+    [
+      'Variables (also read from .env):',
+      variables.map((name) => [name, `${settingNamed(name).about} (${valuesOf(name, '')})`]),
+    ],
+    [
+      'Exit status:',
+      [
+        [String(OK), 'all well'],
+        [String(FAILED), failed],
+        [String(WRONG_USAGE), 'wrong usage or configuration'],
+      ],
+    ],
+    [examples.length > 1 ? 'Examples:' : 'Example:', examples.map((example) => [example, ''])],
+  ];
+  return command.addHelpText('after', ({ command: shown }) => {
+    const help = shown.createHelp();
+    help.helpWidth = process.stdout.isTTY ? process.stdout.columns || 80 : 80;
+    const lines = chapters.flatMap(([title, rows]) => {
+      const width = Math.max(0, ...rows.map(([term]) => term.length));
+      return rows.length === 0
+        ? []
+        : ['', title, ...rows.map(([term, about]) => help.formatItem(term, width, about, help))];
+    });
+    return lines.join('\n');
+  });
+}
+
+/** A setting's name with its default and what it allows, as the help says it. */
+function valuesOf(name: SettingName, shown = `${name}: `): string {
+  const setting = settingNamed(name);
+  const byDefault = defaultOf(setting);
+  const isRequired = !setting.value.safeParse(undefined).success;
+  const unlessSet = isRequired ? ', required' : byDefault === undefined ? '' : `, default ${byDefault}`;
+  return `${shown}${allowedBy(setting.value)}${unlessSet}`;
 }
 
 /** Reads the settings of a command, where its options beat the environment, and sets up the log by them. */
@@ -59,6 +114,7 @@ export async function settingsFrom<Command extends CommandName>(
       given[setting] = parts[index]!;
     });
   }
+  readEnvFile();
   const settings = await readSettings(settingsOf(command), given, process.env);
   const { LOG_LEVEL, LOG_FORMAT } = settings as Pick<Settings, 'LOG_LEVEL' | 'LOG_FORMAT'>;
   configureLog(LOG_LEVEL, LOG_FORMAT);
@@ -69,7 +125,7 @@ export async function settingsFrom<Command extends CommandName>(
 export function logStart(command: CommandName, settings: Partial<Settings>): void {
   const shown = settingsOf(command).filter((name) => settingNamed(name).isSecret !== true);
   const set = shown.filter((name) => settings[name] !== defaultOf(settingNamed(name)));
-  const words = set.map((name) => `${name} ${settings[name]}`).join(', ');
+  const words = set.map((name) => `${name} ${settings[name]}${isFromFile(name) ? ' (.env)' : ''}`).join(', ');
   const fields = {
     step: 'start',
     version: VERSION,
@@ -106,6 +162,27 @@ export function idsOf(name: string, value: string): number[] {
   if (!/^\d{1,9}(,\d{1,9})*$/.test(value))
     throw new UsageError(`${name} is "${value}"; allowed: library ids, as in 1,2,3`);
   return value.split(',').map(Number);
+}
+
+/** Reads a list of library ids from a file, or from standard input: what a query printed, or one that was written. */
+export async function idsIn(name: string, file: string): Promise<number[]> {
+  const ids = (await readText(name, file)).split(/[\s,]+/).filter((word) => word !== '');
+  const wrong = ids.find((id) => !/^\d{1,9}$/.test(id));
+  if (wrong === undefined && ids.length > 0) return ids.map(Number);
+  const found = wrong === undefined ? 'no id' : JSON.stringify(wrong.slice(0, 40));
+  throw new UsageError(
+    `${name} is "${file}", which holds ${found}; allowed: library ids with commas, blanks or lines between them`,
+  );
+}
+
+/** Reads a text from a file or standard input. What is no UTF-8 is refused: replaced characters would be stored, and held. */
+export async function readText(name: string, file: string): Promise<string> {
+  const bytes = await (file === '-' ? buffer(process.stdin) : readFile(file)).catch((error) => {
+    throw new UsageError(`${name} is "${file}", and cannot be read: ${describeFailure(error).message}`);
+  });
+  const { text, fault } = decode(bytes);
+  if (fault !== null) throw new UsageError(`${name} is "${file}", and ${fault}`);
+  return text;
 }
 
 /** How long the process may stay after a second signal. */

@@ -22,7 +22,9 @@ interface Options {
   csv?: true;
 }
 
-export const diffCommand = addSettings(command, 'diff').action(async (options: Options) => {
+export const diffCommand = addSettings(command, 'diff', {
+  examples: ['identity-sync diff --run 212', 'identity-sync diff --run 212 --csv > changes.csv'],
+}).action(async (options: Options) => {
   if (options.json && options.csv) throw new UsageError('--json and --csv exclude each other');
   const runId = idOf('--run', options.run);
   const { DATABASE_URL } = await settingsFrom('diff', { ...options });

@@ -6,8 +6,8 @@ import { inWords, openSession, PATIENCE_MS } from '../database/connect.js';
 import { broughtMigrations, knownMigrations, MIGRATIONS } from '../database/migrations.js';
 import { retryWhileLocked } from '../database/retry.js';
 import { log } from '../observe/log.js';
-import { readSettings, type SettingName } from '../settings.js';
-import { OK, settingsFrom } from './command.js';
+import { readSettings, type SettingName, settingsOf } from '../settings.js';
+import { addManual, OK, settingsFrom } from './command.js';
 
 const IS_MIGRATED = fileURLToPath(new URL('../../sql/is-migrated.sql', import.meta.url));
 const PREFLIGHT = fileURLToPath(new URL('../../sql/preflight.sql', import.meta.url));
@@ -15,22 +15,30 @@ const PREFLIGHT = fileURLToPath(new URL('../../sql/preflight.sql', import.meta.u
 // Adopting large tables may take long, and nothing waits for it meanwhile.
 const MIGRATION_MS = 6 * 3_600_000;
 
-export const migrateCommand = new Command('migrate')
-  .description('bring the database up to date')
+const command = new Command('migrate')
+  .description('bring the database up to date; with nothing to do, any login may')
   .option(
     '--publications-are-seen-to',
     'go on though a publication takes what is made here to subscribers (README, "Publications")',
-  )
-  .action(async ({ publicationsAreSeenTo = false }: { publicationsAreSeenTo?: boolean }) => {
-    const settings = await settingsFrom('migrate');
-    const setting = settings.MIGRATE_DATABASE_URL === undefined ? 'DATABASE_URL' : 'MIGRATE_DATABASE_URL';
-    const databaseUrl =
-      settings.MIGRATE_DATABASE_URL ?? (await readSettings(['DATABASE_URL'], {}, process.env)).DATABASE_URL;
-    if (!(await isMigratedByAnother(databaseUrl, setting)))
-      await migrate(databaseUrl, { setting, publicationsAreSeenTo });
-    log.info({ step: 'migrate' }, 'the database is up to date');
-    process.exitCode = OK;
-  });
+  );
+
+export const migrateCommand = addManual(
+  command,
+  {
+    examples: ['MIGRATE_DATABASE_URL=postgres://owner@db/station identity-sync migrate'],
+    failed: 'something is missing, which is named; nothing was changed',
+  },
+  ['DATABASE_URL', ...settingsOf('migrate')],
+).action(async ({ publicationsAreSeenTo = false }: { publicationsAreSeenTo?: boolean }) => {
+  const settings = await settingsFrom('migrate');
+  const setting = settings.MIGRATE_DATABASE_URL === undefined ? 'DATABASE_URL' : 'MIGRATE_DATABASE_URL';
+  const databaseUrl =
+    settings.MIGRATE_DATABASE_URL ?? (await readSettings(['DATABASE_URL'], {}, process.env)).DATABASE_URL;
+  if (!(await isMigratedByAnother(databaseUrl, setting)))
+    await migrate(databaseUrl, { setting, publicationsAreSeenTo });
+  log.info({ step: 'migrate' }, 'the database is up to date');
+  process.exitCode = OK;
+});
 
 /**
  * Brings a database up to date in three steps: a check that raises LS005 with all that is missing and changes nothing, the

@@ -17,7 +17,9 @@ interface Options {
   json?: true;
 }
 
-export const quarantineCommand = addSettings(command, 'quarantine').action(async (options: Options) => {
+export const quarantineCommand = addSettings(command, 'quarantine', {
+  examples: ['identity-sync quarantine', 'identity-sync quarantine --run 212 --json'],
+}).action(async (options: Options) => {
   const { DATABASE_URL } = await settingsFrom('quarantine', { ...options });
   const runId = options.run === undefined ? null : idOf('--run', options.run);
   const ids = options.ids === undefined ? null : idsOf('--ids', options.ids);

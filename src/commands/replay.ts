@@ -8,20 +8,21 @@ const command = new Command('replay')
   .option('--run <id>', 'only what this run refused')
   .option('--ids <list>', 'only these libraries, as in 1,2,3');
 
-export const replayCommand = addSettings(command, 'replay').action(
-  async (options: { run?: string; ids?: string }) => {
-    const { DATABASE_URL, DRY_RUN } = await settingsFrom('replay', options);
-    const runId = options.run === undefined ? null : idOf('--run', options.run);
-    const ids = options.ids === undefined ? null : idsOf('--ids', options.ids);
-    const judged = await inTransaction(
-      DATABASE_URL,
-      { calls: 'replay_quarantined_verdicts', dryRun: DRY_RUN, tells: true },
-      async (sql) => {
-        const [row] = await sql`
+export const replayCommand = addSettings(command, 'replay', {
+  examples: ['identity-sync replay --dry-run', 'identity-sync replay --ids 1,2,3'],
+  failed: 'more rows were refused than settled, or it could not go on',
+}).action(async (options: { run?: string; ids?: string }) => {
+  const { DATABASE_URL, DRY_RUN } = await settingsFrom('replay', options);
+  const runId = options.run === undefined ? null : idOf('--run', options.run);
+  const ids = options.ids === undefined ? null : idsOf('--ids', options.ids);
+  const judged = await inTransaction(
+    DATABASE_URL,
+    { calls: 'replay_quarantined_verdicts', dryRun: DRY_RUN, tells: true },
+    async (sql) => {
+      const [row] = await sql`
         select report from identity_sync.replay_quarantined_verdicts(run_id => ${runId}, ids => ${ids}) as report`;
-        return await judge(sql, row?.report);
-      },
-    );
-    process.exitCode = concludeOperation(judged);
-  },
-);
+      return await judge(sql, row?.report);
+    },
+  );
+  process.exitCode = concludeOperation(judged);
+});

@@ -7,13 +7,31 @@ import { connectDatabase, type Notice, type Sql } from '../database/connect.js';
 import { dropLines } from '../database/line.js';
 import { assertFit } from '../database/ready.js';
 import { retryWhileDisconnected } from '../database/retry.js';
-import { logRunEnd, type RunReport, reportEndedRuns, sentrySettings } from '../observe/ended-runs.js';
-import { log } from '../observe/log.js';
+import {
+  logRunEnd,
+  logWarnings,
+  type RunReport,
+  reportEndedRuns,
+  sentrySettings,
+} from '../observe/ended-runs.js';
+import { log, logsText } from '../observe/log.js';
 import type { RunProgress } from '../observe/progress.js';
 import { type Observer, startSentry } from '../observe/sentry.js';
+import { columnsOf } from '../screens/format.js';
+import { runEndScreen } from '../screens/run-end.js';
 import { type SettingsOf, UsageError } from '../settings.js';
 import { describePlan, PROCESS_NAME, plan, type RunRequest } from '../worker/plan.js';
-import { addSettings, FAILED, idsOf, logStart, OK, print, settingsFrom, stopOnSignals } from './command.js';
+import {
+  addSettings,
+  FAILED,
+  idsIn,
+  idsOf,
+  logStart,
+  OK,
+  settingsFrom,
+  show,
+  stopOnSignals,
+} from './command.js';
 
 const POLL_MS = 250;
 
@@ -26,6 +44,8 @@ const RESCUE_MS = 10_000;
 interface RunOptions {
   scope?: string;
   ids?: string;
+  idsFrom?: string;
+  json?: true;
   accept?: string[];
   acceptUnresolved?: true;
 }
@@ -34,6 +54,7 @@ const command = new Command('run')
   .description('one run in the foreground: plan, ask, apply, report')
   .option('--scope <scope>', 'which rows: due, refresh, recheck, ids')
   .option('--ids <ids>', 'library ids, as in 1,2,3; implies the scope ids')
+  .option('--ids-from <file>', 'the same from a file; - for standard input')
   .addOption(
     new Option('--accept <gauge...>', 'what does not stop the run, though the brake would').choices([
       'unresolved',
@@ -41,31 +62,50 @@ const command = new Command('run')
       'changed',
     ]),
   )
-  .option('--accept-unresolved', 'the same as --accept unresolved');
+  .option('--accept-unresolved', 'the same as --accept unresolved')
+  .option('--json', 'print JSON, as into a pipe');
 
-export const runCommand = addSettings(command, 'run').action(async (options: RunOptions) => {
+export const runCommand = addSettings(command, 'run', {
+  examples: [
+    'identity-sync run --dry-run',
+    'identity-sync run --ids 1,2,3',
+    'psql -Atc "select id from …" | identity-sync run --ids-from -',
+  ],
+  failed: 'a batch failed, or the run was stopped',
+}).action(async (options: RunOptions) => {
   const settings = await settingsFrom('run', { ...options });
   const request = {
-    ...rowsOf(options, settings.RECHECK),
+    ...(await rowsOf(options, settings.RECHECK)),
     accept: [...(options.accept ?? []), ...(options.acceptUnresolved ? ['unresolved'] : [])],
     scheduled: false,
   };
   logStart('run', settings);
   const { stop, abortNow } = stopOnSignals(settings.LML_TIMEOUT_MS + STOP_MS);
   const { report, result } = await runOnce(settings, request, stop, abortNow);
-  print(result);
-  logRunEnd(report);
+  show(options, result, () => runEndScreen(report, columnsOf(process.stdout)));
+  // What a person has just read in words is not said again.
+  const isSaid = process.stdout.isTTY && !options.json && logsText();
+  (isSaid ? logWarnings : logRunEnd)(report);
   process.exitCode = report.outcome === 'completed' ? OK : FAILED;
 });
 
 /** Which rows a run takes: the ids that are named, or those of a scope. */
-function rowsOf({ ids, scope }: RunOptions, recheck: boolean): Pick<RunRequest, 'scope' | 'ids'> {
-  if (ids !== undefined) {
+async function rowsOf(
+  { ids, idsFrom, scope }: RunOptions,
+  recheck: boolean,
+): Promise<Pick<RunRequest, 'scope' | 'ids'>> {
+  if (ids !== undefined || idsFrom !== undefined) {
+    if (ids !== undefined && idsFrom !== undefined) throw new UsageError('run takes --ids or --ids-from');
     if (scope !== undefined && scope !== 'ids')
-      throw new UsageError('--ids implies --scope ids; leave --scope out');
-    return { scope: 'ids', ids: idsOf('--ids', ids) };
+      throw new UsageError(
+        `${ids === undefined ? '--ids-from' : '--ids'} implies --scope ids; leave --scope out`,
+      );
+    return {
+      scope: 'ids',
+      ids: ids === undefined ? await idsIn('--ids-from', idsFrom!) : idsOf('--ids', ids),
+    };
   }
-  if (scope === 'ids') throw new UsageError('--scope ids needs --ids 1,2,3');
+  if (scope === 'ids') throw new UsageError('--scope ids needs --ids 1,2,3 or --ids-from FILE');
   if (scope !== undefined && !['due', 'refresh', 'recheck'].includes(scope)) {
     throw new UsageError(`--scope is "${scope}"; allowed: due, refresh, recheck, ids`);
   }

@@ -29,7 +29,9 @@ interface Undone {
   held: number;
 }
 
-export const undoCommand = addSettings(command, 'undo').action(async (options: Options) => {
+export const undoCommand = addSettings(command, 'undo', {
+  examples: ['identity-sync undo --run 212 --dry-run', 'identity-sync undo --run 212 --ids 101,102'],
+}).action(async (options: Options) => {
   const runId = idOf('--run', options.run);
   const ids = options.ids === undefined ? null : idsOf('--ids', options.ids);
   const { DATABASE_URL, DRY_RUN } = await settingsFrom('undo', { ...options });

@@ -16,6 +16,7 @@ interface Options {
 interface Verb<Input, Result> {
   name: 'hold' | 'release' | 'dismiss' | 'pause' | 'resume' | 'stop';
   about: string;
+  example: string;
   /** The function of the database that it calls. */
   calls: string;
   argument?: [flags: string, about: string];
@@ -37,6 +38,7 @@ const readLibrary = (id: string | undefined, { reason }: Options) => ({
 
 const hold: Verb<ReturnType<typeof readLibrary>, { library_id: number; identity: 'held' | 'none' }> = {
   name: 'hold',
+  example: "hold 5 --reason 'wrong homonym'",
   calls: 'hold_identity',
   about: 'keep a library as it is until it is released, whatever LML says',
   argument: ['<id>', 'the library'],
@@ -58,6 +60,7 @@ const release: Verb<
   { library_id: number; identity: 'removed' | 'emptied' | 'none'; sources_removed: number }
 > = {
   name: 'release',
+  example: "release 5 --reason 'wrong homonym'",
   calls: 'release_identity',
   about: "let go of a library's identity, or of the hold on it; it is due again",
   argument: ['<id>', 'the library'],
@@ -75,6 +78,7 @@ const release: Verb<
 
 const dismiss: Verb<{ quarantineId: string; reason: string }, { quarantine_id: number }> = {
   name: 'dismiss',
+  example: "dismiss 7 --reason 'a typing mistake'",
   calls: 'dismiss_quarantined_verdict',
   about: 'close an entry of the quarantine that nothing can cure; the mark it left goes with it',
   argument: ['<entry>', 'the entry, as identity-sync quarantine numbers it'],
@@ -90,6 +94,7 @@ const dismiss: Verb<{ quarantineId: string; reason: string }, { quarantine_id: n
 
 const pause: Verb<{ reason: string; until: string | null }, { name: 'paused'; until: string | null }> = {
   name: 'pause',
+  example: "pause --reason 'LML moves' --until 2026-12-24T06:00Z",
   calls: 'pause_identity_planning',
   about: 'have the cron plan nothing, until it is resumed or a time has come',
   options: [REASON, ['--until <time>', 'when it ends by itself, with its zone: 2026-12-24T06:00Z', false]],
@@ -104,6 +109,7 @@ const pause: Verb<{ reason: string; until: string | null }, { name: 'paused'; un
 
 const resume: Verb<{ name: string | null }, { lifted: string[] }> = {
   name: 'resume',
+  example: 'resume',
   calls: 'resume_identity_planning',
   about: 'lift every hold on planning, or the one that is named',
   argument: ['[name]', 'paused, key_refused or brake'],
@@ -122,6 +128,7 @@ const resume: Verb<{ name: string | null }, { lifted: string[] }> = {
 
 const stop: Verb<{ runId: string; reason: string }, { run_id: number; stopped: boolean }> = {
   name: 'stop',
+  example: "stop --run 212 --reason 'wrong rows'",
   calls: 'stop_identity_run',
   about: 'stop a run: its calls in flight finish, what is left is due next time',
   options: [['--run <id>', 'the run', true], REASON],
@@ -152,7 +159,8 @@ function commandOf<Input, Result>(verb: Verb<Input, Result>): Command {
     else command.option(flags, about);
   }
   command.option('--json', 'print JSON, as into a pipe');
-  return addSettings(command, verb.name).action(async (...given: unknown[]) => {
+  const manual = { examples: [`identity-sync ${verb.example}`] };
+  return addSettings(command, verb.name, manual).action(async (...given: unknown[]) => {
     const argument = verb.argument ? (given[0] as string | undefined) : undefined;
     const options = given[verb.argument ? 1 : 0] as Options;
     const { DATABASE_URL, DRY_RUN } = await settingsFrom(verb.name, { ...options });

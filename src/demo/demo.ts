@@ -1,12 +1,13 @@
 // The demo: the product's main job on real input, step by step. A newcomer understands it from the output.
 import { setTimeout as sleep } from 'node:timers/promises';
-import Table from 'cli-table3';
-import colors from 'picocolors';
+import { createColors } from 'picocolors';
 import postgres from 'postgres';
 import { migrate } from '../commands/migrate.js';
 import { runOnce } from '../commands/run.js';
 import type { RunReport } from '../observe/ended-runs.js';
 import { log } from '../observe/log.js';
+import { columnsOf } from '../screens/format.js';
+import { table } from '../screens/table.js';
 import { readSettings, settingsOf } from '../settings.js';
 import type { RunRequest } from '../worker/plan.js';
 import { guardLibrary, loadCatalogue, loadCompilationCredits } from './catalogue.js';
@@ -19,6 +20,11 @@ const TRIBE = 5;
 const BADU = 128;
 // Sixteen tracks and nineteen credits, a few of them to artists of the station's catalogue.
 const COMPILATION = 'Around The World (For A Song)';
+
+// The package itself takes CI for a terminal.
+const colors = createColors(process.stdout.isTTY === true && !process.env.NO_COLOR);
+
+const INDENT = '  ';
 
 /** Runs the demo and leaves nothing behind; with `keep`, database and stand-in stay up until Ctrl-C. */
 export async function demo(options: { keep: boolean }): Promise<void> {
@@ -38,15 +44,14 @@ export async function demo(options: { keep: boolean }): Promise<void> {
   try {
     await playChapters({ sql, lml, identities, databaseUrl: server.url, signal: interrupted.signal });
     heading('How to look for yourself');
-    say(`psql "${server.url}"`);
-    say('  select * from identity_sync.run_progress;');
-    say('  select * from identity_sync.quarantine;');
-    say(`  select * from wxyc_schema.library_identity where library_id = ${TRIBE};`);
-    say(
-      options.keep
-        ? `The database and the stand-in (LIBRARY_METADATA_URL=${lml.url}) stay up until Ctrl-C.`
-        : 'The database goes down now; `npm run demo -- --keep` leaves it up.',
-    );
+    if (options.keep) {
+      say(`psql "${server.url}"`);
+      say('  select * from identity_sync.run_progress;');
+      say('  select * from identity_sync.quarantine;');
+      say(`  select * from wxyc_schema.library_identity where library_id = ${TRIBE};`);
+      say(`The database and the stand-in (LIBRARY_METADATA_URL=${lml.url}) stay up until Ctrl-C.`);
+    } else
+      say('The database goes down now; `npm run demo -- --keep` leaves it up, to be looked at with psql.');
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     const megabytes = Math.round(process.resourceUsage().maxRSS / 1024);
     say(
@@ -316,13 +321,15 @@ const written = (counts: Record<string, number>) =>
     .join(', ') || 'none';
 
 function show(rows: readonly Record<string, unknown>[]): void {
-  const names = Object.keys(rows[0] ?? {});
-  const table = new Table({
-    head: names.map((name) => colors.bold(name)),
-    style: { head: [], border: ['dim'], compact: true },
-  });
-  for (const row of rows) table.push(names.map((name) => cell(row[name])));
-  say(table.toString());
+  const columns = Object.keys(rows[0] ?? {}).map((title) => ({
+    title,
+    cell: (row: Record<string, unknown>) => cell(row[title]),
+    atLeast: 6,
+  }));
+  const [head = '', ...lines] = table(columns, [...rows], columnsOf(process.stdout) - INDENT.length);
+  say('');
+  for (const line of [colors.bold(head), ...lines]) say(INDENT + line);
+  say('');
 }
 
 /** Shows one row with a line a column, because a main row is too wide for a line. */
@@ -331,6 +338,6 @@ function showUpright([row = {}]: readonly Record<string, unknown>[]): void {
 }
 
 function cell(value: unknown): string {
-  if (value === null || value === undefined) return colors.dim('null');
+  if (value === null || value === undefined) return 'null';
   return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }

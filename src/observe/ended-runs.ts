@@ -61,9 +61,9 @@ export async function reportEndedRuns(
 
 /** Says what an operator should know about a run's end: its warnings, and one line with outcome, cause and counts. */
 export function logRunEnd(report: RunReport): void {
-  const { run_id, outcome, stop_cause: cause, left, warnings, quarantined } = report;
+  const { run_id, outcome, stop_cause: cause, left, quarantined } = report;
+  logWarnings(report);
   const line = { step: 'report', run_id };
-  for (const warning of warnings) log.warn(line, warning);
   if (quarantined > 0) {
     log.warn(line, `${counted(quarantined)} rows are in quarantine: select * from identity_sync.quarantine`);
   }
@@ -81,6 +81,10 @@ export function logRunEnd(report: RunReport): void {
   log[outcome === 'completed' ? 'info' : 'error']({ ...line, ...facts }, describeRunEnd(report));
 }
 
+export function logWarnings({ run_id, warnings }: RunReport): void {
+  for (const warning of warnings) log.warn({ step: 'report', run_id }, warning);
+}
+
 /** The end of a run in one line. */
 export function describeRunEnd(report: RunReport): string {
   const { run_id, dry_run, outcome, outcome_reason: reason, left, identity } = report;
@@ -88,11 +92,7 @@ export function describeRunEnd(report: RunReport): string {
   if (outcome === null) return `${run} goes on with the process that opened it`;
   const duration = durationOf(report);
   const took = duration === null ? '' : ` in ${lasting(duration)}`;
-  const changes = listed({
-    changed: identity.changed,
-    new: identity.inserted,
-    confirmed: identity.unchanged,
-  });
+  const changes = changesOf(identity);
   const counts = listed({
     resolved: report.rows_resolved,
     compilations: report.rows_resolved_compilation,
@@ -109,13 +109,17 @@ export function describeRunEnd(report: RunReport): string {
   return `${run} ${outcome}${took}: ${words.join('; ')}`;
 }
 
+/** What became of the identities, as in "12 changed, 41 new". */
+export const changesOf = ({ changed, inserted, unchanged }: RunReport['identity']): string =>
+  listed({ changed, new: inserted, confirmed: unchanged });
+
 /** The counts that are not zero, as in "12 changed, 41 new". */
-function listed(counts: Record<string, number | undefined>): string {
+export function listed(counts: Record<string, number | undefined>): string {
   const words = Object.entries(counts).filter(([, count]) => count);
   return words.map(([name, count]) => `${counted(count as number)} ${name}`).join(', ');
 }
 
-function durationOf({ started_at, finished_at }: RunReport): number | null {
+export function durationOf({ started_at, finished_at }: RunReport): number | null {
   return finished_at === null ? null : Date.parse(finished_at) - Date.parse(started_at);
 }
 

@@ -71,5 +71,16 @@ export function cut(text: string, columns: number): string {
   return `${kept}…`;
 }
 
+/** Breaks a text between its words into lines of at most so many columns, each behind the indent; nothing makes no line. */
+export function wrap(text: string, columns: number, indent = ''): string[] {
+  const lines: string[] = [];
+  for (const word of printable(text).split(' ')) {
+    const longer = lines.length === 0 ? null : `${lines.at(-1)} ${word}`;
+    if (longer !== null && widthOf(longer) <= columns) lines[lines.length - 1] = longer;
+    else if (word !== '') lines.push(indent + word);
+  }
+  return lines;
+}
+
 /** The columns of the terminal that standard output writes to; a pipe has enough for anything that a person wrote. */
 export const columnsOf = (stream: NodeJS.WriteStream): number => (stream.isTTY ? stream.columns || 80 : 200);

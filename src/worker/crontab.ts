@@ -18,6 +18,7 @@ export const crontab = (planCron: string): ParsedCronItem[] =>
   ]);
 
 const DAY_MINUTES = 24 * 60;
+const DAY_MS = DAY_MINUTES * 60_000;
 
 // Five years with two leap days, so that whatever comes at all comes twice.
 const FIRST_DAY = Date.UTC(2024, 0, 1);
@@ -43,12 +44,22 @@ export function longestPauseMinutes(time: string): number {
   return longest;
 }
 
+/** When a crontab time comes next. */
+export function nextTick(time: string, now: Date): Date {
+  const midnight = Math.floor(now.getTime() / DAY_MS) * DAY_MS;
+  for (const minute of ticksOf(time, midnight)) {
+    const tick = midnight + minute * 60_000;
+    if (tick > now.getTime()) return new Date(tick);
+  }
+  throw new Error(`${time} never comes`);
+}
+
 /** The ticks of a crontab time over these years, in minutes. The times of day are the same on each day that has any. */
-function* ticksOf(time: string): Generator<number> {
+function* ticksOf(time: string, firstDay = FIRST_DAY): Generator<number> {
   const match = parseTime(time);
   let times: number[] = [];
   for (let day = 0; day < DAYS; day++) {
-    const today = new Date(FIRST_DAY + day * DAY_MINUTES * 60_000);
+    const today = new Date(firstDay + day * DAY_MS);
     const [date, month, dow] = [today.getUTCDate(), today.getUTCMonth() + 1, today.getUTCDay()];
     const comesAt = (minute: number) =>
       match({ min: minute % 60, hour: Math.floor(minute / 60), date, month, dow });

@@ -6,9 +6,9 @@ import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import Table from 'cli-table3';
 import { ownWords } from '../support/pending.js';
 import { applyDefinitions, readText } from '../support/repository.js';
+import { table } from './report.js';
 import { connect, fillCatalogue, moveIn, startServer } from './server.js';
 
 const ASKED = 500;
@@ -195,7 +195,7 @@ try {
   await server.stop();
 }
 if (flags.json) await writeFile(flags.json, JSON.stringify(measured));
-console.log(table(measured));
+console.log(tableOf(measured));
 
 async function measure({ name, body, asked = ASKED, stale = false }: Case): Promise<Measured> {
   const database = await server.clone('moved_in');
@@ -277,30 +277,28 @@ function ownMemory(pid: number): number {
   }
 }
 
-function table(cases: Measured[]): string {
-  const shown = new Table({
-    head: [
-      'answer',
-      'MB',
-      's',
-      's before',
-      'CPU s',
-      'before',
-      'memory MB',
-      'before',
-      'temporary MB',
-      'before',
-      'outcome',
-      'outcome before',
-    ],
-  });
-  for (const each of cases) {
+function tableOf(cases: Measured[]): string {
+  const head = [
+    'answer',
+    'MB',
+    's',
+    's before',
+    'CPU s',
+    'before',
+    'memory MB',
+    'before',
+    'temporary MB',
+    'before',
+    'outcome',
+    'outcome before',
+  ];
+  const lines = cases.map((each) => {
     const earlier = before.find(({ name }) => name === each.name);
     const pair = (
       key: 'seconds' | 'cpuSeconds' | 'memoryMegabytes' | 'temporaryMegabytes',
       digits: number,
-    ) => [each[key].toFixed(digits), earlier ? earlier[key]?.toFixed(digits) : ''];
-    shown.push([
+    ) => [each[key].toFixed(digits), earlier?.[key]?.toFixed(digits) ?? ''];
+    return [
       each.name,
       each.megabytes.toFixed(1),
       ...pair('seconds', 2),
@@ -309,7 +307,7 @@ function table(cases: Measured[]): string {
       ...pair('temporaryMegabytes', 0),
       each.outcome,
       earlier?.outcome ?? '',
-    ]);
-  }
-  return shown.toString();
+    ];
+  });
+  return table(head, lines);
 }

@@ -1,5 +1,5 @@
 // What a person reads: the tables.
-import Table from 'cli-table3';
+import { table as drawTable } from '../../src/screens/table.js';
 import { type Compared, PASSES, ROW_BY_ROW } from './comparison.js';
 import { type Goal, type Measured, median } from './goals.js';
 import type { Measurement } from './server.js';
@@ -81,11 +81,14 @@ export function goalsTable(goals: Goal[]): string {
   return table(['goal', 'bound', 'measured', ''], lines, ['left', 'right', 'right', 'left']);
 }
 
-function table(head: string[], lines: string[][], align?: ('left' | 'right')[]): string {
-  const colAligns = align ?? head.map((_, index) => (index === 0 ? 'left' : 'right'));
-  const drawn = new Table({ head, colAligns, style: { head: [], border: [], compact: true } });
-  drawn.push(...lines);
-  return drawn.toString();
+/** A table of any width; its first column is words, and the others numbers unless told otherwise. */
+export function table(head: string[], lines: string[][], align?: ('left' | 'right')[]): string {
+  const columns = head.map((title, index) => ({
+    title,
+    cell: (line: string[]) => line[index]!,
+    ...((align?.[index] ?? (index === 0 ? 'left' : 'right')) === 'right' && { align: 'right' as const }),
+  }));
+  return drawTable(columns, lines, Number.POSITIVE_INFINITY).join('\n');
 }
 
 /** The median of what was measured, or null where it could not be. */

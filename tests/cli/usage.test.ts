@@ -1,7 +1,11 @@
 // Wrong usage and wrong settings end the program with 2 and one line, before anything is read: the database and the LML
 // that these settings name do not exist.
-import { describe, expect, test } from 'vitest';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { cli } from '../support/cli.js';
+import { readText } from '../support/repository.js';
 
 const NOWHERE = {
   DATABASE_URL: 'postgres://wxyc:hunter2@127.0.0.1:1/station',
@@ -61,7 +65,15 @@ test.each<[string[], Record<string, string>, string]>([
   [['run', '--partition', '4/4'], {}, 'PARTITION_INDEX is 4; allowed: less than PARTITION_COUNT, which is 4'],
   [['run', '--partition', '1'], {}, '--partition is "1"; allowed: index/count, as in 0/4'],
   [['run', '--scope', 'everything'], {}, '--scope is "everything"; allowed: due, refresh, recheck, ids'],
-  [['run', '--scope', 'ids'], {}, '--scope ids needs --ids 1,2,3'],
+  [['run', '--scope', 'ids'], {}, '--scope ids needs --ids 1,2,3 or --ids-from FILE'],
+  [['run', '--ids', '1', '--ids-from', 'x'], {}, 'run takes --ids or --ids-from'],
+  [['run', '--ids-from', 'x', '--scope', 'due'], {}, '--ids-from implies --scope ids'],
+  [['run', '--ids-from', 'not-there'], {}, '--ids-from is "not-there", and cannot be read: ENOENT'],
+  [
+    ['run', '--ids-from', '/dev/null'],
+    {},
+    '--ids-from is "/dev/null", which holds no id; allowed: library ids',
+  ],
   [['run', '--ids', '1,two'], {}, '--ids is "1,two"; allowed: library ids, as in 1,2,3'],
   [['replay', '--ids', '1,'], {}, '--ids is "1,"; allowed: library ids, as in 1,2,3'],
   [['run', '--ids', ''], {}, '--ids is ""; allowed: library ids, as in 1,2,3'],
@@ -69,6 +81,9 @@ test.each<[string[], Record<string, string>, string]>([
   [['run', '--quickly'], {}, "error: unknown option '--quickly'"],
   [['run', 'now'], {}, "error: too many arguments for 'run'"],
   [['runs'], {}, "error: unknown command 'runs'"],
+  [['run'], { BATCH_SZIE: '9' }, 'BATCH_SZIE is no variable of identity-sync; did you mean BATCH_SIZE?'],
+  [['run'], { dry_run: '1' }, 'dry_run is no variable of identity-sync; did you mean DRY_RUN?'],
+  [['hold', '5', '--reason', 'x'], { DRY_RNU: '1' }, 'DRY_RNU is no variable of identity-sync; did you mean'],
 ])('%j with %j', async (args, settings, words) => {
   const { status, stdout, stderr } = await cli(args, { ...NOWHERE, ...settings });
 
@@ -100,6 +115,82 @@ describe('a secret that is not usable is named, never shown', () => {
       stderr: `identity-sync: ${name} is not usable; allowed: ${allowed}\n`,
     });
   });
+});
+
+test('all that is wrong with the settings is said at once, a line each', async () => {
+  const { status, stderr } = await cli(['run'], {
+    DATABASE_URL: '',
+    ...{ LML_API_KEY: 'hunter2 hunter2', BATCH_SIZE: '0', THROTTEL_MS: '5', THROTTLE_MS: '' },
+    ...{ PARTITION_INDEX: '4', PARTITION_COUNT: '4' },
+  });
+  expect(status).toBe(2);
+  expect(stderr.trim().split('\n')).toEqual([
+    'identity-sync: THROTTEL_MS is no variable of identity-sync; did you mean THROTTLE_MS?',
+    expect.stringMatching(/^identity-sync: DATABASE_URL is not set/),
+    expect.stringMatching(/^identity-sync: LIBRARY_METADATA_URL is not set/),
+    'identity-sync: LML_API_KEY is not usable; allowed: printable ASCII without blanks',
+    'identity-sync: BATCH_SIZE is "0"; allowed: an integer from 1 to 1000',
+    expect.stringMatching(/^identity-sync: PARTITION_INDEX is 4/),
+  ]);
+});
+
+test.each([
+  [{ DATABASE_URI: 'postgres://elsewhere', BATCH_SZE: '9', BATCH_SIZE: '5' }, 'ours is set too'],
+  [{ DATABASE_HOST: 'db', LML_HOST: 'lml', KEEP: '1', RUN: '1', LOG_FILE: 'x' }, 'none is near'],
+])('a variable of somebody else is left alone: %j, since %s', async (others, _why) => {
+  const { status, stderr } = await cli(['run'], { ...NOWHERE, ...others });
+  expect(status).toBe(1);
+  expect(stderr).not.toContain('did you mean');
+});
+
+describe('a file .env in the working directory', () => {
+  const inFolder = async (text: string, settings: Record<string, string>) => {
+    const folder = await mkdtemp(join(tmpdir(), 'env-'));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    await writeFile(join(folder, '.env'), text);
+    return await cli(['run'], settings, folder);
+  };
+
+  test('gives settings, a set variable beats it, and the log says which came from it', async () => {
+    const text = 'DATABASE_URL=postgres://wxyc:hunter2@127.0.0.1:1/station\nBATCH_SIZE=7\nVA_BATCH_SIZE=8\n';
+    const { LIBRARY_METADATA_URL } = NOWHERE;
+    const { status, stderr } = await inFolder(text, { LIBRARY_METADATA_URL, VA_BATCH_SIZE: '9' });
+    expect(status).toBe(1);
+    expect(JSON.parse(stderr.split('\n')[0]!).msg).toContain('BATCH_SIZE 7 (.env), VA_BATCH_SIZE 9, ');
+    expect(stderr).not.toContain('hunter2');
+  });
+
+  test('is named where it holds something wrong', async () => {
+    const { status, stderr } = await inFolder('BATCH_SIZE=0\n', NOWHERE);
+    expect([status, stderr]).toEqual([
+      2,
+      'identity-sync: BATCH_SIZE is "0"; allowed: an integer from 1 to 1000\n' +
+        'identity-sync: set by the file .env here: BATCH_SIZE\n',
+    ]);
+  });
+});
+
+test('--version says which', async () => {
+  const { version } = JSON.parse(readText('package.json'));
+  expect(await cli(['--version'], {})).toEqual({
+    status: 0,
+    stdout: `identity-sync ${version}\n`,
+    stderr: '',
+  });
+});
+
+test('the help of each command has its variables, exit statuses and an example', async () => {
+  const { stdout } = await cli(['--help'], {});
+  const names = [...stdout.split('Commands:')[1]!.matchAll(/^ {2}(\w+)/gm)].map(([, name]) => name!);
+  expect(names.length).toBeGreaterThan(10);
+  for (const name of names.filter((each) => each !== 'help')) {
+    const { status, stdout: help } = await cli([name, '--help'], {});
+    expect(status).toBe(0);
+    expect(help).toMatch(/\nExit status:\n {2}0 {2}all well\n {2}1 {2}\w/);
+    expect(help).toMatch(new RegExp(`\\nExamples?:\\n.*identity-sync ${name}`));
+    if (name !== 'demo') expect(help).toMatch(/\n {2}DATABASE_URL +the station's database/);
+    expect(Math.max(...help.split('\n').map((line) => line.length))).toBeLessThanOrEqual(80);
+  }
 });
 
 test.each([['--help'], ['help'], ['run', '--help']])(

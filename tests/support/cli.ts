@@ -39,10 +39,16 @@ export async function killLeftovers(): Promise<void> {
 }
 
 /** Starts the program with these settings and nothing else of this process's environment. */
-export function startCli(args: string[], settings: Record<string, string>): RunningCli {
+export function startCli(
+  args: string[],
+  settings: Record<string, string>,
+  cwd = join(root, 'dist'),
+): RunningCli {
   const { PATH, HOME } = process.env;
   const child = spawn(process.execPath, [join(root, 'dist', 'cli.js'), ...args], {
     env: { PATH, HOME, THROTTLE_MS: '0', ...settings },
+    // Where no .env is, of a person who runs the tests.
+    cwd,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   running.add(child);
@@ -71,8 +77,8 @@ export function startCli(args: string[], settings: Record<string, string>): Runn
 }
 
 /** Runs the program to its end. */
-export async function cli(args: string[], settings: Record<string, string>): Promise<Ended> {
-  return await startCli(args, settings).ended;
+export async function cli(args: string[], settings: Record<string, string>, cwd?: string): Promise<Ended> {
+  return await startCli(args, settings, cwd).ended;
 }
 
 /** The log's lines, of which standard error consists, less the one that the process starts with. */

@@ -1,6 +1,6 @@
 // The program at a terminal of a given width, as a person has it: util-linux's `script` gives it one.
 import { execFile } from 'node:child_process';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import './cli.js';
 
@@ -24,7 +24,10 @@ export function atATerminal(
         `stty cols ${columns} rows 40; exec ${words.join(' ')}`,
         '/dev/null',
       ],
-      { env: { PATH, HOME, TERM: 'xterm', SHELL: '/bin/sh', THROTTLE_MS: '0', ...settings } },
+      {
+        cwd: dirname(program),
+        env: { PATH, HOME, TERM: 'xterm', SHELL: '/bin/sh', THROTTLE_MS: '0', ...settings },
+      },
       (error, stdout) => {
         const status = error === null ? 0 : Number(error.code);
         resolve({ status, screen: stdout.replaceAll('\r\n', '\n') });

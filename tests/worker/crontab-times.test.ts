@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { longestPauseMinutes } from '../../src/worker/crontab.js';
+import { longestPauseMinutes, nextTick } from '../../src/worker/crontab.js';
 
 const DAY = 24 * 60;
 
@@ -17,4 +17,12 @@ describe('the longest pause of a crontab time', () => {
   ])('%s', (_, time, minutes) => {
     expect(longestPauseMinutes(time)).toBe(minutes);
   });
+});
+
+test.each([
+  ['17 3 * * *', '2026-11-27T03:16:59Z', '2026-11-27T03:17:00Z'],
+  ['17 3 * * *', '2026-11-27T03:17:00Z', '2026-11-28T03:17:00Z'],
+  ['0 0 29 2 *', '2026-11-27T00:00:00Z', '2028-02-29T00:00:00Z'],
+])('%s comes after %s at %s', (time, now, next) => {
+  expect(nextTick(time, new Date(now))).toEqual(new Date(next));
 });

@@ -1,0 +1,139 @@
+// `check`: whether login, database, LML and key are fit for a run. It changes nothing, and ends with 1 where `run` would.
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { Command } from 'commander';
+import { readAddress } from '../database/address.js';
+import { openSession, inWords as reached } from '../database/connect.js';
+import { knownMigrations } from '../database/migrations.js';
+import { inWords, notFit } from '../errors.js';
+import { type Check, checkScreen } from '../screens/check.js';
+import { age, clock, columnsOf } from '../screens/format.js';
+import { type SettingsOf, settingsOf } from '../settings.js';
+import { addManual, FAILED, OK, settingsFrom, show } from './command.js';
+
+const PREFLIGHT = fileURLToPath(new URL('../../sql/preflight.sql', import.meta.url));
+
+// LML looks at the key first and refuses a call without inputs then, before it asks its own database.
+const EMPTY_CALL = '{"inputs":[],"include_tracks":false}';
+const LML_MS = 10_000;
+
+const command = new Command('check')
+  .description('whether login, database, LML and key are fit for a run, each with its cure; changes nothing')
+  .option('--json', 'print JSON, as into a pipe');
+
+export const checkCommand = addManual(
+  command,
+  { examples: ['identity-sync check', 'identity-sync check --json'], failed: 'run would fail' },
+  settingsOf('check'),
+).action(async (options: { json?: true }) => {
+  const settings = await settingsFrom('check');
+  const checks = [
+    ...(await checkDatabase(settings.DATABASE_URL)),
+    await checkLml(settings),
+    await checkCron(settings.PLAN_CRON),
+    ...(settings.HEALTH_PORT === undefined ? [] : [await checkPort(settings.HEALTH_PORT)]),
+  ];
+  const fit = checks.every(({ status }) => status !== 'fail');
+  show(options, { fit, checks }, () => checkScreen(checks, columnsOf(process.stdout)));
+  process.exitCode = fit ? OK : FAILED;
+});
+
+async function checkDatabase(url: string): Promise<Check[]> {
+  const address = readAddress(url);
+  const sql = openSession(url);
+  try {
+    const surroundings = await checkSurroundings(sql);
+    const known = await knownMigrations();
+    const sslmode = address.tls?.mode ?? 'disable';
+    const [row] = await sql<[{ checks: Check[] }]>`
+      select checks from identity_sync.identity_check(
+        known => ${known}, asked_at => ${new Date().toISOString()}, sslmode => ${sslmode}) as checks`;
+    return [...row.checks, ...surroundings];
+  } catch (error) {
+    const { words } = inWords(notFit(reached(error, address)));
+    return [{ check: 'database', status: 'fail', message: words, cure: null }];
+  } finally {
+    await sql.end({ timeout: 2 });
+  }
+}
+
+/** What migrate looks at, too, by the same functions of the session. */
+async function checkSurroundings(sql: ReturnType<typeof openSession>): Promise<Check[]> {
+  try {
+    await sql.file(PREFLIGHT);
+    const [{ faults }] = await sql<[{ faults: string[] }]>`
+      select faults from pg_temp.triggers_without_search_path() as faults`;
+    const [{ publications }] = await sql<[{ publications: string[] }]>`
+      select publications from pg_temp.publications_of_what_is_made() as publications`;
+    const [{ slots }] = await sql<[{ slots: string | null }]>`
+      select slots from pg_temp.slots_of_subscribers() as slots`;
+    return [
+      faults.length === 0
+        ? { check: 'triggers', status: 'ok', message: 'none is in the way', cure: null }
+        : {
+            ...{ check: 'triggers', status: 'fail', message: `these lack ${faults.join('; ')}` },
+            cure: 'Give each function its search_path, as its owner.',
+          },
+      publications.length === 0 || slots === null
+        ? { check: 'replication', status: 'ok', message: 'no subscriber takes what is ours', cure: null }
+        : {
+            ...{ check: 'replication', status: 'warn', message: `${publications.join(', ')}; slot ${slots}` },
+            cure: 'Migrate each subscriber first (README, "Publications").',
+          },
+    ];
+  } catch (error) {
+    // A login without TEMP, or a standby, cannot make them; a session that was never there is told of by the next call.
+    const { words } = inWords(error);
+    return [{ check: 'triggers', status: 'warn', message: `not looked at: ${words}`, cure: null }];
+  }
+}
+
+async function checkLml(settings: SettingsOf<'check'>): Promise<Check> {
+  const { LIBRARY_METADATA_URL: url, LML_API_KEY: apiKey, LML_TIMEOUT_MS: timeoutMs } = settings;
+  const { connectLml } = await import('../carry/lml.js');
+  const lml = connectLml(url, { apiKey, timeoutMs: Math.min(timeoutMs, LML_MS) });
+  const { status, failure, latencyMs } = await lml.ask(EMPTY_CALL, new AbortController().signal);
+  await lml.close();
+  const of = (grade: Check['status'], message: string, cure: string | null = null): Check => ({
+    ...{ check: 'LML', status: grade, message, cure },
+  });
+  const where = 'LIBRARY_METADATA_URL says where LML is.';
+  if (status === null || failure !== null) return of('fail', failure ?? 'no answer', where);
+  if ([200, 400, 413, 422].includes(status)) {
+    const key = apiKey === undefined ? 'it asks for no key' : 'the key is good';
+    return of('ok', `answered in ${latencyMs} ms (${status} to an empty call): it is there, and ${key}`);
+  }
+  if (status === 401 || status === 403) {
+    const what = apiKey === undefined ? 'asks for a key, and LML_API_KEY is not set' : 'refuses the key';
+    return of('fail', `it ${what} (${status})`, "Set LML_API_KEY to this consumer's key.");
+  }
+  if ([408, 425, 429].includes(status))
+    return of('warn', `it is busy (${status}); whether the key is good is not known`, 'Try again later.');
+  if (status >= 500)
+    return of('fail', `it is sick (${status}); whether the key is good is not known`, "See LML's own log.");
+  return of('fail', `what answers is no LML (${status})`, where);
+}
+
+async function checkCron(time: string): Promise<Check> {
+  const { nextTick } = await import('../worker/crontab.js');
+  const next = nextTick(time, new Date());
+  return {
+    ...{ check: 'cron', status: 'ok', cure: null },
+    message: `${time}: next ${clock(next)}, ${age(next)}, where a worker is up`,
+  };
+}
+
+/** Whether a worker could listen there: a run does not need it. */
+async function checkPort(port: number): Promise<Check> {
+  const server = createServer();
+  try {
+    await once(server.listen(port), 'listening');
+    return { check: 'port', status: 'ok', message: `${port} is free`, cure: null };
+  } catch (error) {
+    const cure = 'Where a worker of yours is up on this machine, this is it.';
+    return { check: 'port', status: 'warn', message: inWords(error).words, cure };
+  } finally {
+    server.close();
+  }
+}

@@ -1,0 +1,46 @@
+// The end of a run, for a person: how it went, what became of its rows, and what to do about the rest.
+import { changesOf, durationOf, listed, type RunReport } from '../observe/ended-runs.js';
+import { count, duration, wrap } from './format.js';
+
+export function runEndScreen(report: RunReport, width: number): string[] {
+  const { run_id, dry_run: isDryRun, outcome, outcome_reason: reason, left, quarantined } = report;
+  const run = `${isDryRun ? 'dry run' : 'run'} ${run_id}`;
+  if (outcome === null) return wrap(`${run} goes on with the process that opened it`, width);
+  const took = durationOf(report);
+  const part = report.scanned === report.planned ? '' : `${count(report.scanned)} of `;
+  const head = `${run} ${outcome}${took === null ? '' : ` in ${duration(took)}`}: ${part}${counted(report.planned, 'row')} in ${counted(report.lml_total_calls, 'call')}`;
+  const next: [when: boolean, words: string][] = [
+    [reason !== null, String(reason)],
+    [quarantined > 0, `${count(quarantined)} refused → quarantine: identity-sync quarantine --run ${run_id}`],
+    [left > 0, `left for next time: ${counted(left, 'row')}`],
+    [isDryRun && report.scanned > 0, `nothing was written; to write it: identity-sync apply --run ${run_id}`],
+  ];
+  return [
+    ...wrap(head, width),
+    ...wrap(countsOf(report), width, '  '),
+    ...next.flatMap(([when, words]) => (when ? wrap(words, width, '  ') : [])),
+  ];
+}
+
+/** 1 call, 2 calls */
+const counted = (sum: number, what: string) => `${count(sum)} ${what}${sum === 1 ? '' : 's'}`;
+
+function countsOf(report: RunReport): string {
+  const { identity, compilation_track: tracks, rows_skipped: skipped } = report;
+  const changes = changesOf(identity);
+  const links = listed({ written: tracks.written, unlinked: tracks.unlinked });
+  const {
+    rows_resolved: resolved,
+    rows_resolved_compilation: compilations,
+    rows_unresolved: unresolved,
+  } = report;
+  return [
+    resolved > 0 && `${count(resolved)} resolved${changes === '' ? '' : ` (${changes})`}`,
+    unresolved > 0 && `${count(unresolved)} unresolved`,
+    compilations > 0 &&
+      `${counted(compilations, 'compilation')}${links === '' ? '' : ` (track links: ${links})`}`,
+    listed(skipped),
+  ]
+    .filter(Boolean)
+    .join(' · ');
+}

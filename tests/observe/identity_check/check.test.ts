@@ -1,0 +1,87 @@
+// What a run needs of its database and its login is looked at before it is missed, and each fault names its cure.
+import type postgres from 'postgres';
+import { expect, test } from 'vitest';
+import { call } from '../../support/catalogue.js';
+import { connect, useDatabase, useLogin } from '../../support/database.js';
+import { useRoles } from '../../support/roles.js';
+
+const roles = useRoles();
+const [reader, worker] = [useLogin(), useLogin()];
+const database = useDatabase();
+
+interface Check {
+  check: string;
+  status: string;
+  message: string;
+  cure: string | null;
+}
+
+/** What is not well, by its name. */
+async function faults(
+  sql: postgres.ISql = database.sql,
+  args: Record<string, unknown> = {},
+): Promise<Record<string, Omit<Check, 'check'>>> {
+  const rows = await database.sql`select hash from graphile_migrate.migrations`;
+  const [row] = await call<{ identity_check: Check[] }>(sql, 'identity_check', {
+    known: rows.map(({ hash }) => hash),
+    ...args,
+  });
+  const bad = row!.identity_check.filter(({ status }) => status !== 'ok');
+  return Object.fromEntries(bad.map(({ check, ...rest }) => [check, rest]));
+}
+
+test('nothing is wrong with a migrated database and the login of a worker', async () => {
+  await roles.run(database.url, { reader: reader.name, worker: worker.name });
+  expect(await faults()).toEqual({});
+  expect(await faults(connect(worker.into(database)))).toEqual({});
+});
+
+test('a login that is no worker is told which role it lacks, and what the queue is closed to', async () => {
+  await roles.run(database.url, { reader: reader.name });
+  const found = await faults(connect(reader.into(database)));
+  expect(found.login).toMatchObject({
+    status: 'fail',
+    message: `${reader.name} may not run: it is no worker`,
+    cure: expect.stringContaining(`-v worker=${reader.name} -f sql/roles.sql`),
+  });
+  expect(found.queue).toMatchObject({
+    status: 'fail',
+    message: expect.stringContaining('closed to this login: _private_'),
+  });
+});
+
+test('other migrations, a lost column and a hold are named', async () => {
+  const { sql } = database;
+  await sql`alter table wxyc_schema.library_identity rename bandcamp_id to gone`;
+  await call(sql, 'pause_identity_planning', { reason: 'LML moves' });
+  expect(await faults(sql, { known: ['sha1:of-tomorrow'] })).toMatchObject({
+    schema: { status: 'fail', message: expect.stringContaining('newer than this program: it has 000001') },
+    columns: { status: 'fail', message: 'wxyc_schema lacks library_identity.bandcamp_id' },
+    planning: { status: 'warn', cure: expect.stringContaining('identity-sync resume paused') },
+  });
+  await sql`alter table wxyc_schema.library_identity rename gone to bandcamp_id`;
+  await call(sql, 'resume_identity_planning');
+
+  const rows = await sql`select hash from graphile_migrate.migrations`;
+  const known = [...rows.map(({ hash }) => hash as string), 'sha1:of-tomorrow'];
+  expect(await faults(sql, { known })).toMatchObject({
+    schema: { status: 'fail', message: 'older than this program: it lacks 1 of its migrations' },
+  });
+});
+
+test('a clock that is wrong is a warning, with how much', async () => {
+  const anHourAgo = new Date(Date.now() - 3_600_000);
+  expect(await faults(database.sql, { asked_at: anHourAgo })).toMatchObject({
+    clock: { status: 'warn', message: expect.stringMatching(/^36\d\d s ahead of ours$/) },
+  });
+});
+
+test.each([
+  ['default_transaction_read_only', 'on', 'database', 'fail'],
+  ['statement_timeout', '5s', 'session', 'warn'],
+  ['default_transaction_isolation', 'serializable', 'session', 'warn'],
+])('a session with %s = %s does not suit a run', async (name, value, check, status) => {
+  const sql = connect(database.url);
+  await sql.unsafe(`set ${name} = '${value}'`);
+  expect(await faults(sql)).toMatchObject({ [check]: { status, cure: expect.any(String) } });
+});
