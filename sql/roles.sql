@@ -4,11 +4,13 @@
 --
 -- identity_reader    reads everything, through every function that writes nothing
 -- identity_operator  also repairs, through the functions that write; it writes no table directly
--- identity_worker    also runs the worker: it reads and writes graphile-worker's tables, and owns none of them
+-- identity_worker    reads, runs the worker, and writes what a dry run of its own previewed: it reads and writes
+--                    graphile-worker's tables, and owns none of them
 --
 -- These roles do not log in. Give them to logins. The unqualified call needs a search_path too, which membership does
 -- not pass on. A login's transactions and timeouts are set too, whatever the database's defaults are: where these are
 -- serializable, every lane would pay for it in retries, and a session that waits for jobs must not be cut as idle.
+--   psql "$DATABASE_URL" -v reader=dashboard -f sql/roles.sql
 --   psql "$DATABASE_URL" -v operator=alice -f sql/roles.sql
 --   psql "$DATABASE_URL" -v worker=identity_sync_service -f sql/roles.sql
 
@@ -30,9 +32,9 @@ $$;
 grant identity_reader to identity_operator, identity_worker;
 
 -- A function that reads runs with the rights of its caller, who needs the private functions it calls: none writes.
-grant usage on schema identity_sync, identity_sync_private, wxyc_schema to identity_reader;
+grant usage on schema identity_sync, identity_sync_private, wxyc_schema, graphile_migrate to identity_reader;
 grant select on all tables in schema identity_sync to identity_reader;
-grant usage on schema graphile_migrate to identity_reader;
+-- Whether a program's migrations are there.
 grant select on graphile_migrate.migrations to identity_reader;
 grant select on
   wxyc_schema.library, wxyc_schema.artists, wxyc_schema.compilation_track_artist,
@@ -110,7 +112,7 @@ grant execute on function
   identity_sync.prune_identity_sync(integer),
   identity_sync.analyze_filled_tables(),
   identity_sync.resume_identity_planning(text),
-  identity_sync.missing_migrations(text[])
+  identity_sync.apply_identity_preview(bigint)
 to identity_worker;
 
 -- graphile-worker's objects stay with the owner of our functions, which enqueue jobs with its rights: a function that
@@ -174,6 +176,11 @@ grant usage on schema graphile_worker to identity_worker;
 grant select, insert, update, delete on all tables in schema graphile_worker to identity_worker;
 grant usage, select on all sequences in schema graphile_worker to identity_worker;
 grant execute on all routines in schema graphile_worker to identity_worker;
+
+\if :{?reader}
+  grant identity_reader to :"reader";
+  alter role :"reader" in database :"DBNAME" set search_path = identity_sync, "$user", public;
+\endif
 
 \if :{?operator}
   grant identity_operator to :"operator";

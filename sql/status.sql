@@ -17,6 +17,10 @@ select count(*) as without_artist_name
 from wxyc_schema.library
 where identity_sync.is_blank(artist_name);
 
+\echo 'Never asked, since a person has said that they are not on Discogs'
+select count(*) as not_on_discogs
+from identity_sync_private.libraries_not_on_discogs();
+
 \echo 'Of unknown age, since their time is ahead of the clock'
 select
   (

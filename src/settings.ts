@@ -1,6 +1,7 @@
 // Configuration. One table holds every setting: what it allows, its default, its flag, the commands that read it and
 // the argument of plan_identity_run that it sets. Options, environment, the call that plans and the README follow from it.
 import { z } from 'zod';
+import { faultOfAddress } from './database/address.js';
 import { DSN } from './observe/sentry.js';
 
 /** A wrong setting or wrong usage: the program ends with status 2 and this message. */
@@ -8,9 +9,9 @@ export class UsageError extends Error {}
 
 const VERBS = ['hold', 'release', 'dismiss', 'pause', 'resume', 'stop'] as const;
 const RUNS = ['run', 'worker'] as const;
-const ALL = ['migrate', ...RUNS, 'apply', 'quarantine', 'replay', ...VERBS] as const;
+const ALL = [...RUNS, 'apply', 'quarantine', 'replay', ...VERBS] as const;
 
-export type CommandName = (typeof ALL)[number];
+export type CommandName = 'migrate' | (typeof ALL)[number];
 
 export interface Setting {
   /** What the text may be, and what it means. Its description says what is allowed. */
@@ -50,6 +51,14 @@ const url = (...protocols: string[]) =>
     .refine((value) => protocols.includes(URL.parse(value)?.protocol ?? ''))
     .describe(`a URL that begins with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`);
 
+const databaseUrl = z
+  .string()
+  .superRefine((value, context) => {
+    const fault = faultOfAddress(value);
+    if (fault !== null) context.addIssue({ code: 'custom', params: { fault } });
+  })
+  .describe('a URL that begins with postgres:// or postgresql://');
+
 // graphile-worker takes longer to load than all else that a run with nothing due needs: a default is not checked.
 const crontabTime = z
   .string()
@@ -62,9 +71,15 @@ const crontabTime = z
 
 export const SETTINGS = {
   DATABASE_URL: {
-    value: url('postgres:', 'postgresql:'),
+    value: databaseUrl,
     readBy: ALL,
     about: "the station's database",
+    isSecret: true,
+  },
+  MIGRATE_DATABASE_URL: {
+    value: databaseUrl.optional(),
+    readBy: ['migrate'],
+    about: "the same by its owner's login, for migrate alone; without it migrate takes DATABASE_URL",
     isSecret: true,
   },
   LIBRARY_METADATA_URL: {

@@ -1,6 +1,16 @@
 -- Shows how much of the catalogue is identified, and how well: library rows by source, method, confidence and cohort.
--- The source "composed" stands for the main row.
+-- The source "composed" stands for the main row. Compilations are few and are found first, since a join of every
+-- source with its library takes three times as long.
 create or replace view identity_sync.coverage as
+with compilation as (
+  select library.id
+  from wxyc_schema.library
+  left join (
+    select distinct credit.library_id
+    from wxyc_schema.compilation_track_artist as credit
+  ) as credited on credited.library_id = library.id
+  where identity_sync_private.cohort_of(library.code_volume_letters, credited.library_id is not null) = 'va'
+)
 select
   stored.source,
   stored.method,
@@ -12,10 +22,7 @@ select
     when stored.confidence >= 0.70::real then '0.70 - 0.79'
     else 'below 0.70'
   end as confidence_band,
-  identity_sync_private.cohort_of(
-    library.code_volume_letters,
-    exists (select from wxyc_schema.compilation_track_artist as credit where credit.library_id = library.id)
-  ) as cohort,
+  case when stored.library_id in (select compilation.id from compilation) then 'va' else 'non_va' end as cohort,
   count(*) as libraries
 from (
   select known.library_id, 'composed' as source, known.method, known.confidence
@@ -24,7 +31,6 @@ from (
   select known.library_id, known.source, known.method, known.confidence
   from wxyc_schema.library_identity_source as known
 ) as stored
-join wxyc_schema.library on library.id = stored.library_id
 group by 1, 2, 3, 4
 order by 1, 2, 3, 4;
 

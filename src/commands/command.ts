@@ -89,11 +89,26 @@ export function idsOf(name: string, value: string): number[] {
   return value.split(',').map(Number);
 }
 
-/** The first signal lets the calls in flight finish, the second aborts them. */
-export function stopOnSignals(): { stop: AbortSignal; abortNow: AbortSignal } {
+/** How long the process may stay after a second signal. */
+const LEAVE_MS = 2000;
+
+/**
+ * The first signal lets the calls in flight finish, the second aborts them. The process ends `withinMs` after the first and
+ * two seconds after the second, whatever it waits for.
+ */
+export function stopOnSignals(withinMs: number): { stop: AbortSignal; abortNow: AbortSignal } {
   const [stop, abortNow] = [new AbortController(), new AbortController()];
+  const leaveAfter = (milliseconds: number) =>
+    setTimeout(() => {
+      log.error(
+        { step: 'stop' },
+        'something does not end: leaving it; what was in flight is asked again after its lease',
+      );
+      process.exit(FAILED);
+    }, milliseconds).unref();
   const onSignal = (signal: string) => {
     log.info({ step: 'stop' }, `${signal}: finishing the batches in flight; once more to cut them off`);
+    leaveAfter(stop.signal.aborted ? LEAVE_MS : withinMs);
     (stop.signal.aborted ? abortNow : stop).abort();
   };
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal);

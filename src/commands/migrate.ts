@@ -1,13 +1,19 @@
 // `migrate`: brings the database up to date.
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
-import { connectDatabase } from '../database/connect.js';
-import { broughtMigrations, MIGRATIONS } from '../database/migrations.js';
+import { readAddress } from '../database/address.js';
+import { inWords, openSession, PATIENCE_MS } from '../database/connect.js';
+import { broughtMigrations, knownMigrations, MIGRATIONS } from '../database/migrations.js';
 import { retryWhileLocked } from '../database/retry.js';
 import { log } from '../observe/log.js';
+import { readSettings, type SettingName } from '../settings.js';
 import { OK, settingsFrom } from './command.js';
 
+const IS_MIGRATED = fileURLToPath(new URL('../../sql/is-migrated.sql', import.meta.url));
 const PREFLIGHT = fileURLToPath(new URL('../../sql/preflight.sql', import.meta.url));
+
+// Adopting large tables may take long, and nothing waits for it meanwhile.
+const MIGRATION_MS = 6 * 3_600_000;
 
 export const migrateCommand = new Command('migrate')
   .description('bring the database up to date')
@@ -16,8 +22,12 @@ export const migrateCommand = new Command('migrate')
     'go on though a publication takes what is made here to subscribers (README, "Publications")',
   )
   .action(async ({ publicationsAreSeenTo = false }: { publicationsAreSeenTo?: boolean }) => {
-    const { DATABASE_URL } = await settingsFrom('migrate');
-    await migrate(DATABASE_URL, publicationsAreSeenTo);
+    const settings = await settingsFrom('migrate');
+    const setting = settings.MIGRATE_DATABASE_URL === undefined ? 'DATABASE_URL' : 'MIGRATE_DATABASE_URL';
+    const databaseUrl =
+      settings.MIGRATE_DATABASE_URL ?? (await readSettings(['DATABASE_URL'], {}, process.env)).DATABASE_URL;
+    if (!(await isMigratedByAnother(databaseUrl, setting)))
+      await migrate(databaseUrl, { setting, publicationsAreSeenTo });
     log.info({ step: 'migrate' }, 'the database is up to date');
     process.exitCode = OK;
   });
@@ -27,41 +37,80 @@ export const migrateCommand = new Command('migrate')
  * committed migrations, and graphile-worker's own schema, which our functions use only when they run. A second deployer
  * waits for the first, and both wait in short tries for long readers of the identity tables.
  */
-export async function migrate(databaseUrl: string, publicationsAreSeenTo = false): Promise<void> {
+export async function migrate(
+  databaseUrl: string,
+  { setting, publicationsAreSeenTo = false }: { setting?: SettingName; publicationsAreSeenTo?: boolean } = {},
+): Promise<void> {
   // What runs migrations is loaded here: no other command needs it, and its load takes longer than a run with nothing due.
   const [
     { migrate: runCommittedMigrations, Logger: MigrateLogger },
     { runMigrations, Logger: WorkerLogger },
-  ] = await Promise.all([import('graphile-migrate'), import('graphile-worker')]);
+    { connectPool, lendLine },
+  ] = await Promise.all([
+    import('graphile-migrate'),
+    import('graphile-worker'),
+    import('../database/pool.js'),
+  ]);
   const debug = () => (_level: unknown, message: string) => log.debug({ step: 'migrate' }, message);
 
-  const pgSettings = await checkBeforeMigrating(databaseUrl, publicationsAreSeenTo);
-  await retryWhileLocked(() =>
-    runCommittedMigrations({
-      connectionString: databaseUrl,
-      migrationsFolder: fileURLToPath(MIGRATIONS),
-      pgSettings,
-      logger: new MigrateLogger(debug),
-    }),
+  const pgSettings = await checkBeforeMigrating(databaseUrl, publicationsAreSeenTo, setting);
+  await lendLine(
+    databaseUrl,
+    MIGRATION_MS,
+    (connectionString) =>
+      retryWhileLocked(() =>
+        runCommittedMigrations({
+          connectionString,
+          migrationsFolder: fileURLToPath(MIGRATIONS),
+          pgSettings,
+          logger: new MigrateLogger(debug),
+        }),
+      ),
+    setting,
   );
-  await runMigrations({ connectionString: databaseUrl, logger: new WorkerLogger(debug) });
+  const pgPool = connectPool(databaseUrl, 2, PATIENCE_MS, setting);
+  await runMigrations({ pgPool, logger: new WorkerLogger(debug) }).finally(() => pgPool.end());
+}
+
+/** Whether there is nothing left to do for a login that may not migrate, such as the worker's in a deploy. */
+function isMigratedByAnother(databaseUrl: string, setting: SettingName): Promise<boolean> {
+  return inSession(databaseUrl, setting, async (sql) => {
+    await sql.file(IS_MIGRATED);
+    const [row] = await sql<[{ done: boolean }]>`
+      select done from pg_temp.is_migrated_by_another(known_migrations => ${await knownMigrations()}) as done`;
+    return row.done;
+  });
 }
 
 /** Raises LS005 where the database is not ready, and returns the settings of the sessions that migrate. */
-async function checkBeforeMigrating(
+function checkBeforeMigrating(
   databaseUrl: string,
   publicationsAreSeenTo: boolean,
+  setting?: SettingName,
 ): Promise<Record<string, string>> {
-  const { hashes, texts } = await broughtMigrations();
-  const sql = connectDatabase(databaseUrl, 1);
-  try {
+  return inSession(databaseUrl, setting, async (sql) => {
+    const { hashes, texts } = await broughtMigrations();
     await sql.file(PREFLIGHT);
     const [row] = await sql<[{ settings: Record<string, string> }]>`
       select settings from pg_temp.check_before_migrating(
         known_migrations => ${hashes}, migration_texts => ${texts},
         publications_are_seen_to => ${publicationsAreSeenTo}) as settings`;
     return row.settings;
+  });
+}
+
+/** Calls the database in a session of its own, and says in words where it cannot be reached. */
+async function inSession<Result>(
+  databaseUrl: string,
+  setting: SettingName | undefined,
+  call: (sql: ReturnType<typeof openSession>) => Promise<Result>,
+): Promise<Result> {
+  const sql = openSession(databaseUrl, { ...(setting && { setting }) });
+  try {
+    return await call(sql);
+  } catch (error) {
+    throw inWords(error, readAddress(databaseUrl, setting));
   } finally {
-    await sql.end();
+    await sql.end({ timeout: 2 });
   }
 }

@@ -2,7 +2,8 @@
 import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
-import { connectDatabase, type Notice, type Sql } from '../database/connect.js';
+import { connectDatabase, LANE_PATIENCE_MS, type Notice, type Sql } from '../database/connect.js';
+import { dropLines } from '../database/line.js';
 import { assertFit } from '../database/ready.js';
 import { retryWhileDisconnected } from '../database/retry.js';
 import { reportEndedRuns, sentrySettings } from '../observe/ended-runs.js';
@@ -13,6 +14,9 @@ import { PROCESS_NAME, plan, type RunRequest } from '../worker/plan.js';
 import { addSettings, FAILED, idsOf, OK, print, settingsFrom, stopOnSignals } from './command.js';
 
 const POLL_MS = 250;
+
+// How long a run may take to write its last answers, once its calls are over.
+const STOP_MS = 15_000;
 
 // This process may be the only one left to free the leases of dead processes.
 const RESCUE_MS = 10_000;
@@ -36,7 +40,7 @@ export const runCommand = addSettings(command, 'run').action(async (options: Run
     acceptUnresolved: options.acceptUnresolved === true,
     scheduled: false,
   };
-  const { stop, abortNow } = stopOnSignals();
+  const { stop, abortNow } = stopOnSignals(settings.LML_TIMEOUT_MS + STOP_MS);
   const { report, result } = await runOnce(settings, request, stop, abortNow);
   print(result);
   process.exitCode = conclude(report);
@@ -111,7 +115,7 @@ export async function runOnce(
   abortNow: AbortSignal,
 ): Promise<{ report: RunReport; result: unknown }> {
   const notices: Notice[] = [];
-  const sql = connectDatabase(settings.DATABASE_URL, settings.LML_CONCURRENCY * 2 + 1, notices);
+  const sql = connectDatabase(settings.DATABASE_URL, 1, { notices });
   const observer = await startSentry(sentrySettings(settings));
   try {
     await assertFit(sql, ['plan_identity_run']);
@@ -130,11 +134,12 @@ export async function runOnce(
     }
     if (opened.finished_at !== null) return await resultOf(sql, opened);
 
-    return await resultOf(sql, await carry(settings, { sql, observer, opened, stop, abortNow }));
+    return await resultOf(sql, await carry(settings, { observer, opened, stop, abortNow }));
   } finally {
     await reportEndedRuns(sql, observer, settings);
     await observer.close();
-    await sql.end({ timeout: 5 });
+    await sql.end();
+    dropLines();
   }
 }
 
@@ -144,9 +149,13 @@ export async function runOnce(
  */
 async function carry(
   settings: SettingsOf<'run'>,
-  tools: { sql: Sql; observer: Observer; opened: RunReport; stop: AbortSignal; abortNow: AbortSignal },
+  tools: { observer: Observer; opened: RunReport; stop: AbortSignal; abortNow: AbortSignal },
 ): Promise<RunReport> {
-  const { sql, observer, opened, stop, abortNow } = tools;
+  const { observer, opened, stop, abortNow } = tools;
+  // Two sessions a lane, for a claim while an answer is written, and one to follow the run.
+  const sql = connectDatabase(settings.DATABASE_URL, settings.LML_CONCURRENCY * 2 + 1, {
+    patienceMs: LANE_PATIENCE_MS,
+  });
   const [{ connectLml }, { carrierOf, startWorker }, { startProgress }] = await Promise.all([
     import('../carry/lml.js'),
     import('../worker/tasks.js'),
@@ -185,7 +194,7 @@ async function carry(
       await worker.stop();
     }
   } finally {
-    await lml.close();
+    await Promise.all([lml.close(), sql.end()]);
   }
 }
 

@@ -2,6 +2,9 @@
 import { Command } from 'commander';
 import { OK, settingsFrom, stopOnSignals } from './command.js';
 
+// Calls end within eight seconds, and what is left closes within seven.
+const STOP_MS = 15_000;
+
 export const workerCommand = new Command('worker')
   .description(
     'the production process: carries runs, and plans, rescues and prunes by the crontab, until SIGTERM',
@@ -9,7 +12,7 @@ export const workerCommand = new Command('worker')
   .action(async () => {
     const settings = await settingsFrom('worker');
     const { work } = await import('../worker/tasks.js');
-    const { stop, abortNow } = stopOnSignals();
+    const { stop, abortNow } = stopOnSignals(STOP_MS);
     await work(settings, stop, abortNow);
     process.exit(OK);
   });

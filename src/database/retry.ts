@@ -1,6 +1,7 @@
 // Retries: while the database is away, while another session holds a lock, and as often as a caller says.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describeFailure, log } from '../observe/log.js';
+import { LineFault } from './line.js';
 
 // How long to wait for a restarting database before giving up.
 const RECONNECT_MS = 60_000;
@@ -27,14 +28,38 @@ export async function retry<Result>(
   }
 }
 
-/** Retries while the connection is down, for a minute at most. Disconnections do not count as attempts. */
+/**
+ * Retries while the database is away, for a minute at most. Disconnections do not count as attempts. The log has a line when
+ * it goes and one when it is back.
+ */
 export function retryWhileDisconnected<Result>(work: () => Promise<Result>): Promise<Result> {
-  return retry(work, (error, _tries, elapsedMs) => {
-    if (!isDisconnection(error) || elapsedMs > RECONNECT_MS) return null;
-    log.warn({ step: 'database', ...describeFailure(error) }, 'the database is away: trying again');
-    return 500;
-  });
+  let goneAt: number | null = null;
+  return retry(
+    async () => {
+      const result = await work();
+      if (goneAt !== null && isGone) {
+        isGone = false;
+        log.info(
+          { step: 'database' },
+          `the database is back after ${Math.ceil((performance.now() - goneAt) / 1000)} s`,
+        );
+      }
+      return result;
+    },
+    (error) => {
+      if (!isAway(error)) return null;
+      goneAt ??= performance.now();
+      if (performance.now() - goneAt > RECONNECT_MS) return null;
+      if (!isGone)
+        log.warn({ step: 'database', ...describeFailure(error) }, 'the database is away: trying again');
+      isGone = true;
+      return 500;
+    },
+  );
 }
+
+// All calls of this process go to one database, and one line of the log tells of it.
+let isGone = false;
 
 /** Retries for five minutes while another process migrates or another session holds a needed lock, and says so once. */
 export function retryWhileLocked<Result>(work: () => Promise<Result>): Promise<Result> {
@@ -58,13 +83,21 @@ export async function pause(milliseconds: number, stop: AbortSignal): Promise<vo
   if (milliseconds > 0) await sleep(milliseconds, undefined, { signal: stop }).catch(() => {});
 }
 
-/** A socket that ended, or a server that shuts down or starts up; PostgreSQL's own classes are 08 and 57P. */
-function isDisconnection(error: unknown): boolean {
-  const { code } = error as { code?: unknown };
-  return (
-    typeof code === 'string' && /^(CONNECTION_|ECONN|EPIPE|ENOENT|CONNECT_TIMEOUT|08...|57P0[123])/.test(code)
-  );
+/**
+ * Whether the database may be there in a moment: no server was reached, or it said that it is stopping, starting or full.
+ * Whatever else a server says is an answer.
+ */
+export function isAway(error: unknown): boolean {
+  if (error instanceof LineFault) return error.isAway;
+  const { code, severity, message } = error as { code?: unknown; severity?: unknown; message?: unknown };
+  if (severity !== undefined) return typeof code === 'string' && GOING_OR_FULL.test(code);
+  return code === 'CONNECTION_CLOSED' || (typeof message === 'string' && LOST_BY_PG.test(message));
 }
+
+const GOING_OR_FULL = /^(57P0[1235]|53300|0800[01346])$/;
+
+// pg gives these errors no code.
+const LOST_BY_PG = /^(Connection terminated|Client has encountered a connection error)/;
 
 function reasonToWait(error: unknown): string | null {
   const { message, code } = error as { message?: string; code?: string };

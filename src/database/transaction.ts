@@ -1,5 +1,6 @@
 // An operator's call of the database, for good or as a dry run.
-import { connectDatabase, type Sql } from './connect.js';
+import { readAddress } from './address.js';
+import { inWords, openSession, type Sql } from './connect.js';
 import { assertFit } from './ready.js';
 
 export type Report = Record<string, unknown>;
@@ -21,7 +22,7 @@ export async function inTransaction<Result>(
   { calls, dryRun }: { calls: string; dryRun: boolean },
   call: (sql: Sql) => Promise<Result>,
 ): Promise<Result> {
-  const sql = connectDatabase(databaseUrl, 1);
+  const sql = openSession(databaseUrl);
   let result = null as Result;
   try {
     await sql.begin(async (transaction) => {
@@ -30,9 +31,9 @@ export async function inTransaction<Result>(
       if (dryRun) throw new RolledBack();
     });
   } catch (error) {
-    if (!(error instanceof RolledBack)) throw error;
+    if (!(error instanceof RolledBack)) throw inWords(error, readAddress(databaseUrl));
   } finally {
-    await sql.end();
+    await sql.end({ timeout: 2 });
   }
   return result;
 }

@@ -1,7 +1,8 @@
 // The database's side of the health server: what is wrong is decided in SQL.
 import { setTimeout as sleep } from 'node:timers/promises';
 import postgres from 'postgres';
-import type { Sql } from '../database/connect.js';
+import { openSession, type Sql } from '../database/connect.js';
+import { longestSilence } from '../database/line.js';
 import { type Counted, createMetrics } from './metrics.js';
 
 /** Whether a part is well, how old it is, and its limit. */
@@ -55,6 +56,12 @@ export function connectProbes(databaseUrl: string, settings: ProbeSettings) {
   );
 
   async function health(): Promise<Finding> {
+    // The sessions that do the work may be dead where a new one gets an answer.
+    const silentMs = longestSilence();
+    if (silentMs !== null) {
+      const reason = `a query has waited for its answer for ${Math.round(silentMs / 1000)} s`;
+      return { ok: false, database: { ok: false, reason } };
+    }
     try {
       const found = await prober.ask(async (sql) => {
         const [row] = await sql<[{ found: { last_success: Finding; lanes: Finding } }]>`
@@ -110,16 +117,9 @@ class NoAnswer extends Error {}
  * question opens another: a probe must not wait for the trouble of the last one.
  */
 function connectAsker(databaseUrl: string, withinMs: number) {
-  let session: Sql | null = null;
-
+  let session: postgres.Sql | null = null;
   const open = () =>
-    postgres(databaseUrl, {
-      max: 1,
-      onnotice: () => {},
-      connect_timeout: withinMs / 1000,
-      idle_timeout: 300,
-      connection: { application_name: 'identity-sync health', statement_timeout: withinMs },
-    });
+    openSession(databaseUrl, { patienceMs: withinMs, applicationName: 'identity-sync health' });
 
   return {
     async ask<Result>(question: (sql: Sql) => Promise<Result>): Promise<Result> {

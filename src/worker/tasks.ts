@@ -1,10 +1,13 @@
 // The worker: graphile-worker with our tasks, and in production our crontab.
+import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger, type ParsedCronItem, type Runner, run as startRunner } from 'graphile-worker';
 import { type Carrier, carryLane } from '../carry/lane.js';
 import { connectLml } from '../carry/lml.js';
-import { connectDatabase, type Notice, type Sql } from '../database/connect.js';
+import { connectDatabase, LANE_PATIENCE_MS, type Notice, type Sql } from '../database/connect.js';
+import { dropLines } from '../database/line.js';
 import { knownMigrations } from '../database/migrations.js';
+import { connectPool } from '../database/pool.js';
 import { assertFit } from '../database/ready.js';
 import { retryWhileDisconnected } from '../database/retry.js';
 import { monitorOf, reportEndedRuns, sentrySettings } from '../observe/ended-runs.js';
@@ -55,9 +58,11 @@ export async function startWorker(
       [name, async (payload: unknown) => (isStale(payload) ? undefined : void (await task()))] as const,
   );
   const lanes = new Set<Promise<void>>();
+  const pgPool = connectPool(databaseUrl, carrier.concurrency + 4, LANE_PATIENCE_MS);
+  const faults: unknown[] = [];
   const runner = await startRunner({
-    connectionString: databaseUrl,
-    maxPoolSize: carrier.concurrency + 4,
+    pgPool,
+    events: new EventEmitter().on('pool:fatalError', ({ error }) => faults.push(error)),
     // Lanes wait while other processes use up the fleet's calls. The crontab's tasks must not wait for lanes.
     concurrency: carrier.concurrency + 2,
     noHandleSignals: true,
@@ -83,14 +88,27 @@ export async function startWorker(
       ...Object.fromEntries(scheduled),
     },
   });
+  let hasEnded = false;
+  const promise = runner.promise.finally(() => {
+    hasEnded = true;
+  });
+  // Where graphile-worker gives up, it says so, and its event says why.
+  const ended = promise
+    .catch((error) => Promise.reject(faults[0] ?? error))
+    .then(() => {
+      if (faults.length > 0) throw faults[0];
+    });
+  ended.catch(() => {});
   return {
-    promise: runner.promise,
+    promise: ended,
     async stop() {
       // graphile-worker does not wait until its queue knows that a job is done. A job that ends together with the runner would
       // stay locked for hours.
       const stopped = Promise.allSettled(lanes)
         .then(() => sleep(50))
-        .then(() => runner.stop());
+        .then(() => (hasEnded ? undefined : runner.stop()))
+        .catch(() => {})
+        .then(() => pgPool.end());
       // After sessions were cut, a query or graphile-worker itself may wait for them for ever.
       const bound = new AbortController();
       const late = sleep(carrier.timeoutMs + STOP_MARGIN_MS, undefined, { signal: bound.signal }).catch(
@@ -116,7 +134,11 @@ export async function work(
   abortNow: AbortSignal,
 ): Promise<void> {
   const notices: Notice[] = [];
-  const sql = connectDatabase(settings.DATABASE_URL, settings.LML_CONCURRENCY * 2 + 2, notices);
+  // Planning and pruning may take long; a call of a lane may not.
+  const sql = connectDatabase(settings.DATABASE_URL, 2, { notices });
+  const lanesSql = connectDatabase(settings.DATABASE_URL, settings.LML_CONCURRENCY * 2 + 1, {
+    patienceMs: LANE_PATIENCE_MS,
+  });
   const lml = connectLml(settings.LIBRARY_METADATA_URL, {
     apiKey: settings.LML_API_KEY,
     timeoutMs: settings.LML_TIMEOUT_MS,
@@ -125,7 +147,7 @@ export async function work(
   let health: Awaited<ReturnType<typeof startHealth>> = null;
   const cutOff = new AbortController();
   const carrier = carrierOf(settings, {
-    sql,
+    sql: lanesSql,
     lml,
     stop,
     abortNow: AbortSignal.any([abortNow, cutOff.signal]),
@@ -139,7 +161,7 @@ export async function work(
   });
   const reportEnded = () => reportEndedRuns(sql, observer, settings);
   const rescue = () =>
-    sql`select from identity_sync.rescue_identity_runs(lanes => ${settings.LML_CONCURRENCY})`;
+    lanesSql`select from identity_sync.rescue_identity_runs(lanes => ${settings.LML_CONCURRENCY})`;
   try {
     await assertFit(sql, ['plan_identity_run']);
     health = await startHealth(settings);
@@ -172,8 +194,9 @@ export async function work(
     clearTimeout(timer);
     log.info({ step: 'worker' }, 'the worker is down');
   } finally {
-    const closed = Promise.all([observer.close(), health?.close(), lml.close(), sql.end({ timeout: 2 })]);
+    const closed = Promise.all([observer.close(), health?.close(), lml.close(), sql.end(), lanesSql.end()]);
     await Promise.race([closed, sleep(3000, undefined, { ref: false })]);
+    dropLines();
   }
 }
 

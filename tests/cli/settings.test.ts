@@ -190,6 +190,8 @@ describe('the address of the database', () => {
     'postgres://wxyc@db/station',
     'postgresql://wxyc:p%40ss@[::1]:5433/station?sslmode=require',
     'postgres:///station?host=/var/run/postgresql',
+    'postgres://wxyc@%2Fvar%2Frun%2Fpostgresql/station',
+    'postgres://',
   ])('may be %s', async (url) => {
     expect(await read('DATABASE_URL', url)).toBe(url);
   });
@@ -202,12 +204,45 @@ describe('the address of the database', () => {
     'mysql://wxyc:hunter2@db/station',
     'http://wxyc:hunter2@db/station',
     'wxyc:hunter2@db/station',
-    'postgres://wxyc:hunter2@db:99999/station',
-    'postgres://wxyc:hun ter2@d b/station',
     ' ',
   ])('is refused without a word of it: %s', async (url) => {
     expect(await refusal('DATABASE_URL', url)).toBe(`DATABASE_URL is not usable; allowed: ${allowed}`);
   });
+
+  const escapes = 'in a login, @ is written %40, / is %2F, # is %23, ? is %3F, % is %25 and a space is %20';
+  test.each([
+    ['postgres://wxyc:hunter2@db:99999/station', 'its port is no number up to 65535'],
+    ['postgres://wxyc:hun ter2@d b/station', escapes],
+    ['postgres://wxyc:p@ss/w#rd@db/station', escapes],
+    ['postgres://wxyc:pa/ss@db/station', escapes],
+    ['postgres://wxyc:p@ss@db/station', escapes],
+    ['postgres://wxyc:hunter%2@db/station', 'a % in it that begins no escape is written %25'],
+    ['postgres://wxyc:100%@db/station', 'a % in it that begins no escape is written %25'],
+    ['postgres://wxyc@one,two/station', 'several hosts are not supported'],
+    ['postgres://wxyc@one:5432,two:5433/station', 'several hosts are not supported'],
+    ['postgres://wxyc@/station?host=one,two', 'several hosts are not supported'],
+    ['postgres://db/station?keepalives=1', 'its parameter "keepalives" is not supported'],
+    ['postgres://db/station?channel_binding=require', 'its parameter "channel_binding" is not supported'],
+    ['postgres://db/station?uselibpqcompat=true', 'its parameter "uselibpqcompat" is not supported'],
+    ...['bogus', 'no-verify', 'allow'].map((mode) => [
+      `postgres://db/station?sslmode=${mode}`,
+      'its sslmode is not one of disable, prefer, require, verify-ca, verify-full',
+    ]),
+    [
+      'postgres://db/station?sslmode=verify-full&sslrootcert=/not/there.pem',
+      'verify-full needs the file that sslrootcert names; "/not/there.pem" is not there',
+    ],
+  ])('is refused with the reason, and no word of its login: %s', async (url, reason) => {
+    const message = `DATABASE_URL is not usable; allowed: ${allowed} (${reason})`;
+    expect(await refusal('DATABASE_URL', url!)).toBe(message);
+  });
+});
+
+test("the owner's address is none where it is not set, and is refused without a word of it", async () => {
+  expect(await read('MIGRATE_DATABASE_URL', '')).toBeUndefined();
+  expect(await refusal('MIGRATE_DATABASE_URL', 'mysql://owner:hunter2@db/station')).toBe(
+    'MIGRATE_DATABASE_URL is not usable; allowed: a URL that begins with postgres:// or postgresql://',
+  );
 });
 
 describe('the address of LML', () => {

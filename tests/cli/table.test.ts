@@ -33,6 +33,14 @@ test('compose.yaml passes every setting that the worker reads', () => {
   }
 });
 
+test("compose.yaml keeps the owner's login to migrate", () => {
+  const [, service] = /\n {2}migrate:\n((?: {4}.*\n)+)/.exec(readText('compose.yaml'))!;
+  expect(service).toMatch(
+    /environment:\n {6}<<: \*environment\n {6}MIGRATE_DATABASE_URL: \$\{MIGRATE_DATABASE_URL:-\}\n/,
+  );
+  expect(readText('compose.yaml').match(/\{MIGRATE_DATABASE_URL/g)).toHaveLength(1);
+});
+
 test('.env.example names only what compose.yaml passes on', () => {
   const named = [...readText('.env.example').matchAll(/^(\w+)=/gm)].map(([, name]) => name!);
   expect(named).toContain('DATABASE_URL');

@@ -55,6 +55,7 @@ describe('src/', () => {
   test.each(statements)('calls functions as the database knows them: $path, $text', async ({ text }) => {
     const session = connect(database.url);
     await session.file(join(ROOT, 'sql/preflight.sql'));
+    await session.file(join(ROOT, 'sql/is-migrated.sql'));
     await session.unsafe(`prepare statement as ${text}`).simple();
   });
 
@@ -66,7 +67,9 @@ describe('src/', () => {
   });
 
   test('hands no statement to the database but by a template, and looks into no answer', () => {
-    const calls = sources.flatMap(({ path, nodes }) =>
+    // graphile-worker's own statements pass through its pool.
+    const ours = sources.filter(({ path }) => path !== 'src/database/pool.ts');
+    const calls = ours.flatMap(({ path, nodes }) =>
       nodes
         .filter(({ type }) => type === 'CallExpression')
         .map(({ callee }) => `${path}: ${nameOf(callee)}()`),

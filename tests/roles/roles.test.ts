@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { migrate } from '../../src/commands/migrate.js';
 import { type StandIn, startStandIn } from '../../src/demo/stand-in.js';
-import { createDatabaseFor, createProduction } from '../support/adoption.js';
+import { createDatabaseFor, createProduction, migrateWithPending } from '../support/adoption.js';
 import { cli, startCli } from '../support/cli.js';
 import { connect, type Login, type TestDatabase, useDatabase, useLogin } from '../support/database.js';
 import { BROADCAST, buildProduction, CAT_POWER, confirmEverything, SUN_RA } from '../support/production.js';
@@ -15,7 +15,7 @@ const REFUSED = { code: '42501' };
 
 describe('run by a superuser', () => {
   const owner = useLogin();
-  const { database, operator, worker, lml } = promises({ owner, dba: SUPERUSER });
+  const { database, reader, operator, worker, stranger, lml } = promises({ owner, dba: SUPERUSER });
 
   test('the worker previews, and the operator writes what was previewed', async () => {
     const settings = { DATABASE_URL: worker.into(database), LIBRARY_METADATA_URL: lml().url };
@@ -25,6 +25,47 @@ describe('run by a superuser', () => {
     const [dryRun] = await sql`select run_id from run_progress where dry_run`;
     const [applied] = await sql`select apply_identity_preview(${dryRun!.run_id}) -> 'scanned' as scanned`;
     expect(applied).toEqual({ scanned: JSON.parse(previewed.stdout).scanned });
+  });
+
+  test('one login does all of the first days: the worker writes what its own dry run previewed', async () => {
+    const settings = { DATABASE_URL: worker.into(database), LIBRARY_METADATA_URL: lml().url };
+    const previewed = await cli(['run', '--dry-run', '--scope', 'refresh'], settings);
+    expect(previewed, previewed.stderr).toMatchObject({ status: 0 });
+    const [dryRun] = await database.sql`select max(run_id) as run_id from identity_sync.run where dry_run`;
+    const applied = await cli(['apply', '--run', dryRun!.run_id], settings);
+    expect(applied, applied.stderr).toMatchObject({ status: 0 });
+    expect(JSON.parse(applied.stdout)).toMatchObject({ scanned: JSON.parse(previewed.stdout).scanned });
+  });
+
+  test('migrate has nothing to do for the login of any role, and no login without one gets by', async () => {
+    for (const login of [worker, operator, reader]) {
+      const migrated = await cli(['migrate'], { DATABASE_URL: login.into(database) });
+      expect(migrated, migrated.stderr).toMatchObject({ status: 0, stdout: '' });
+      expect(migrated.stderr).toContain('the database is up to date');
+    }
+    const refused = await cli(['migrate'], { DATABASE_URL: stranger.into(database) });
+    expect(refused).toMatchObject({ status: 1 });
+    expect(refused.stderr).toContain('ownership of schema identity_sync');
+  });
+
+  test('migrate refuses the login of a role where something is left to do', async () => {
+    const [last] = await database.sql`
+      delete from graphile_migrate.migrations where filename = (select max(filename) from graphile_migrate.migrations)
+      returning *`;
+    const refused = await cli(['migrate'], { DATABASE_URL: worker.into(database) });
+    expect(refused).toMatchObject({ status: 1 });
+    expect(refused.stderr).toContain('ownership of schema identity_sync');
+    await database.sql`insert into graphile_migrate.migrations ${database.sql(last!)}`;
+  });
+
+  test("MIGRATE_DATABASE_URL is the owner's login, which migrate takes before any other", async () => {
+    const [last] = await database.sql`select max(filename) as filename from graphile_migrate.migrations`;
+    for (const settings of [{ DATABASE_URL: stranger.into(database) }, {}]) {
+      const migrated = await cli(['migrate'], { ...settings, MIGRATE_DATABASE_URL: owner.into(database) });
+      expect(migrated, migrated.stderr).toMatchObject({ status: 0 });
+    }
+    const [still] = await database.sql`select max(filename) as filename from graphile_migrate.migrations`;
+    expect(still).toEqual(last);
   });
 
   test("the worker's role is all that the production process needs", async () => {
@@ -113,16 +154,15 @@ function promises({ owner, dba }: { owner: Login; dba: Login }) {
     Login,
     Login,
   ];
+  const GRANTEES = { reader: reader.name, operator: operator.name, worker: worker.name };
   const roles = useRoles();
   const database = useDatabase(() => createProduction(owner, 1));
   let lml: StandIn;
   let catalogue: unknown;
 
   beforeAll(async () => {
-    await migrate(owner.into(database));
-    await roles.run(dba.into(database), { operator: operator.name, worker: worker.name });
-    const admin = connect(dba.into(database));
-    await admin.unsafe(`grant ${roles.reader} to ${reader.name}`);
+    await migrateWithPending(owner.into(database));
+    await roles.run(dba.into(database), GRANTEES);
     lml = await startStandIn({ identities: new Map(), answer: confirmEverything(database.sql) });
     catalogue = await granted(database, roles);
   });
@@ -131,7 +171,7 @@ function promises({ owner, dba }: { owner: Login; dba: Login }) {
   const as = (login: Login) => connect(login.into(database));
 
   test('run again, it changes nothing', async () => {
-    await roles.run(dba.into(database), { operator: operator.name, worker: worker.name });
+    await roles.run(dba.into(database), GRANTEES);
     expect(await granted(database, roles)).toEqual(catalogue);
   });
 
@@ -315,7 +355,7 @@ function promises({ owner, dba }: { owner: Login; dba: Login }) {
     },
   );
 
-  return { database, operator, worker, lml: () => lml };
+  return { database, reader, operator, worker, stranger, lml: () => lml };
 }
 
 /** All that the script changes: grants, owners, members and settings. */

@@ -103,7 +103,7 @@ describe('gate', () => {
     // A neighbour by another artist resolves only itself.
     await identify(await shelve(sql, 'Stereolab'), {});
 
-    expect(await everythingOf(sql, 'gate')).toEqual([
+    expect(await everythingOf(sql, 'gate')).toMatchObject([
       {
         truly_unresolved: String(trulyUnresolved),
         allowed: 1000,
@@ -126,10 +126,84 @@ describe('gate', () => {
     expect(await everythingOf(sql, 'gate')).toMatchObject([{ truly_unresolved: '1000', is_complete: false }]);
   });
 
+  test('says beside it why a row keeps it closed, one cause a row', async () => {
+    const { sql } = database;
+    await sql`alter table wxyc_schema.library add column discogs_unavailable boolean`;
+    const shelf: Record<string, [outcomes: (string | null)[], known?: Identified]> = {
+      no_name: [['unresolved']],
+      not_on_discogs: [['unresolved', null]],
+      compilation: [['compilation', 'compilation']],
+      unresolved: [['unresolved', 'unresolved', 'unresolved']],
+      refused: [['invalid_verdict', 'writer_error', 'poison_input', 'poison_input']],
+      never_asked: [[null, null, null, null, null]],
+      other: [[null, 'manual_precedence'], at(0.5)],
+    };
+    for (const [cause, [outcomes, known]] of Object.entries(shelf)) {
+      for (const outcome of outcomes) {
+        const id = await shelve(sql, { artist: cause === 'no_name' ? ' ' : cause, volumeLetters: 'Z' });
+        if (known) await identify(id, known);
+        if (outcome)
+          await sql`
+            insert into identity_sync.attempt (library_id, outcome, attempted_at) values (${id}, ${outcome}, now())`;
+        if (cause === 'not_on_discogs')
+          await sql`update wxyc_schema.library set discogs_unavailable = true where id = ${id}`;
+      }
+    }
+    const resolved = await shelve(sql, 'Stereolab');
+    await identify(resolved, {});
+    await sql`update wxyc_schema.library set discogs_unavailable = true where id = ${resolved}`;
+
+    const counts = Object.entries(shelf).map(([cause, [outcomes]]) => [cause, String(outcomes.length)]);
+    expect(await everythingOf(sql, 'gate')).toMatchObject([
+      { truly_unresolved: '19', resolved: '1', ...Object.fromEntries(counts) },
+    ]);
+    await sql`alter table wxyc_schema.library drop column discogs_unavailable`;
+    expect(await everythingOf(sql, 'gate')).toMatchObject([
+      { truly_unresolved: '19', not_on_discogs: '0', unresolved: '4', never_asked: '6' },
+    ]);
+  });
+
   test('is open, with one row, where the library is empty', async () => {
     expect(await everythingOf(database.sql, 'gate')).toMatchObject([
       { truly_unresolved: '0', is_complete: true, libraries: '0' },
     ]);
+  });
+});
+
+describe('homonyms', () => {
+  test('shows the rows of two artists of one folded name that share an id, and no others', async () => {
+    const { sql } = database;
+    const [low, high, same, other, alone, twin] = await shelveAll(
+      sql,
+      'Nico',
+      'NÍCO',
+      'Nico',
+      'nico',
+      'Faust',
+      'Cluster',
+    );
+    await sql`
+      update wxyc_schema.library set artist_id = (select artist_id from wxyc_schema.library where id = ${low})
+      where id = ${same}`;
+    for (const id of [low, high, same, other, alone, twin]) await identify(id, {});
+    const store = (id: number, columns: Record<string, unknown>) =>
+      sql`update wxyc_schema.library_identity set ${sql(columns)} where library_id = ${id}`;
+    await store(low, { discogs_artist_id: 7, spotify_id: 'a' });
+    await store(high, { discogs_artist_id: 7, spotify_id: 'b', bandcamp_id: 'nico' });
+    // Shared with a row of its own artist alone.
+    await store(same, { spotify_id: 'a' });
+    await store(other, { spotify_id: 'c', bandcamp_id: 'nico' });
+    // Two artists of two names may well be one act.
+    await store(alone, { discogs_artist_id: 7 });
+    await store(twin, { discogs_artist_id: 7 });
+
+    const shown = await everythingOf(sql, 'homonyms');
+    expect(shown.map(({ name, library_id, shared_ids }) => ({ name, library_id, shared_ids }))).toEqual([
+      { name: 'nico', library_id: low, shared_ids: { discogs_artist_id: '7' } },
+      { name: 'nico', library_id: high, shared_ids: { discogs_artist_id: '7', bandcamp_id: 'nico' } },
+      { name: 'nico', library_id: other, shared_ids: { bandcamp_id: 'nico' } },
+    ]);
+    expect(shown[1]).toMatchObject({ artist_name: 'NÍCO', album_title: 'Untitled' });
   });
 });
 

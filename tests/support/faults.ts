@@ -108,6 +108,8 @@ export interface TcpProxy {
   /** Refuses connections, and cuts those that are there. */
   shut(): Promise<void>;
   open(): Promise<void>;
+  /** Takes what comes and passes nothing on, though the sockets stay: those that are there, or all to come as well. */
+  swallow(which: 'these' | 'all'): void;
 }
 
 /** A proxy before another server: it counts what passes, and can be shut. */
@@ -115,7 +117,9 @@ export async function openProxy(target: string): Promise<TcpProxy> {
   const { hostname, port } = new URL(target);
   const sockets = new Set<Socket>();
   let messages = 0;
+  let swallows = false;
   const server = createServer((incoming) => {
+    if (swallows) return void sockets.add(incoming.on('error', () => incoming.destroy()).resume());
     const outgoing = connect(Number(port), hostname);
     for (const socket of [incoming, outgoing]) {
       sockets.add(socket);
@@ -139,6 +143,10 @@ export async function openProxy(target: string): Promise<TcpProxy> {
       server.close();
       for (const socket of sockets) socket.destroy();
       await closed;
+    },
+    swallow(which) {
+      swallows = which === 'all';
+      for (const socket of sockets) socket.unpipe().removeAllListeners('data').resume();
     },
     async open() {
       await once(server.listen(own, '127.0.0.1'), 'listening');

@@ -7,6 +7,7 @@ import { readText } from './repository.js';
 
 /** The script's variables: logins, each to be given a role. */
 export interface Grantees {
+  reader?: string;
   operator?: string;
   worker?: string;
 }

@@ -1,6 +1,6 @@
 -- Lists the rows that a run would ask LML for, with the cohort that decides the size of their batch.
--- A row with a blank artist name is left out, because LML would refuse its whole batch; a released row is always due.
--- A row that a run has settled is not due again before its time.
+-- A row with a blank artist name is left out, because LML would refuse its whole batch, and one that is not on Discogs
+-- unless it is named; a released row is always due. A row that a run has settled is not due again before its time.
 create or replace function identity_sync.identity_candidates(
   scope text default 'due',
   stale_days integer default 7,
@@ -63,7 +63,8 @@ begin
       and (identity_candidates.ids is null or library.id = any (identity_candidates.ids))
   ) as candidate
   where (scope <> 'recheck' or candidate.cohort = 'va')
-    and identity_sync_private.has_name(candidate.artist_name);
+    and identity_sync_private.has_name(candidate.artist_name)
+    and (scope = 'ids' or candidate.id not in (select identity_sync_private.libraries_not_on_discogs()));
 end;
 $$;
 

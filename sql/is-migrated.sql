@@ -1,0 +1,24 @@
+-- What `identity-sync migrate` asks for a login that may not migrate: whether another has done all of it. It is a
+-- function of the session, so it leaves nothing behind, and a login without a role of roles.sql gets no answer but no.
+create function pg_temp.is_migrated_by_another(known_migrations text[])
+returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not exists (
+    select
+    from pg_class
+    join pg_namespace on pg_namespace.oid = pg_class.relnamespace
+    where pg_namespace.nspname = 'graphile_migrate'
+      and pg_class.relname = 'migrations'
+      and not pg_has_role(pg_namespace.nspowner, 'USAGE')
+      and has_schema_privilege(pg_namespace.oid, 'USAGE')
+      and has_table_privilege(pg_class.oid, 'SELECT')
+  )
+  then
+    return false;
+  end if;
+  return identity_sync.missing_migrations(known => known_migrations) = 0;
+end;
+$$;
