@@ -34,7 +34,7 @@ begin
   where quarantined_verdict.closed_at < keep_after;
 
   delete from identity_sync.worker
-  where worker.asked_at < keep_after;
+  where greatest(worker.asked_at, worker.seen_at) < keep_after;
 end;
 $$;
 
