@@ -2,6 +2,7 @@
 // the argument of plan_identity_run that it sets. Options, environment, the call that plans and the README follow from it.
 import { z } from 'zod';
 import { faultOfAddress } from './database/address.js';
+import { LOG_FORMATS } from './observe/log.js';
 import { DSN } from './observe/sentry.js';
 
 /** A wrong setting or wrong usage: the program ends with status 2 and this message. */
@@ -69,6 +70,8 @@ const crontabTime = z
   })
   .describe('a crontab time in UTC, as in 17 3 * * *');
 
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+
 export const SETTINGS = {
   DATABASE_URL: {
     value: databaseUrl,
@@ -83,7 +86,9 @@ export const SETTINGS = {
     isSecret: true,
   },
   LIBRARY_METADATA_URL: {
-    value: url('http:', 'https:'),
+    value: url('http:', 'https:')
+      .refine((value) => !URL.parse(value)?.username && !URL.parse(value)?.password)
+      .describe('a URL that begins with http:// or https://, without user and password'),
     readBy: RUNS,
     about: 'where LML is',
   },
@@ -219,6 +224,16 @@ export const SETTINGS = {
     readBy: ['worker'],
     about: 'serves /healthz, /readyz and /metrics',
   },
+  LOG_LEVEL: {
+    value: z.enum(LOG_LEVELS).describe(LOG_LEVELS.join(', ')).default('info'),
+    readBy: [...ALL, 'migrate'],
+    about: 'what is logged',
+  },
+  LOG_FORMAT: {
+    value: z.enum(LOG_FORMATS).describe(LOG_FORMATS.join(' or ')).optional(),
+    readBy: [...ALL, 'migrate'],
+    about: 'how; without it text on a terminal, and elsewhere JSON lines',
+  },
   SENTRY_DSN: {
     value: z.string().regex(DSN).describe('a Sentry DSN, as in https://key@host/1').optional(),
     readBy: RUNS,
@@ -308,11 +323,15 @@ export async function readSettings<Name extends SettingName>(
 
 function refusal(name: SettingName, value: string | undefined, error: z.ZodError): string {
   const { value: schema, isSecret } = settingNamed(name);
-  const shown = value === undefined ? 'not set' : isSecret ? 'not usable' : JSON.stringify(value);
+  const shown =
+    value === undefined ? 'not set' : isSecret ? 'not usable' : JSON.stringify(withoutLogin(value));
   const [issue] = error.issues;
   const fault = issue?.code === 'custom' ? issue.params?.fault : undefined;
   return `${name} is ${shown}; allowed: ${allowedBy(schema)}${fault ? ` (${fault})` : ''}`;
 }
+
+/** A value that is shown. What stands before an @ may hold a password, also where the value is no URL. */
+const withoutLogin = (value: string) => value.replace(/^([a-z+.-]+:\/\/)?.+@/is, '$1');
 
 /** What a setting is where it is not set; undefined where it has to be, or is off. */
 export const defaultOf = ({ value }: Setting): unknown => value.safeParse(undefined).data;

@@ -1,8 +1,10 @@
 -- The common part of sql/dry-run.sql and sql/repair.sql: applies the file :verdicts within the caller's transaction,
--- then shows the report, the rows that change and what was refused.
+-- then shows the report, the rows that change and what was refused. The file is UTF-8, whatever the terminal is.
 
-set local search_path = identity_sync, pg_catalog;
-\set body `cat :'verdicts'`
+\encoding UTF8
+set local search_path = identity_sync, pg_catalog, pg_temp;
+set local extra_float_digits = 1;
+\set body `cat -- :'verdicts'`
 
 select identity_snapshot(read_identity_answer(:'body')) as before \gset
 

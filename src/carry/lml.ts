@@ -1,10 +1,13 @@
 // The way to LML: POSTs one text, returns one text, and looks into neither.
-import { Agent, request } from 'undici';
+import { Client } from 'undici';
+import { VERSION } from '../version.js';
+import { decode } from './decode.js';
+import { failureOf, hasBroken, MAX_ANSWER_BYTES, redirectTo } from './failure.js';
 
 const PATH = '/api/v1/identity/bulk-resolve-libraries';
 
-// The answer for 1,000 compilations is about 11 MB; a body several times larger is a fault.
-const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
+// A shorter key could be a word of an answer, which is handed on untouched.
+const SHORTEST_SECRET = 8;
 
 /** How a call ended: with a status and a body, or with the reason why there is none. */
 export interface Answer {
@@ -23,78 +26,99 @@ export interface Lml {
   close(): Promise<void>;
 }
 
+/** A connection to LML, and whether it has brought an answer before. */
+interface Way {
+  client: Client;
+  isReused: boolean;
+}
+
 /**
- * Opens the way to LML. The base URL may end in `/`, in `/api/v1` or in `/api/v1/`. `timeoutMs` bounds the whole call, so
- * an answer that drips is cut off too. A call never rejects: the answer says what went wrong.
+ * Opens the way to LML. The URL may be the base, end in `/api/v1`, or name the whole endpoint. `timeoutMs` bounds the whole
+ * call, so an answer that drips is cut off too. A call never rejects: the answer says what went wrong.
  */
 export function connectLml(
   baseUrl: string,
   options: { apiKey?: string | undefined; timeoutMs: number },
 ): Lml {
   const endpoint = new URL(baseUrl);
-  endpoint.pathname = endpoint.pathname.replace(/\/+$/, '').replace(/\/api\/v1$/, '') + PATH;
-  const agent = new Agent({
-    maxResponseSize: MAX_ANSWER_BYTES,
-    headersTimeout: options.timeoutMs,
-    bodyTimeout: options.timeoutMs,
-    connect: { timeout: options.timeoutMs },
-  });
+  endpoint.pathname =
+    endpoint.pathname.replace(/\/+$/, '').replace(new RegExp(`(${PATH}|/api/v1)$`), '') + PATH;
+  const { apiKey, timeoutMs } = options;
   const headers = {
     'content-type': 'application/json',
     accept: 'application/json',
-    ...(options.apiKey && { authorization: `Bearer ${options.apiKey}` }),
+    'user-agent': `library-identity-sync/${VERSION}`,
+    ...(apiKey && { authorization: `Bearer ${apiKey}` }),
   };
+  const idle: Way[] = [];
+
+  /** Takes a connection of its own for each call in flight, since only so is it known whether it is a fresh one. */
+  function openWay(): Way {
+    const client = new Client(endpoint.origin, {
+      maxResponseSize: MAX_ANSWER_BYTES,
+      headersTimeout: timeoutMs,
+      bodyTimeout: timeoutMs,
+      connect: { timeout: timeoutMs },
+    });
+    const way = { client, isReused: false };
+    client.on('connect', () => {
+      way.isReused = false;
+    });
+    return way;
+  }
+
+  /** An error that quotes the key must not carry it into a log or the quarantine. */
+  function withoutKey(text: string, status: number): string {
+    if (!apiKey || (status === 200 && apiKey.length < SHORTEST_SECRET)) return text;
+    return text.replaceAll(apiKey, '[LML_API_KEY]');
+  }
 
   return {
     async ask(body, signal) {
       const started = performance.now();
-      let status: number | null = null;
-      let retryAfter: string | null = null;
-      const answer = (body: string | null, failure: string | null): Answer => ({
-        status,
-        body,
-        failure,
-        retryAfter,
-        latencyMs: Math.round(performance.now() - started),
-      });
-      try {
-        const response = await request(endpoint, {
-          method: 'POST',
-          headers,
+      const bound = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+      for (;;) {
+        const way = idle.pop() ?? openWay();
+        const { isReused } = way;
+        let status: number | null = null;
+        let retryAfter: string | null = null;
+        const answer = (body: string | null, failure: string | null): Answer => ({
+          status,
           body,
-          dispatcher: agent,
-          signal: AbortSignal.any([signal, AbortSignal.timeout(options.timeoutMs)]),
+          failure,
+          retryAfter,
+          latencyMs: Math.round(performance.now() - started),
         });
-        status = response.statusCode;
-        retryAfter = response.headers['retry-after']?.toString() ?? null;
-        const { text, fault } = decode(await response.body.arrayBuffer());
-        if (fault !== null) return answer(null, fault);
-        // An error that quotes the key must not carry it into a log or the quarantine.
-        const isSafe = status === 200 || !options.apiKey;
-        return answer(isSafe ? text : text.replaceAll(options.apiKey as string, '[LML_API_KEY]'), null);
-      } catch (error) {
-        return answer(null, failureOf(error, options.timeoutMs));
+        try {
+          const response = await way.client.request({
+            path: endpoint.pathname + endpoint.search,
+            method: 'POST',
+            headers,
+            body,
+            signal: bound,
+          });
+          status = response.statusCode;
+          retryAfter = response.headers['retry-after']?.toString() ?? null;
+          const { text, fault } = decode(await response.body.arrayBuffer());
+          way.isReused = true;
+          idle.push(way);
+          const redirect = redirectTo(status, response.headers.location, endpoint);
+          if (redirect !== null) return answer(null, withoutKey(redirect, status));
+          if (fault !== null) return answer(null, `the answer ${fault}`);
+          return answer(withoutKey(text, status), null);
+        } catch (error) {
+          void way.client.destroy().catch(() => {});
+          // LML may close a connection that was idle just as the next call takes it. Nothing was answered on it.
+          if (status === null && isReused && hasBroken(error)) {
+            for (const { client } of idle.splice(0)) void client.destroy().catch(() => {});
+            continue;
+          }
+          return answer(null, failureOf(error, endpoint, timeoutMs));
+        }
       }
     },
-    close: () => agent.close(),
+    async close() {
+      await Promise.all(idle.splice(0).map(({ client }) => client.close()));
+    },
   };
-}
-
-/** Decodes a body. PostgreSQL's text holds neither broken UTF-8 nor a NUL, so either is a fault. */
-function decode(bytes: ArrayBuffer): { text: string; fault: null } | { text: null; fault: string } {
-  try {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    if (!text.includes('\0')) return { text, fault: null };
-    return { text: null, fault: 'the answer holds a NUL, which no text of PostgreSQL does' };
-  } catch {
-    return { text: null, fault: 'the answer is no UTF-8 text' };
-  }
-}
-
-/** Names a failure by its code, since the messages of sockets contain addresses. */
-function failureOf(error: unknown, timeoutMs: number): string {
-  const { name, code } = error as { name?: string; code?: unknown };
-  if (name === 'TimeoutError') return `no whole answer within ${timeoutMs} ms`;
-  if (name === 'AbortError') return 'cut off by the end of this process';
-  return `the call failed: ${typeof code === 'string' ? code : name}`;
 }

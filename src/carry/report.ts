@@ -1,5 +1,5 @@
 // Beside the working path: what the log and Sentry hear of a call, and the end of a batch that could not be written.
-import { describeFailure, log } from '../observe/log.js';
+import { describeFailure, log, logFailure } from '../observe/log.js';
 import type { RunTrace } from '../observe/sentry.js';
 import type { Carrier } from './lane.js';
 import type { Answer } from './lml.js';
@@ -32,6 +32,26 @@ export interface Finished {
   drift: Record<string, number> | null;
 }
 
+// What became of a batch, as its log line goes on.
+const WORDS: Record<Finished['outcome'], string> = {
+  applied: 'is written',
+  kept: 'is kept',
+  retried: 'is tried again',
+  deferred: 'waits until LML takes calls again',
+  split: 'is cut in two',
+  abandoned: 'is left due, since its run is stopping',
+  poison_input: 'holds an input that LML cannot take; it is in quarantine',
+  failed: 'failed',
+  lost: 'was taken over by another lane',
+};
+
+/** The fields of each line about a batch. */
+const lineOf = ({ run, batchId }: PendingAnswer) => ({
+  step: 'settle',
+  run_id: Number(run.runId),
+  batch_id: Number(batchId),
+});
+
 /** Reports a finished call to the log and to Sentry. */
 export function reportFinished(carrier: Carrier, pending: PendingAnswer, finished: Finished): void {
   const { observer } = carrier;
@@ -39,32 +59,31 @@ export function reportFinished(carrier: Carrier, pending: PendingAnswer, finishe
   const { outcome, reason, cache_stats: cacheStats, drift } = finished;
   const { status } = answer;
   reportCall(carrier, pending, cacheStats);
+  const line = lineOf(pending);
+  const because = reason === null ? '' : `: ${reason}`;
   if (outcome === 'kept') {
-    log.info(
-      { step: 'settle', run_id: run.runId, batch_id: batchId, reason },
-      `batch ${batchId}: its answer is kept, and applied as soon as its rows are free`,
-    );
+    log.info({ ...line, reason }, `batch ${batchId} is applied as soon as its rows are free${because}`);
   } else if (outcome !== 'applied') {
-    log.warn(
-      { step: 'settle', run_id: run.runId, batch_id: batchId, status, reason },
-      `batch ${batchId}: ${outcome}`,
-    );
+    log.warn({ ...line, outcome, status, reason }, `batch ${batchId} ${WORDS[outcome]}${because}`);
   }
   if (outcome === 'failed') {
     const failure = reason ?? outcome;
     observer.batchFailed(run, { batchId, batchSize: inputs, countedAs: 'lml_error', status, failure });
   }
   if (drift) {
-    log.warn({ step: 'settle', run_id: run.runId, batch_id: batchId, drift }, 'LML broke its contract');
+    const breaches = Object.entries(drift).map(([key, results]) => `${results} ${key}`);
+    log.warn({ ...line, drift }, `LML broke its contract in batch ${batchId}: ${breaches.join(', ')}`);
     observer.protocolDrifted(run, batchId, drift);
   }
 }
 
 /** Logs that the database could not take an answer. */
-export function reportWriteError({ run, batchId }: PendingAnswer, tries: number, error: unknown): void {
-  log.warn(
-    { step: 'settle', run_id: run.runId, batch_id: batchId, tries, ...describeFailure(error) },
-    'the database could not take an answer',
+export function reportWriteError(pending: PendingAnswer, tries: number, error: unknown): void {
+  logFailure(
+    'warn',
+    { ...lineOf(pending), tries },
+    `the database could not take the answer for batch ${pending.batchId}`,
+    error,
   );
 }
 

@@ -1,7 +1,8 @@
 // `apply`: a file of verdicts as a repair by hand, or what a dry run previewed.
 import { readFile } from 'node:fs/promises';
-import { text } from 'node:stream/consumers';
+import { buffer } from 'node:stream/consumers';
 import { Command } from 'commander';
+import { decode } from '../carry/decode.js';
 import { inTransaction, type JudgedReport, judge } from '../database/transaction.js';
 import { describeFailure } from '../observe/log.js';
 import { type SettingsOf, UsageError } from '../settings.js';
@@ -53,10 +54,12 @@ function applyPreview(settings: SettingsOf<'apply'>, runId: string): Promise<Jud
   );
 }
 
+/** Reads a file of verdicts. What is no UTF-8 is refused: replaced characters would be stored, and held. */
 async function readText(file: string): Promise<string> {
-  try {
-    return file === '-' ? await text(process.stdin) : await readFile(file, 'utf8');
-  } catch (error) {
+  const bytes = await (file === '-' ? buffer(process.stdin) : readFile(file)).catch((error) => {
     throw new UsageError(`FILE is "${file}", and cannot be read: ${describeFailure(error).message}`);
-  }
+  });
+  const { text, fault } = decode(bytes);
+  if (fault !== null) throw new UsageError(`FILE is "${file}", and ${fault}`);
+  return text;
 }

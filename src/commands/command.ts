@@ -1,17 +1,19 @@
 // What the commands share: options made of settings, exit statuses, signals, and how arguments are read and results printed.
 import { type Command, Option } from 'commander';
 import type { JudgedReport } from '../database/transaction.js';
-import { log } from '../observe/log.js';
+import { configureLog, log } from '../observe/log.js';
 import {
   type CommandName,
   defaultOf,
   readSettings,
   type SettingName,
+  type Settings,
   type SettingsOf,
   settingNamed,
   settingsOf,
   UsageError,
 } from '../settings.js';
+import { VERSION } from '../version.js';
 
 export const OK = 0;
 export const FAILED = 1;
@@ -40,8 +42,8 @@ export function addSettings(command: Command, name: CommandName): Command {
   return command;
 }
 
-/** Reads the settings of a command, where its options beat the environment. */
-export function settingsFrom<Command extends CommandName>(
+/** Reads the settings of a command, where its options beat the environment, and sets up the log by them. */
+export async function settingsFrom<Command extends CommandName>(
   command: Command,
   options: Options = {},
 ): Promise<SettingsOf<Command>> {
@@ -57,7 +59,24 @@ export function settingsFrom<Command extends CommandName>(
       given[setting] = parts[index]!;
     });
   }
-  return readSettings(settingsOf(command), given, process.env);
+  const settings = await readSettings(settingsOf(command), given, process.env);
+  const { LOG_LEVEL, LOG_FORMAT } = settings as Pick<Settings, 'LOG_LEVEL' | 'LOG_FORMAT'>;
+  configureLog(LOG_LEVEL, LOG_FORMAT);
+  return settings;
+}
+
+/** Says which program starts with which settings; in words, with those that are not the default. */
+export function logStart(command: CommandName, settings: Partial<Settings>): void {
+  const shown = settingsOf(command).filter((name) => settingNamed(name).isSecret !== true);
+  const set = shown.filter((name) => settings[name] !== defaultOf(settingNamed(name)));
+  const words = set.map((name) => `${name} ${settings[name]}`).join(', ');
+  const fields = {
+    step: 'start',
+    version: VERSION,
+    command,
+    settings: Object.fromEntries(shown.map((name) => [name, settings[name]])),
+  };
+  log.info(fields, `identity-sync ${VERSION} ${command} starts${words === '' ? '' : `: ${words}`}`);
 }
 
 export function print(result: unknown): void {

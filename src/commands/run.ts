@@ -6,12 +6,13 @@ import { connectDatabase, LANE_PATIENCE_MS, type Notice, type Sql } from '../dat
 import { dropLines } from '../database/line.js';
 import { assertFit } from '../database/ready.js';
 import { retryWhileDisconnected } from '../database/retry.js';
-import { reportEndedRuns, sentrySettings } from '../observe/ended-runs.js';
+import { logRunEnd, type RunReport, reportEndedRuns, sentrySettings } from '../observe/ended-runs.js';
 import { log } from '../observe/log.js';
+import type { RunProgress } from '../observe/progress.js';
 import { type Observer, startSentry } from '../observe/sentry.js';
 import { type SettingsOf, UsageError } from '../settings.js';
-import { PROCESS_NAME, plan, type RunRequest } from '../worker/plan.js';
-import { addSettings, FAILED, idsOf, OK, print, settingsFrom, stopOnSignals } from './command.js';
+import { describePlan, PROCESS_NAME, plan, type RunRequest } from '../worker/plan.js';
+import { addSettings, FAILED, idsOf, logStart, OK, print, settingsFrom, stopOnSignals } from './command.js';
 
 const POLL_MS = 250;
 
@@ -40,10 +41,12 @@ export const runCommand = addSettings(command, 'run').action(async (options: Run
     acceptUnresolved: options.acceptUnresolved === true,
     scheduled: false,
   };
+  logStart('run', settings);
   const { stop, abortNow } = stopOnSignals(settings.LML_TIMEOUT_MS + STOP_MS);
   const { report, result } = await runOnce(settings, request, stop, abortNow);
   print(result);
-  process.exitCode = conclude(report);
+  logRunEnd(report);
+  process.exitCode = report.outcome === 'completed' ? OK : FAILED;
 });
 
 /** Which rows a run takes: the ids that are named, or those of a scope. */
@@ -60,49 +63,6 @@ function rowsOf({ ids, scope }: RunOptions, recheck: boolean): Pick<RunRequest, 
   return { scope: scope ?? (recheck ? 'recheck' : 'due'), ids: null };
 }
 
-/** Says on standard error what an operator should know about a run's end, and finds its exit status. */
-function conclude(report: RunReport): number {
-  const { run_id, dry_run, outcome, outcome_reason, left, warnings, quarantined } = report;
-  for (const warning of warnings) log.warn({ step: 'report', run_id }, warning);
-  if (quarantined > 0) {
-    log.warn(
-      { step: 'report', run_id },
-      `${quarantined} rows are in quarantine: select * from identity_sync.quarantine`,
-    );
-  }
-  const how = outcome === null ? 'goes on with the process that opened it' : outcome;
-  const summary = `${dry_run ? 'dry run' : 'run'} ${run_id} ${how}${outcome_reason ? `: ${outcome_reason}` : ''}`;
-  if (outcome === 'completed') log.info({ step: 'report', run_id }, summary);
-  else log.error({ step: 'report', run_id, left }, summary);
-  return outcome === 'completed' ? OK : FAILED;
-}
-
-/** The report of a run as identity_run_report makes it: these are the keys that the command line looks at. */
-export interface RunReport {
-  run_id: number;
-  dry_run: boolean;
-  planned: number;
-  scanned: number;
-  rows_resolved: number;
-  rows_resolved_compilation: number;
-  rows_unresolved: number;
-  rows_skipped: Record<string, number>;
-  identity: Record<string, number>;
-  source: Record<string, number>;
-  compilation_track: Record<string, number>;
-  left: number;
-  held_by_others: number;
-  held_ids: number[];
-  held_by_runs: number[];
-  batches: number;
-  failed_batches: number;
-  finished_at: string | null;
-  outcome: 'completed' | 'failed' | 'stopped' | null;
-  outcome_reason: string | null;
-  warnings: string[];
-  quarantined: number;
-}
-
 /**
  * One run in the foreground: plans it, or joins the same run where it is open, and carries its batches until it is over.
  * Returns its report, and the result to print, which has a shape of its own for a dry run. Raising `stop` finishes the
@@ -117,13 +77,15 @@ export async function runOnce(
   const notices: Notice[] = [];
   const sql = connectDatabase(settings.DATABASE_URL, 1, { notices });
   const observer = await startSentry(sentrySettings(settings));
+  let followed = null as number | null;
   try {
     await assertFit(sql, ['plan_identity_run']);
     const runId = (await plan(sql, settings, request, notices)) as string;
     const opened = await reportOf(sql, runId);
+    followed = opened.run_id;
     log.info(
       { step: 'plan', run_id: opened.run_id, rows: opened.planned, batches: opened.batches },
-      'planned',
+      describePlan(opened.run_id, opened.planned, opened.batches),
     );
     if (opened.held_by_others > 0) {
       const more = opened.held_by_others > opened.held_ids.length ? ', …' : '';
@@ -136,7 +98,7 @@ export async function runOnce(
 
     return await resultOf(sql, await carry(settings, { observer, opened, stop, abortNow }));
   } finally {
-    await reportEndedRuns(sql, observer, settings);
+    await reportEndedRuns(sql, observer, settings, followed);
     await observer.close();
     await sql.end();
     dropLines();
@@ -178,7 +140,7 @@ async function carry(
     const worker = await startWorker(settings.DATABASE_URL, carrier, async () => {
       laneEnds.emit('end');
     });
-    const progress = startProgress(String(opened.run_id), opened.planned);
+    const progress = startProgress(opened.run_id);
     try {
       return await follow(String(opened.run_id), {
         sql,
@@ -207,7 +169,7 @@ async function follow(
     worker: Promise<void>;
     laneEnds: EventEmitter;
     stop: AbortSignal;
-    show: (done: number) => void;
+    show: (now: RunProgress) => void;
   },
 ): Promise<RunReport> {
   const { sql, worker, stop } = by;
@@ -220,10 +182,11 @@ async function follow(
   let rescuedAt = performance.now();
   for (;;) {
     const [progress] = await retryWhileDisconnected(
-      () => sql<[{ done: number; finished_at: Date | null }]>`
-        select done, finished_at from identity_sync.identity_run_progress(run_id => ${runId})`,
+      () => sql<[RunProgress & { finished_at: Date | null }]>`
+        select planned, done, failed, finished_at, waits_for, waits_until
+        from identity_sync.identity_run_progress(run_id => ${runId}, carried_by => ${PROCESS_NAME})`,
     );
-    by.show(progress.done);
+    by.show(progress);
     if (progress.finished_at !== null) return await reportOf(sql, runId);
     if (workerEnded)
       await ended.then(() => Promise.reject(new Error('graphile-worker ended before the run did')));

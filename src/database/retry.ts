@@ -1,6 +1,7 @@
 // Retries: while the database is away, while another session holds a lock, and as often as a caller says.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describeFailure, log } from '../observe/log.js';
+import { log } from '../observe/log.js';
+import { databaseIsAway, databaseIsBack } from '../observe/outage.js';
 import { LineFault } from './line.js';
 
 // How long to wait for a restarting database before giving up.
@@ -34,32 +35,19 @@ export async function retry<Result>(
  */
 export function retryWhileDisconnected<Result>(work: () => Promise<Result>): Promise<Result> {
   let goneAt: number | null = null;
-  return retry(
-    async () => {
-      const result = await work();
-      if (goneAt !== null && isGone) {
-        isGone = false;
-        log.info(
-          { step: 'database' },
-          `the database is back after ${Math.ceil((performance.now() - goneAt) / 1000)} s`,
-        );
-      }
-      return result;
-    },
-    (error) => {
-      if (!isAway(error)) return null;
-      goneAt ??= performance.now();
-      if (performance.now() - goneAt > RECONNECT_MS) return null;
-      if (!isGone)
-        log.warn({ step: 'database', ...describeFailure(error) }, 'the database is away: trying again');
-      isGone = true;
-      return 500;
-    },
-  );
+  const reached = async () => {
+    const result = await work();
+    if (goneAt !== null) databaseIsBack();
+    return result;
+  };
+  return retry(reached, (error) => {
+    if (!isAway(error)) return null;
+    goneAt ??= performance.now();
+    if (performance.now() - goneAt > RECONNECT_MS) return null;
+    databaseIsAway(error);
+    return 500;
+  });
 }
-
-// All calls of this process go to one database, and one line of the log tells of it.
-let isGone = false;
 
 /** Retries for five minutes while another process migrates or another session holds a needed lock, and says so once. */
 export function retryWhileLocked<Result>(work: () => Promise<Result>): Promise<Result> {

@@ -1,6 +1,6 @@
 // Metrics for Prometheus: what the tables count, the same from every process, and how long this process's calls took.
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import { describeFailure, log } from './log.js';
+import { logFailure } from './log.js';
 
 /** What identity_metrics returns. */
 export interface Counted {
@@ -53,7 +53,7 @@ export function createMetrics(read: () => Promise<Counted>): Metrics {
       return text;
     } catch (error) {
       kept = null;
-      log.warn({ step: 'metrics', ...describeFailure(error) }, 'the database could not be counted');
+      logFailure('warn', { step: 'metrics' }, 'the database could not be counted', error);
       return await textOf(null);
     }
   }

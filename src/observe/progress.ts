@@ -1,53 +1,117 @@
-// How far a run is: its rows done, its rate and the time left.
-import { type Bar, Presets, SingleBar } from 'cli-progress';
-import { log } from './log.js';
+// How far a run is: its rows done and failed, its rate, the time left, and what it waits for.
+import { keepLastLine, log, logsText } from './log.js';
+import { counted, lasting } from './words.js';
 
 const LINE_EVERY_MS = 5000;
+const BAR_CELLS = 15;
+const CLEAR_LINE = '\r\x1b[2K';
 
-/** Shows a bar on a terminal, and elsewhere a line every few seconds. */
-export function startProgress(runId: string, planned: number): { show(done: number): void; end(): void } {
-  return process.stderr.isTTY ? showBar(planned) : writeLines(runId, planned);
+/** What the database knows of a run's progress. Rows that failed are not done: they are due again. */
+export interface RunProgress {
+  planned: number;
+  done: number;
+  failed: number;
+  waits_for: string | null;
+  waits_until: Date | null;
 }
 
-function showBar(planned: number) {
-  const bar: Bar = new SingleBar(
-    {
-      stream: process.stderr,
-      format: '{bar} {percentage} % | {value} of {total} rows | {rate} rows/s | {left} left',
-      hideCursor: true,
-    },
-    Presets.shades_classic,
-  );
-  const pace = startPace(planned);
-  bar.start(planned, 0, pace(0));
+export interface Progress {
+  show(now: RunProgress): void;
+  end(): void;
+}
+
+/** Shows a bar below the log lines on a terminal, and elsewhere a line every few seconds. */
+export function startProgress(runId: number): Progress {
+  return process.stderr.isTTY && logsText() ? showBar() : writeLines(runId);
+}
+
+function showBar(): Progress {
+  const pace = startPace();
+  let line = '';
+  const clear = () => process.stderr.write(CLEAR_LINE);
+  const draw = () => process.stderr.write(line);
+  keepLastLine({ clear, draw });
   return {
-    show: (done: number) => bar.update(done, pace(done)),
-    end: () => bar.stop(),
+    show(now) {
+      line = barLine(partsOf(now, pace(now)), now, process.stderr.columns || 80);
+      process.stderr.write(CLEAR_LINE + line);
+    },
+    end() {
+      keepLastLine(null);
+      clear();
+    },
   };
 }
 
-function writeLines(runId: string, planned: number) {
-  const pace = startPace(planned);
+function writeLines(runId: number): Progress {
+  const pace = startPace();
   let said = performance.now();
   return {
-    show(done: number) {
+    show(now) {
+      const left = pace(now);
       if (performance.now() - said < LINE_EVERY_MS) return;
       said = performance.now();
-      const { rate, left } = pace(done);
+      const { planned, done, failed } = now;
+      const words = partsOf(now, left).map(({ text }) => text);
       log.info(
-        { step: 'progress', run_id: Number(runId) },
-        `${done} of ${planned} rows, ${rate} rows/s, ${left} left`,
+        { step: 'progress', run_id: runId, planned, done, failed },
+        `run ${runId}: ${words.join(', ')}`,
       );
     },
     end() {},
   };
 }
 
-function startPace(planned: number): (done: number) => { rate: string; left: string } {
+interface Part {
+  text: string;
+  /** The last to go first where a terminal is narrow. */
+  rank: number;
+}
+
+/** What there is to say, from left to right. */
+export function partsOf(now: RunProgress, pace: { perSecond: number; leftMs: number | null }): Part[] {
+  const { planned, done, failed, waits_for: waitsFor, waits_until: until } = now;
+  const waits = until === null ? '' : `, ${lasting(until.getTime() - Date.now())} more`;
+  return [
+    { text: `${counted(done)} of ${counted(planned)} rows`, rank: 1 },
+    ...(failed > 0 ? [{ text: `${counted(failed)} failed`, rank: 2 }] : []),
+    ...(waitsFor === null
+      ? [
+          { text: `${counted(Math.round(pace.perSecond))} rows/s`, rank: 5 },
+          { text: pace.leftMs === null ? '? left' : `${lasting(pace.leftMs)} left`, rank: 4 },
+        ]
+      : [{ text: `waits: ${waitsFor}${waits}`, rank: 3 }]),
+  ];
+}
+
+/** One line of at most `columns` less one, which drops parts rather than break. */
+export function barLine(parts: Part[], { planned, done }: RunProgress, columns: number): string {
+  const share = planned === 0 ? 1 : Math.min(1, done / planned);
+  const cells = Math.floor(share * BAR_CELLS);
+  const shown: Part[] = [
+    { text: `▕${'█'.repeat(cells)}${' '.repeat(BAR_CELLS - cells)}▏`, rank: 6 },
+    { text: `${Math.floor(share * 100)} %`, rank: 0 },
+    ...parts,
+  ];
+  const lineOf = (kept: Part[]) => kept.map(({ text }) => text).join('  ');
+  while (shown.length > 1 && lineOf(shown).length >= columns) {
+    const last = Math.max(...shown.map(({ rank }) => rank));
+    shown.splice(
+      shown.findIndex(({ rank }) => rank === last),
+      1,
+    );
+  }
+  return lineOf(shown).slice(0, Math.max(0, columns - 1));
+}
+
+/** The pace since this process looks on; a run that it joins may have been going for long. */
+function startPace(): (now: RunProgress) => { perSecond: number; leftMs: number | null } {
   const started = performance.now();
-  return (done) => {
-    const perSecond = (done * 1000) / (performance.now() - started);
-    const left = done === 0 ? '?' : `${Math.ceil(Math.max(0, planned - done) / perSecond)} s`;
-    return { rate: Math.round(perSecond).toLocaleString('en'), left };
+  let before = null as number | null;
+  return ({ planned, done, failed }) => {
+    before ??= done;
+    const perSecond = ((done - before) * 1000) / (performance.now() - started);
+    const left = Math.max(0, planned - done - failed);
+    return { perSecond, leftMs: perSecond > 0 ? (left * 1000) / perSecond : left === 0 ? 0 : null };
   };
 }

@@ -4,7 +4,7 @@ import * as http from 'node:http';
 import * as https from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { NodeOptions, Scope, Span } from '@sentry/node';
-import { describeFailure, log } from './log.js';
+import { describeFailure, logFailure } from './log.js';
 
 /** What a DSN looks like. It is checked first, because the SDK prints one that it cannot use. */
 export const DSN = /^https?:\/\/\w+(?::\w+)?@(?:\[[:.%\w]+\]|[\w.-]+)(?::\d+)?\/(?:[\w./-]+\/)?\d+$/;
@@ -95,7 +95,7 @@ export async function startSentry(settings: SentrySettings): Promise<Observer> {
   try {
     return await observe(settings.dsn, settings);
   } catch (error) {
-    logFailure(error);
+    logSentryFailure(error);
     return SILENT;
   }
 }
@@ -208,7 +208,7 @@ async function observe(dsn: string, settings: SentrySettings): Promise<Observer>
     async close() {
       const over = new AbortController();
       const late = sleep(FLUSH_MS, undefined, { signal: over.signal }).catch(() => {});
-      await Promise.race([client.close(FLUSH_MS), late]).catch(logFailure);
+      await Promise.race([client.close(FLUSH_MS), late]).catch(logSentryFailure);
       over.abort();
     },
   };
@@ -273,11 +273,11 @@ function guarded<Facts extends unknown[]>(report: (...facts: Facts) => void): (.
     try {
       report(...facts);
     } catch (error) {
-      logFailure(error);
+      logSentryFailure(error);
     }
   };
 }
 
-function logFailure(error: unknown): void {
-  log.warn({ step: 'sentry', ...describeFailure(error) }, 'a report to Sentry failed; the work goes on');
+function logSentryFailure(error: unknown): void {
+  logFailure('warn', { step: 'sentry' }, 'a report to Sentry failed; the work goes on', error);
 }

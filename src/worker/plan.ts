@@ -2,10 +2,15 @@
 import { hostname } from 'node:os';
 import type { Notice, Sql } from '../database/connect.js';
 import { log } from '../observe/log.js';
+import { counted } from '../observe/words.js';
 import { planArguments, type SettingsOf } from '../settings.js';
 
 /** This process's name in leases and in the ledger of runs. */
 export const PROCESS_NAME = `${hostname()}:${process.pid}`;
+
+/** The line about a planned run. */
+export const describePlan = (runId: string | number, rows: number, batches?: number): string =>
+  `run ${runId} planned: ${counted(rows)} rows${batches === undefined ? '' : ` in ${counted(batches)} batches`}`;
 
 /** Which rows a run takes, and what an operator has decided about it. */
 export interface RunRequest {

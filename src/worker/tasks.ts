@@ -9,13 +9,14 @@ import { dropLines } from '../database/line.js';
 import { knownMigrations } from '../database/migrations.js';
 import { connectPool } from '../database/pool.js';
 import { assertFit } from '../database/ready.js';
-import { retryWhileDisconnected } from '../database/retry.js';
+import { isAway, retryWhileDisconnected } from '../database/retry.js';
 import { monitorOf, reportEndedRuns, sentrySettings } from '../observe/ended-runs.js';
 import { log } from '../observe/log.js';
+import { databaseIsAway } from '../observe/outage.js';
 import { type Observer, startSentry } from '../observe/sentry.js';
 import type { SettingsOf } from '../settings.js';
 import { crontab, longestPauseMinutes } from './crontab.js';
-import { PROCESS_NAME, plan, type RunRequest } from './plan.js';
+import { describePlan, PROCESS_NAME, plan, type RunRequest } from './plan.js';
 
 // By default a container is killed ten seconds after SIGTERM.
 const SHUTDOWN_MS = 8000;
@@ -72,8 +73,12 @@ export async function startWorker(
     forbiddenFlags: () => (lanes.size < carrier.concurrency ? null : ['lane']),
     preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
     parsedCronItems: cron.items,
-    logger: new Logger(() => (level, message) => {
-      if (level === 'error') log.error({ step: 'worker' }, message);
+    logger: new Logger(() => (level, message, meta) => {
+      const error = meta?.error ?? { message };
+      if (isAway(error)) {
+        databaseIsAway(error);
+        log.debug({ step: 'worker' }, message);
+      } else if (level === 'error') log.error({ step: 'worker' }, message);
       else if (level === 'warning') log.warn({ step: 'worker' }, message);
       else log.debug({ step: 'worker' }, message);
     }),
@@ -264,11 +269,14 @@ async function planScheduled(
     );
     return;
   }
-  const [progress] = await sql<[{ trace_id: string }]>`
-    select trace_id from identity_sync.identity_run_progress(run_id => ${runId})`;
+  const [progress] = await sql<[{ trace_id: string; planned: number }]>`
+    select trace_id, planned from identity_sync.identity_run_progress(run_id => ${runId})`;
   observer.checkedIn(
     { runId, traceId: progress.trace_id },
     { status: 'in_progress', ...monitorOf(settings) },
   );
-  log.info({ step: 'plan', run_id: Number(runId) }, 'planned');
+  log.info(
+    { step: 'plan', run_id: Number(runId), rows: progress.planned },
+    describePlan(runId, progress.planned),
+  );
 }

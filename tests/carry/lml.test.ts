@@ -1,6 +1,6 @@
 // The way to LML over a real socket: what is sent, what comes back, and that a call never lasts or grows without bound.
 import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { connectLml, type Lml } from '../../src/carry/lml.js';
 import { type Reply, type StandIn, startStandIn } from '../../src/demo/stand-in.js';
@@ -37,10 +37,13 @@ describe('a call', () => {
       latencyMs: expect.any(Number),
     });
     expect(standIn.calls).toMatchObject([{ ids: [7], status: 200 }]);
-    expect(standIn.calls[0]!.headers).toMatchObject({ 'content-type': 'application/json' });
+    expect(standIn.calls[0]!.headers).toMatchObject({
+      'content-type': 'application/json',
+      'user-agent': expect.stringMatching(/^library-identity-sync\/\d+\.\d+\.\d+$/),
+    });
   });
 
-  test.each(['', '/', '/api/v1', '/api/v1/', '//', '/api/v1//'])(
+  test.each(['', '/', '/api/v1', '/api/v1/', '//', '/api/v1//', PATH, `${PATH}/`])(
     'goes to the one endpoint where the base URL ends in "%s"',
     async (end) => {
       const other = connectLml(`${standIn.url}${end}`, { timeoutMs: 5000 });
@@ -50,7 +53,7 @@ describe('a call', () => {
     },
   );
 
-  test.each(['/lml', '/lml/', '/lml/api/v1'])(
+  test.each(['/lml', '/lml/', '/lml/api/v1', `/lml${PATH}`])(
     'goes below the path of a base URL with one: "%s"',
     async (path) => {
       const other = connectLml(`${standIn.url}${path}`, { timeoutMs: 5000 });
@@ -93,10 +96,33 @@ describe('a call', () => {
     },
   );
 
-  test('follows no redirect, which would carry the key elsewhere', async () => {
-    standIn.respondWith(() => ({ status: 307, headers: { location: `${standIn.url}/elsewhere` }, body: '' }));
-    expect(await lml.ask(REQUEST, never)).toMatchObject({ status: 307 });
-    expect(standIn.calls).toHaveLength(1);
+  test.each([
+    [301, 'https://lml.example.org/v2?key=sk-1', 'https://lml.example.org/v2'],
+    [302, 'https://bob:hunter2@lml.example.org/', 'https://lml.example.org/'],
+    [307, '/elsewhere/sk-1234-5678', '/elsewhere/[LML_API_KEY]'],
+    [308, 'https://[', 'no URL'],
+  ])(
+    'follows no redirect, which would carry the key elsewhere, and says where it points: %i %s',
+    async (status, location, place) => {
+      const other = connectLml(standIn.url, { apiKey: 'sk-1234-5678', timeoutMs: 5000 });
+      standIn.respondWith(() => ({ status, headers: { location }, body: 'moved' }));
+      const { host } = new URL(standIn.url);
+      expect(await other.ask(REQUEST, never)).toMatchObject({
+        status,
+        failure: `${host} answered ${status} and points to ${place.startsWith('/') ? standIn.url + place : place}, which is not followed: LIBRARY_METADATA_URL must name where LML itself is`,
+      });
+      await other.close();
+      expect(standIn.calls).toHaveLength(1);
+    },
+  );
+
+  test('never brings the key back, whatever LML answers', async () => {
+    const other = connectLml(standIn.url, { apiKey: 'sk-1234-5678', timeoutMs: 5000 });
+    for (const status of [200, 401]) {
+      standIn.respondWith(() => ({ status, body: 'no such key: sk-1234-5678' }));
+      expect(await other.ask(REQUEST, never)).toMatchObject({ status, body: 'no such key: [LML_API_KEY]' });
+    }
+    await other.close();
   });
 
   test('says how long it took', async () => {
@@ -111,9 +137,14 @@ describe('a call that fails says why, and never rejects', () => {
   const tooMuch = Buffer.alloc(65 * 1024 * 1024, ' ');
 
   test.each<[string, Reply, number | null, RegExp]>([
-    ['no answer at all', { delayMs: 60_000 }, null, /^no whole answer within 300 ms$/],
-    ['a body that stalls', { stall: true }, 200, /^no whole answer within 300 ms$/],
-    ['a body that drips', { drip: { bytes: 1, everyMs: 20 } }, 200, /^no whole answer within 300 ms$/],
+    ['no answer at all', { delayMs: 60_000 }, null, /^no whole answer from 127.0.0.1:\d+ within 300 ms$/],
+    ['a body that stalls', { stall: true }, 200, /^no whole answer from 127.0.0.1:\d+ within 300 ms$/],
+    [
+      'a body that drips',
+      { drip: { bytes: 1, everyMs: 20 } },
+      200,
+      /^no whole answer from 127.0.0.1:\d+ within 300 ms$/,
+    ],
   ])('%s, by the timeout of the whole call', async (_, reply, status, words) => {
     const hasty = connectLml(standIn.url, { timeoutMs: 300 });
     standIn.respondWith(() => ({ ...reply, body: 'a body of more letters than there is time for' }));
@@ -126,8 +157,16 @@ describe('a call that fails says why, and never rejects', () => {
   });
 
   test.each<[string, Reply, RegExp]>([
-    ['a body cut off', { destroy: true }, /^the call failed: UND_ERR_SOCKET$/],
-    ['a body beyond all bounds', { body: tooMuch }, /^the call failed: UND_ERR_RES_EXCEEDED_MAX_SIZE$/],
+    [
+      'a body cut off',
+      { destroy: true },
+      /^the call to 127.0.0.1:\d+ failed: the connection broke \(UND_ERR_SOCKET\)$/,
+    ],
+    [
+      'a body beyond all bounds',
+      { body: tooMuch },
+      / failed: the answer has more than 64 MB \(UND_ERR_RES_EXCEEDED_MAX_SIZE\)$/,
+    ],
     ['a body that is no UTF-8', { body: Buffer.from([0x7b, 0xff, 0x7d]) }, /^the answer is no UTF-8 text$/],
     ['a surrogate in UTF-8', { body: Buffer.from([0xed, 0xa0, 0x80]) }, /^the answer is no UTF-8 text$/],
     ['a NUL, which no text of PostgreSQL holds', { body: '{"results":["\0"]}' }, /^the answer /],
@@ -145,7 +184,7 @@ describe('a call that fails says why, and never rejects', () => {
     expect(await nowhere.ask(REQUEST, never)).toMatchObject({
       status: null,
       body: null,
-      failure: 'the call failed: ECONNREFUSED',
+      failure: 'the call to 127.0.0.1:1 failed: nothing listens there (ECONNREFUSED)',
     });
     await nowhere.close();
   });
@@ -158,7 +197,9 @@ describe('a call that fails says why, and never rejects', () => {
     });
     expect(await other.ask(REQUEST, never)).toMatchObject({
       status: null,
-      failure: expect.stringMatching(/^the call failed: \w+$/),
+      failure: expect.stringMatching(
+        /^the call to 127.0.0.1:\d+ failed: what came is no HTTP \(HTTPParserError\)$/,
+      ),
     });
     await other.close();
     server.close();
@@ -187,5 +228,48 @@ describe('a call that fails says why, and never rejects', () => {
     standIn.respondWith(({ index }) => (index === 0 ? { destroy: true } : undefined));
     expect(await lml.ask(REQUEST, never)).toMatchObject({ body: null });
     expect(await lml.ask(REQUEST, never)).toMatchObject({ status: 200, failure: null });
+  });
+});
+
+describe('a connection that ends just as a call takes it', () => {
+  const ANSWER = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}';
+  let server: Server;
+  let requests: number[];
+
+  /** Starts a server that answers so many requests of a connection and resets it at the next one. */
+  async function serve(answers: number): Promise<Lml> {
+    requests = [];
+    server = createServer((socket: Socket) => {
+      const connection = requests.push(0) - 1;
+      socket
+        .on('error', () => {})
+        .on('data', (data) => {
+          if (!data.includes('POST ')) return;
+          requests[connection]!++;
+          if (requests[connection]! > answers) socket.resetAndDestroy();
+          else socket.write(ANSWER);
+        });
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return connectLml(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, { timeoutMs: 5000 });
+  }
+  afterEach(() => server.close());
+
+  test('costs no try: the call is made again on a fresh one', async () => {
+    const other = await serve(1);
+    for (let call = 0; call < 3; call++)
+      expect(await other.ask(REQUEST, never)).toMatchObject({ status: 200, body: '{}', failure: null });
+    await other.close();
+    expect(requests).toEqual([2, 2, 1]);
+  });
+
+  test('is a fault of LML where it was a fresh one', async () => {
+    const other = await serve(0);
+    expect(await other.ask(REQUEST, never)).toMatchObject({
+      status: null,
+      failure: expect.stringMatching(/^the call to 127.0.0.1:\d+ failed: the connection broke \(\w+\)$/),
+    });
+    await other.close();
+    expect(requests).toEqual([1]);
   });
 });

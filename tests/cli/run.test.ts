@@ -109,8 +109,8 @@ describe('a run', () => {
   const failures: [string, Reply, string][] = [
     ['500', { status: 500, body: 'Internal Server Error' }, 'LML answered 500'],
     ['HTML', { body: '<html>Bad Gateway</html>' }, 'LML answered 200 with what is no answer'],
-    ['a body cut off', { destroy: true }, 'the call failed: UND_ERR_SOCKET'],
-    ['a body that stalls', { stall: true }, 'no whole answer within 1000 ms'],
+    ['a body cut off', { destroy: true }, 'failed: the connection broke (UND_ERR_SOCKET)'],
+    ['a body that stalls', { stall: true }, 'within 1000 ms'],
     ['{}', { body: '{}' }, 'LML answered 200 with what is no answer'],
     ['no JSON', { body: '{"results": [' }, 'LML answered 200 with what is no answer'],
   ];
@@ -150,7 +150,9 @@ describe('a run', () => {
     const nowhere = { LIBRARY_METADATA_URL: 'http://127.0.0.1:1', LML_MAX_TRIES: '1' };
     const ended = await cli(['run'], { ...settings(), ...nowhere });
     expect(ended.status).toBe(1);
-    expect(logOf(ended).at(-1)!.msg).toContain('the call failed: ECONNREFUSED');
+    expect(logOf(ended).at(-1)!.msg).toContain(
+      'the call to 127.0.0.1:1 failed: nothing listens there (ECONNREFUSED)',
+    );
     expect(await candidates(database.sql)).toEqual([id]);
   });
 
@@ -335,7 +337,9 @@ describe('where the database cannot take an answer, through no fault of the answ
     expect(JSON.parse(ended.stdout)).toMatchObject({ rows_resolved: 3, lml_total_calls: 3 });
     expect(logOf(ended).find((line) => line.step === 'settle')).toMatchObject({
       code: '53100',
-      message: 'could not extend file',
+      msg: expect.stringMatching(
+        /^the database could not take the answer for batch \d+: could not extend file$/,
+      ),
     });
     expect(await candidates(database.sql)).toEqual([]);
   });
@@ -372,7 +376,7 @@ describe('two processes', () => {
     const ids = await shelveAll(database.sql, ...Array<string>(12).fill('Autechre'));
     const answers = holdAnswers(lml);
     const both = [1, 2].map(() => startCli(['run', '--batch-size', '1'], settings()));
-    for (const process of both) await process.says('"msg":"planned"');
+    for (const process of both) await process.says('"msg":"run 1 planned: ');
     await expect.poll(() => lml.calls.length, { timeout: 10_000 }).toBe(2);
     answers.letGo();
 
@@ -452,9 +456,9 @@ describe('a run whose process was killed', () => {
       held_ids: ids,
     });
     expect(logOf(ended).map((line) => line.msg)).toEqual([
-      'planned',
+      'run 2 planned: 0 rows in 0 batches',
       `3 rows are left to another open run (1): ${ids.join()}`,
-      'run 2 failed: all 3 of its rows are held by another open run: 1',
+      expect.stringMatching(/^run 2 failed in \d+ s: all 3 of its rows are held by another open run: 1$/),
     ]);
   });
 });
@@ -475,8 +479,8 @@ describe('a run of ids that cannot be asked', () => {
   test('of which none can be, ends with 1', async () => {
     const ended = await cli(['run', '--ids', '999999'], settings());
     expect(ended.status).toBe(1);
-    expect(logOf(ended).at(-1)!.msg).toBe(
-      'run 1 failed: none of the ids named is in library with an artist name',
+    expect(logOf(ended).at(-1)!.msg).toMatch(
+      /^run 1 failed in \d+ s: none of the ids named is in library with an artist name$/,
     );
   });
 });

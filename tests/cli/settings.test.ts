@@ -254,7 +254,7 @@ describe('the address of LML', () => {
     'may not be %s',
     async (url) => {
       expect(await refusal('LIBRARY_METADATA_URL', url)).toBe(
-        `LIBRARY_METADATA_URL is "${url}"; allowed: a URL that begins with http:// or https://`,
+        `LIBRARY_METADATA_URL is "${url.replace('wxyc@', '')}"; allowed: a URL that begins with http:// or https://, without user and password`,
       );
     },
   );

@@ -86,7 +86,7 @@ test('a run that is stopping waits for its last call without spinning', async ()
 
 test('a process that joined leaves at Ctrl-C, and the run goes on with the one that opened it', async () => {
   const joined = start();
-  await joined.says('"msg":"planned"');
+  await joined.says('"msg":"run 1 planned: ');
   joined.signal('SIGINT');
   await joined.endsWithin(5000);
   expect(await runOf(1)).toMatchObject({ stop_reason: null, finished_at: null });

@@ -20,6 +20,16 @@ test.each<[string[], Record<string, string>, string]>([
     { LIBRARY_METADATA_URL: 'lml' },
     'LIBRARY_METADATA_URL is "lml"; allowed: a URL that begins with http',
   ],
+  ...[
+    'http://bob:hunter2@lml',
+    'http://hunter2@lml',
+    'ftp://bob:hun/ter2 hunter2@lml',
+    'bob:hunter2@lml',
+  ].map((url): [string[], Record<string, string>, string] => [
+    ['run'],
+    { LIBRARY_METADATA_URL: url },
+    `LIBRARY_METADATA_URL is "${/^\w+:\/\//.exec(url)?.[0] ?? ''}lml"; allowed: a URL that begins with http:// or https://, without user and password`,
+  ]),
   [['migrate'], { DATABASE_URL: '' }, 'DATABASE_URL is not set; allowed: a URL that begins with postgres'],
   [['run'], { BATCH_SIZE: '1001' }, 'BATCH_SIZE is "1001"; allowed: an integer from 1 to 1000'],
   [['run'], { DRY_RUN: 'yes' }, 'DRY_RUN is "yes"; allowed: true, 1, false, 0 or empty'],

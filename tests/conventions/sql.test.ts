@@ -49,6 +49,20 @@ describe('a file in sql/', () => {
     );
   });
 
+  // A body is read under the session's standard_conforming_strings, where off makes an escape of a backslash.
+  test('has no backslash in a literal without E', () => {
+    const plain = functions.flatMap(({ path, text }) =>
+      text
+        .split('\n')
+        .filter(
+          (line) =>
+            !/^\s*--/.test(line) && /(?<![Ee'])'(?:[^']|'')*\\/.test(line.replace(/\bE'(?:[^']|'')*'/g, '')),
+        )
+        .map((line) => `${path}: ${line}`),
+    );
+    expect(plain).toEqual([]);
+  });
+
   test("states a function's volatility", () => {
     const silent = functions.filter(
       ({ text }) => !/^language (sql|plpgsql) (immutable|stable|volatile)\b/m.test(text),

@@ -75,12 +75,13 @@ export async function cli(args: string[], settings: Record<string, string>): Pro
   return await startCli(args, settings).ended;
 }
 
-/** The log's lines, of which standard error consists. */
+/** The log's lines, of which standard error consists, less the one that the process starts with. */
 export function logOf({ stderr }: Ended): { step: string; msg: string; run_id?: number }[] {
   return stderr
     .split('\n')
     .filter((line) => line !== '')
-    .map((line) => JSON.parse(line));
+    .map((line) => JSON.parse(line))
+    .filter(({ step }) => step !== 'start');
 }
 
 /** Holds LML's answers back, until one of them or all may go; what comes later is answered at once. */

@@ -9,8 +9,8 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import postgres from 'postgres';
 import { migrate } from '../../src/commands/migrate.js';
-import type { RunReport } from '../../src/commands/run.js';
 import { type EmbeddedVersion, startEmbeddedPostgres } from '../../src/demo/embedded-postgres.js';
+import type { RunReport } from '../../src/observe/ended-runs.js';
 
 /** An artist that the stand-in has never heard of, so that every record of it comes back unresolved. */
 export const UNHEARD_OF = 'Zzyzx Unheard';

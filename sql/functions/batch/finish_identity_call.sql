@@ -19,10 +19,11 @@ as $$
 declare
   came_at constant timestamptz := clock_timestamp();
   this_batch identity_sync.batch;
+  this_run identity_sync.run;
   answer_text text;
   answer jsonb;
   decision text;
-  retry_at constant timestamptz := identity_sync_private.parse_retry_after(retry_after);
+  retry_at timestamptz := identity_sync_private.parse_retry_after(retry_after);
 begin
   select batch.*
   into this_batch
@@ -37,6 +38,11 @@ begin
     return next;
     return;
   end if;
+
+  select run.*
+  into this_run
+  from identity_sync.run
+  where run.run_id = this_batch.run_id;
 
   update identity_sync.lml_call
   set
@@ -56,9 +62,16 @@ begin
   reason := case
     when answer is not null then null
     when failure is not null then failure
-    when http_status = 200 then 'LML answered 200 with what is no answer'
+    when http_status = 200
+    then 'LML answered 200 with what is no answer: '
+      || coalesce(identity_sync_private.excerpt(answer_text, 200), 'no text at all')
     else format('LML answered %s: %s', http_status, identity_sync_private.lml_error_message(body))
+      || coalesce(
+        '; it asks for quiet until ' || to_char(retry_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC', ''
+      )
+      || case when retry_at > this_run.deadline_at then ', later than the deadline of the run' else '' end
   end;
+  retry_at := case when retry_at is not null then least(retry_at, this_run.deadline_at) end;
 
   decision := identity_sync_private.decide_call_outcome(
     http_status => http_status,
@@ -68,9 +81,7 @@ begin
     max_tries => max_tries,
     is_part => this_batch.root_batch_id is not null,
     has_answered_part => identity_sync_private.has_answered_part(this_batch.root_batch_id),
-    is_stopping => exists (
-      select from identity_sync.run where run.run_id = this_batch.run_id and run.stop_reason is not null
-    )
+    is_stopping => this_run.stop_reason is not null
   );
 
   case decision

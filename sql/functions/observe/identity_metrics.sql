@@ -38,8 +38,8 @@ as $$
     cross join lateral (
       select
         case
-          when total.key like 'source\_rows\_%' then 'source_rows'
-          when total.key like 'rows\_%' then 'rows'
+          when total.key like E'source\\_rows\\_%' then 'source_rows'
+          when total.key like E'rows\\_%' then 'rows'
           else total.key
         end as kind
     ) as named

@@ -5,7 +5,8 @@ returns boolean
 language sql immutable parallel safe cost 50
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(is_blank.name, '') !~ '[^\s\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]';
+  select coalesce(is_blank.name, '')
+    !~ E'[^\\s\\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]';
 $$;
 
 revoke all on function identity_sync.is_blank(text) from public;

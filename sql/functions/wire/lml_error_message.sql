@@ -8,16 +8,18 @@ as $$
 declare
   read constant jsonb := identity_sync_private.jsonb_or_null(body);
 begin
-  return left(
-    coalesce(
-      case when jsonb_typeof(read) = 'object' then coalesce(
-        identity_sync_private.printable(read -> 'message') #>> '{}',
-        identity_sync_private.printable(read -> 'detail') #>> '{}'
-      ) end,
-      nullif(btrim(body), ''),
-      'no words'
+  return coalesce(
+    identity_sync_private.excerpt(
+      coalesce(
+        case when jsonb_typeof(read) = 'object' then coalesce(
+          identity_sync_private.printable(read -> 'message') #>> '{}',
+          identity_sync_private.printable(read -> 'detail') #>> '{}'
+        ) end,
+        body
+      ),
+      300
     ),
-    300
+    'no words'
   );
 end;
 $$;

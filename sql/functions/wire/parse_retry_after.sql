@@ -1,5 +1,5 @@
--- Reads a Retry-After header: a number of seconds, or a date as HTTP writes it.
--- Anything else is ignored, because only a proxy in front of LML sends the header.
+-- Reads a Retry-After header: a number of seconds, or a date as HTTP writes it. Two proxies in a row may each send one:
+-- of several numbers the largest counts. Anything else is ignored.
 create or replace function identity_sync_private.parse_retry_after(retry_after text)
 returns timestamptz
 language plpgsql stable
@@ -8,9 +8,18 @@ set datestyle = 'ISO, DMY'
 as $$
 begin
   return case
-    when retry_after ~ '^\s*[0-9]{1,6}\s*$' then clock_timestamp() + retry_after::integer * interval '1 second'
-    when retry_after ~ '^\s*[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT\s*$'
-    then substring(retry_after from ', (.*) GMT')::timestamp at time zone 'UTC'
+    when retry_after ~ '^ *[0-9]+([.][0-9]+)? *(, *[0-9]+([.][0-9]+)? *)*$'
+    then (
+      -- A century is as good as any longer time, and within the range of an interval.
+      select clock_timestamp() + least(max(listed.seconds::numeric), 3e9)::float8 * interval '1 second'
+      from regexp_split_to_table(retry_after, ',') as listed (seconds)
+    )
+    else (
+      substring(
+        retry_after
+        from '^ *[A-Z][a-z]{2}, ([0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2}) GMT *(,.*)?$'
+      )
+    )::timestamp at time zone 'UTC'
   end;
 exception
   when datetime_field_overflow or invalid_datetime_format then

@@ -15,6 +15,10 @@ declare
   is_salvaged boolean := false;
   answer jsonb;
 begin
+  -- Editors that save a byte order mark do not show it.
+  if starts_with(body, E'\ufeff') then
+    body := substr(body, 2);
+  end if;
   if octet_length(body) > most_bytes and asked is not null then
     return null;
   end if;

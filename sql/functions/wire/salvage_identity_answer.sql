@@ -21,23 +21,24 @@ declare
   results json;
 begin
   -- Escaped backslashes first, or the text \\u0000 would pass for an escape.
-  masked := replace(masked, '\\', mark || 'b');
-  masked := replace(masked, '\u0000', mark || 'n0000');
+  masked := replace(masked, E'\\\\', mark || 'b');
+  masked := replace(masked, E'\\u0000', mark || 'n0000');
   -- Each surrogate is one match of a regular expression, of which half a million take a second.
-  surrogates := (2 * octet_length(masked) - octet_length(replace(masked, '\ud', ''))
-    - octet_length(replace(masked, '\uD', ''))) / 3;
+  surrogates := (2 * octet_length(masked) - octet_length(replace(masked, E'\\ud', ''))
+    - octet_length(replace(masked, E'\\uD', ''))) / 3;
   if surrogates > 500000 then
     return null;
   end if;
   if surrogates > 0 then
     -- Whole pairs first: the surrogates that are left are lone ones.
     masked := regexp_replace(
-      masked, '\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})', mark || 'p\1' || mark || 'q\2', 'g'
+      masked, E'\\\\u([dD][89abAB][0-9a-fA-F]{2})\\\\u([dD][c-fC-F][0-9a-fA-F]{2})',
+      mark || E'p\\1' || mark || E'q\\2', 'g'
     );
-    masked := regexp_replace(masked, '\\u([dD][89a-fA-F][0-9a-fA-F]{2})', mark || 'n\1', 'g');
-    masked := replace(replace(masked, mark || 'p', '\u'), mark || 'q', '\u');
+    masked := regexp_replace(masked, E'\\\\u([dD][89a-fA-F][0-9a-fA-F]{2})', mark || E'n\\1', 'g');
+    masked := replace(replace(masked, mark || 'p', E'\\u'), mark || 'q', E'\\u');
   end if;
-  masked := replace(masked, mark || 'b', '\\');
+  masked := replace(masked, mark || 'b', E'\\\\');
 
   begin
     document := masked::json;

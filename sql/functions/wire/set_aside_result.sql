@@ -56,11 +56,11 @@ begin
   end if;
 
   return jsonb_build_object(
-    'library_id', case when id ~ '^-?[0-9]{1,10}(\.0+)?$' then id::numeric end,
-    'unreadable', replace(masked, mark || 'n', '\u'),
-    'path', replace(ltrim(path, '.'), mark || 'n', '\u'),
+    'library_id', case when id ~ E'^-?[0-9]{1,10}(\\.0+)?$' then id::numeric end,
+    'unreadable', replace(masked, mark || 'n', E'\\u'),
+    'path', replace(ltrim(path, '.'), mark || 'n', E'\\u'),
     'fault', case
-      when is_marked then 'the escape \u' || left(split_part(masked, mark || 'n', 2), 4)
+      when is_marked then E'the escape \\u' || left(split_part(masked, mark || 'n', 2), 4)
       else 'jsonb refuses it'
     end
   );

@@ -12,10 +12,16 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '5s'
 as $$
+declare
+  answer constant jsonb := identity_sync.read_identity_answer(body, cardinality(requested));
 begin
-  return identity_sync.apply_identity_verdicts(
-    identity_sync.read_identity_answer(body, cardinality(requested)), requested, origin, verified_at, strict_bands
-  );
+  if answer is null and requested is null then
+    raise exception using
+      errcode = 'LS003',
+      message = identity_sync_private.explain_no_answer(body),
+      hint = 'Allowed: LML''s whole answer ({"results": [...]}), an array of results, or one result.';
+  end if;
+  return identity_sync.apply_identity_verdicts(answer, requested, origin, verified_at, strict_bands);
 end;
 $$;
 

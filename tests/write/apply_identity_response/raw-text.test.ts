@@ -346,7 +346,6 @@ describe('what is no answer', () => {
     ['a body cut off before its end, beside an escape', `{"detail": "\\u0000", ${whole.slice(1, -1)}`],
     ['a body and something after it', `${whole}}`],
     ['two bodies', whole + whole],
-    ['a byte order mark', `\ufeff${whole}`],
     ['a number that is none', whole.replace('0.97', 'NaN')],
     ['an escape that is none', whole.replace('4854', String.raw`\u00g0`)],
     ['an escape that is none, beside one', whole.replace('4854', String.raw`\u0000\x`)],
@@ -362,8 +361,29 @@ describe('what is no answer', () => {
     expect(await writer.quarantine()).toEqual([]);
   });
 
-  test('is raised to the operator who asked for nothing', async () => {
-    await expect(writer.applyText('<html>', { requested: null })).rejects.toMatchObject({ code: 'LS003' });
+  test.each([
+    ['', 'the text is empty'],
+    ['\ufeff \r\n', 'the text is empty'],
+    ['{"results": {}}', 'the text is JSON, but no answer of LML: {"results": {}}'],
+    ['<html>', 'the text is no JSON: line 1, column 1: < (Token "<" is invalid.)'],
+    ['\ufeff<html>', 'the text is no JSON: line 1, column 1: < (Token "<" is invalid.)'],
+    [
+      '[\r\n  {"library_id": 5,\r\n   "kind": single}]',
+      'the text is no JSON: line 3, column 17:    "kind": single (Token "single" is invalid.)',
+    ],
+    [
+      '{"results": []}\n{"results": []}',
+      'the text is no JSON: line 2, column 1: { (Expected end of input, but found "{".)',
+    ],
+    [
+      '{"results": [',
+      'the text is no JSON: line 1, column 13: {"results": [ (The input string ended unexpectedly.)',
+    ],
+    [`[${' '.repeat(200)}x]`, 'the text is no JSON: line 1, column 202: x (Token "x" is invalid.)'],
+  ])('is raised to the operator who asked for nothing, with its place: %j', async (body, message) => {
+    const failed = await writer.applyText(body, { requested: null }).catch((error) => error);
+    expect(failed).toMatchObject({ code: 'LS003' });
+    expect(failed.message.replaceAll(/ +/g, ' ')).toBe(message.replaceAll(/ +/g, ' '));
   });
 });
 
@@ -375,6 +395,12 @@ test.each([
   const report = await writer.applyText(JSON.stringify(response, null, 2), { ...asked, requested: [DILATE] });
   expect(report).toEqual(reported({ rows_resolved: 1, identity: { inserted: 1 }, source: { inserted: 2 } }));
   expect(await writer.identity(DILATE)).toMatchObject({ notes: SERVICE, last_verified_at: MONDAY });
+});
+
+test('a byte order mark before an answer means nothing', async () => {
+  const body = `\ufeff${JSON.stringify(singleArtist(DILATE))}`;
+  const report = await writer.applyText(body, { ...asked, requested: [DILATE] });
+  expect(report).toMatchObject({ rows_resolved: 1 });
 });
 
 test('the arguments besides the text are those of apply_identity_verdicts', async () => {
