@@ -6,7 +6,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   with unfinished as (
-    select batch.*, regexp_replace(batch.leased_by, ':[^:]*$', '') as worker
+    select batch.*, regexp_replace(batch.leased_by, ':[^:]*$', '') as worker_name
     from identity_sync.batch
     where batch.run_id = waits_of_run.run_id and batch.closed_at is null
   ),
@@ -41,13 +41,13 @@ as $$
     select
       2, 'lease', max(unfinished.leased_until),
       format(
-        '%s in the hands of %s, which is silent', count(*), coalesce(unfinished.worker, 'a process')
+        '%s in the hands of %s, which is silent', count(*), coalesce(unfinished.worker_name, 'a process')
       )
     from unfinished
-    left join identity_sync.worker on worker.name = unfinished.worker
+    left join identity_sync.worker on worker.name = unfinished.worker_name
     where unfinished.leased_until >= clock_timestamp()
       and not coalesce(identity_sync_private.is_alive(worker), false)
-    group by unfinished.worker
+    group by unfinished.worker_name
     union all
     select 3, 'kept_answer', null, format('answers kept until other sessions let go of their rows: %s', count(*))
     from unfinished
