@@ -98,7 +98,7 @@ grant select on sequence identity_sync.settlement_settlement_id_seq to identity_
 grant execute on function
   identity_sync.plan_identity_run(
     text, integer, integer, boolean, integer, integer, integer[], integer, integer, boolean, boolean, integer, text,
-    boolean, integer, integer, boolean
+    text[], integer, integer, boolean
   ),
   identity_sync.enqueue_lanes(bigint, integer, timestamptz),
   identity_sync.claim_identity_batch(bigint, text, integer, integer, bigint),

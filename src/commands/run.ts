@@ -1,7 +1,7 @@
 // `run`: one run in the foreground. It ends with 0 where the run completed, and else with 1.
 import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { connectDatabase, LANE_PATIENCE_MS, type Notice, type Sql } from '../database/connect.js';
 import { dropLines } from '../database/line.js';
 import { assertFit } from '../database/ready.js';
@@ -25,6 +25,7 @@ const RESCUE_MS = 10_000;
 interface RunOptions {
   scope?: string;
   ids?: string;
+  accept?: string[];
   acceptUnresolved?: true;
 }
 
@@ -32,13 +33,20 @@ const command = new Command('run')
   .description('one run in the foreground: plan, ask, apply, report')
   .option('--scope <scope>', 'which rows: due, refresh, recheck, ids')
   .option('--ids <ids>', 'library ids, as in 1,2,3; implies the scope ids')
-  .option('--accept-unresolved', 'believe LML where nearly everything comes back unresolved');
+  .addOption(
+    new Option('--accept <gauge...>', 'what does not stop the run, though the brake would').choices([
+      'unresolved',
+      'refused',
+      'changed',
+    ]),
+  )
+  .option('--accept-unresolved', 'the same as --accept unresolved');
 
 export const runCommand = addSettings(command, 'run').action(async (options: RunOptions) => {
   const settings = await settingsFrom('run', { ...options });
   const request = {
     ...rowsOf(options, settings.RECHECK),
-    acceptUnresolved: options.acceptUnresolved === true,
+    accept: [...(options.accept ?? []), ...(options.acceptUnresolved ? ['unresolved'] : [])],
     scheduled: false,
   };
   logStart('run', settings);

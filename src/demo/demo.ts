@@ -225,7 +225,7 @@ async function run(stage: Stage, scope: string, ids: number[] | null): Promise<R
     {},
     { DATABASE_URL: stage.databaseUrl, LIBRARY_METADATA_URL: stage.lml.url, THROTTLE_MS: '0' },
   );
-  const request: RunRequest = { scope, ids, acceptUnresolved: false, scheduled: false };
+  const request: RunRequest = { scope, ids, accept: [], scheduled: false };
   const { report } = await runOnce(settings, request, stage.signal, stage.signal);
   if (stage.signal.aborted) throw new Error('interrupted');
   return report;

@@ -16,7 +16,8 @@ export const describePlan = (runId: string | number, rows: number, batches?: num
 export interface RunRequest {
   scope: string;
   ids: number[] | null;
-  acceptUnresolved: boolean;
+  /** The gauges of the brake that do not stop it. */
+  accept: string[];
   /** Whether the cron asks for it. */
   scheduled: boolean;
 }
@@ -41,7 +42,7 @@ export async function plan(
       batch_size => ${set.batch_size}, va_batch_size => ${set.va_batch_size},
       dry_run => ${set.dry_run}, strict_bands => ${set.strict_bands},
       lanes => ${set.lanes}, opened_by => ${PROCESS_NAME},
-      accept_unresolved => ${request.acceptUnresolved}, scheduled => ${request.scheduled},
+      accept => ${request.accept}, scheduled => ${request.scheduled},
       deadline_minutes => ${set.deadline_minutes}, call_budget => ${set.call_budget}) as run_id`;
   for (const { severity, message } of notices.splice(0)) {
     const line = { step: 'plan', run_id: Number(planned.run_id) };

@@ -259,7 +259,7 @@ async function planScheduled(
   observer: Observer,
   notices: Notice[],
 ): Promise<void> {
-  const request: RunRequest = { scope: 'due', ids: null, acceptUnresolved: false, scheduled: true };
+  const request: RunRequest = { scope: 'due', ids: null, accept: [], scheduled: true };
   const runId = await plan(sql, settings, request, notices);
   if (runId === null) {
     observer.checkedIn(null, { status: 'error', ...monitorOf(settings) });

@@ -496,7 +496,7 @@ test('a run that joins another says so, and which of its flags are in vain', asy
       ...{ level: 40, step: 'plan', run_id: 1 },
       msg:
         'run 1 is open, and is joined (opened by host:1). It keeps its own settings: ' +
-        'accept_unresolved false (asked: true), batch_size 1 (asked: 500), call_budget none (asked: 9)',
+        'accept [] (asked: ["unresolved"]), batch_size 1 (asked: 500), call_budget none (asked: 9)',
     });
   } finally {
     await close();

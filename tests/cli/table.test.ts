@@ -55,7 +55,7 @@ test('a run is planned with every setting of its arguments, and plan_identity_ru
   const [row] = await database.sql`
     select proargnames as arguments from pg_proc
     where oid = 'identity_sync.plan_identity_run'::regproc`;
-  const asked = ['scope', 'ids', 'opened_by', 'accept_unresolved', 'scheduled'];
+  const asked = ['scope', 'ids', 'opened_by', 'accept', 'scheduled'];
   const { length } = row!.arguments as string[];
   expect(row!.arguments.slice(0, length).sort()).toEqual([...planned, ...asked].sort());
 });

@@ -1,5 +1,5 @@
-// The brake: an overloaded LML answers 200 with everything unresolved. The run stops before the catalogue is marked as "no
-// match", the attempts counted are taken back, and only a person can say that the answers are right.
+// The brake: an LML that answers 200 with nothing but faults stops the run before the catalogue is marked or rewritten. What
+// was counted is taken back, and the hold on planning ends when a run by hand completes without it.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { loadIdentities, type StandIn, startStandIn } from '../../src/demo/stand-in.js';
 import { answerOf, call, candidates, claim, plan, settle, verdict } from '../support/catalogue.js';
@@ -66,7 +66,7 @@ describe('a first run of which everything comes back unresolved', () => {
 
     expect(ended.status).toBe(1);
     expect(await runOf(database.sql)).toMatchObject({ outcome: 'failed', stop_cause: 'brake' });
-    expect(logOf(ended).at(-1)!.msg).toMatch(/^run 1 failed: .*identity-sync run --accept-unresolved/);
+    expect(logOf(ended).at(-1)!.msg).toMatch(/^run 1 failed: .*identity-sync run --accept unresolved/);
     // Two hundred rows to count make five batches, and each lane may hold an answer and have a call in flight.
     expect(lml.calls.length).toBeGreaterThanOrEqual(5);
     expect(lml.calls.length).toBeLessThanOrEqual(9);
@@ -191,4 +191,60 @@ test('rows that hold an identity count as new ones do, and keep it', async () =>
   expect(await identified(database.sql)).toEqual(ids);
   expect(await marked(database.sql, 'unresolved')).toEqual([]);
   expect(await candidates(database.sql)).toEqual(ids);
+});
+
+describe('a hold of the brake', () => {
+  const ended = async (...args: string[]) => (await cli(['run', ...args], settings())).status;
+
+  beforeEach(async () => {
+    await shelveMany(database.sql, 300);
+    lml.turn('overloaded');
+    expect(await ended()).toBe(1);
+  });
+
+  test('ends with a run by hand once LML is well again, and not with a rehearsal', async () => {
+    expect(await ended('--dry-run', '--accept', 'unresolved')).toBe(0);
+    expect(await holds()).toEqual(['brake']);
+    lml.turn(null);
+    expect(await ended('--dry-run')).toBe(0);
+    expect(await ended('--scope', 'recheck')).toBe(0);
+    expect(await holds()).toEqual(['brake']);
+    expect(await ended()).toBe(0);
+    expect(await holds()).toEqual([]);
+    expect(await candidates(database.sql)).toEqual([]);
+  });
+
+  test('names its cause anew where the next run by hand stops for another one', async () => {
+    lml.turn('new_kind');
+    expect(await ended()).toBe(1);
+    const [hold] = await database.sql`select gauge, share, run_id, reason from identity_sync.planning_hold`;
+    expect(hold).toMatchObject({
+      gauge: 'refused',
+      share: '1.0000',
+      run_id: '2',
+      reason: expect.stringMatching(/^run 2: 100 % of the last \d+ verdicts were refused/),
+    });
+  });
+});
+
+test('every id shifted: the run stops, and --accept changed lets it go on', async () => {
+  await shelveMany(database.sql, 400);
+  expect(await cli(['run'], settings())).toMatchObject({ status: 0 });
+  lml.turn('shifted');
+  const stopped = await cli(['run', '--scope', 'refresh'], settings());
+  expect(stopped.status).toBe(1);
+  expect(logOf(stopped).at(-1)!.msg).toMatch(
+    /^run 2 failed: 100 % of the last \d+ identities came back as another artist: .* undo --run 2\. .* --accept changed$/,
+  );
+  const accepted = await cli(['run', '--scope', 'refresh', '--accept', 'changed', 'refused'], settings());
+  expect(accepted.status).toBe(0);
+});
+
+test.each([
+  [['--accept', 'everything'], 'Allowed choices are unresolved, refused, changed'],
+  [['--accept'], 'argument missing'],
+])('%j is wrong usage', async (flags, words) => {
+  const refused = await cli(['run', ...flags], settings());
+  expect(refused.status).toBe(2);
+  expect(refused.stderr).toContain(words);
 });

@@ -8,9 +8,12 @@ import {
   type ArtistIdentity,
   type Input,
   identityVerdict,
+  inMood,
   loadCompilations,
   loadIdentities,
+  type Mood,
   type Result,
+  realMix,
   type StandIn,
   type StandInOptions,
   startStandIn,
@@ -642,5 +645,69 @@ describe('the log', () => {
       expect(lml.calls.at(-1)).toMatchObject({ status: 200, inFlight: 1 });
     });
     expect(lml.calls[0]!.status).toBeNull();
+  });
+});
+
+describe('LML in a mood', () => {
+  const AUTECHRE = 'Autechre';
+  const VARIOUS = 'Various Artists - Rock - B';
+
+  /** What the stand-in says of one row in this mood. */
+  const says = (mood: Mood | null, artist_name: string) =>
+    inMood(
+      mood,
+      identityVerdict(
+        { library_id: 7, artist_name, album_title: 'Untitled' },
+        loadIdentities(),
+        true,
+        loadCompilations(),
+      ),
+    );
+
+  it('resolves nothing while it is overloaded, but knows a compilation by its name', () => {
+    expect(says('overloaded', AUTECHRE)).toEqual(says(null, 'Zzyzx Unheard'));
+    expect(says('overloaded', VARIOUS)).toEqual(says(null, VARIOUS));
+  });
+
+  it('names the next id of every source while its ids are shifted', () => {
+    const [well, shifted] = [says(null, AUTECHRE), says('shifted', AUTECHRE)];
+    expect(shifted.main!.discogs_artist_id).toBe(well.main!.discogs_artist_id! + 1);
+    expect(shifted.provenance.map((entry) => entry.external_id)).not.toContain(
+      well.provenance[0]!.external_id,
+    );
+    expect(says('shifted', VARIOUS)).toEqual(says(null, VARIOUS));
+  });
+
+  it('calls every verdict by a new name, or says that it has visited no track', () => {
+    expect(says('new_kind', AUTECHRE)).toEqual({ ...says(null, AUTECHRE), kind: 'ensemble' });
+    const release = [...loadCompilations().values()][0]!;
+    const input = { library_id: 7, artist_name: 'Various', album_title: release.album_title };
+    const read = identityVerdict(input, loadIdentities(), true, loadCompilations());
+    expect(read.tracks_attempted).toBe(true);
+    expect(inMood('store_down', read)).toEqual({ ...read, tracks_attempted: false, tracks: [] });
+  });
+
+  it('turns while it is asked', async () => {
+    await start({ mood: 'overloaded' });
+    const kind = async () => {
+      const response = await post(asking(input(1)));
+      return ((await response.json()) as { results: Result[] }).results[0]!.kind;
+    };
+    expect(await kind()).toBe('unresolved');
+    lml.turn(null);
+    expect(await kind()).toBe('single_artist');
+  });
+
+  it('knows whole shelves or none in the real mix, and an artist by one id', () => {
+    const mix = realMix(loadIdentities());
+    expect(mix.get(AUTECHRE)?.artist_name ?? null).toBe(mix.get('Aural Exciters') ? AUTECHRE : null);
+    const known = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ'
+      .split('')
+      .flatMap((first) => [...'aeiouhlrst'].map((second) => `${first}${second} Unheard`));
+    const share = known.filter((name) => mix.get(name)).length / known.length;
+    expect(share).toBeGreaterThan(0.4);
+    expect(share).toBeLessThan(0.57);
+    const name = known.find((one) => mix.get(one))!;
+    expect(mix.get(name)).toEqual(mix.get(name));
   });
 });

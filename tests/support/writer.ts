@@ -226,7 +226,7 @@ async function recordedTables(sql: postgres.Sql): Promise<string> {
     select format('%I.%I', schemaname, tablename) as name
     from pg_tables
     where schemaname in ('wxyc_schema', 'identity_sync')
-      and tablename not in ('attempt', 'library_lock', 'quarantined_verdict', 'settlement')
+      and tablename not in ('attempt', 'brake_memory', 'library_lock', 'quarantined_verdict', 'settlement')
     order by name`;
   return tables
     .map(

@@ -27,8 +27,13 @@ begin
     or attempt.outcome <> 'held'
     and (
       (
-        attempt.attempted_at <= case attempt.outcome when 'manual_precedence' then stale_before else retry_before end
+        attempt.attempted_at <= case
+          when attempt.outcome in ('manual_precedence', 'compilation_unread') then stale_before
+          else retry_before
+        end
         or not identity_sync_private.is_plausible_time(attempt.attempted_at)
+        -- What a person had set went with its row, or to another library.
+        or attempt.outcome = 'manual_precedence' and identity.library_id is null
       )
       and case
         when identity.library_id is null then library.canonical_entity_id is not null or include_null_canonical

@@ -1,7 +1,6 @@
--- The brake: an overloaded LML answers 200 with everything unresolved, and believing it would keep the rows from being
--- due for a month. It measures the latest answers that together hold 1,000 rows which held an identity or had never
--- been requested, so it works alike for any batch size; rows long known as unresolved may all fall due on one day. It
--- stops the run, takes the counted rows' attempts back, and holds planning.
+-- The brake: what no healthy run shows stops it, since believing LML would freeze rows for a month or write a wrong
+-- catalogue. Each gauge is measured in rows, over the latest answers that together hold 1,000 of its own, so that it
+-- works alike for any batch size. It stops the run, takes back the marks of the rows counted, and holds planning.
 create or replace function identity_sync_private.brake_identity_run(run_id bigint, batch_id bigint)
 returns void
 language plpgsql volatile
@@ -9,97 +8,110 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   this_run identity_sync.run;
+  gauge text;
   suspects bigint[];
-  answers bigint;
-  brake_sample bigint;
-  unresolved_share numeric;
-  usual_share numeric;
+  counted bigint;
+  share numeric;
+  finding text;
 begin
   select run.*
   into strict this_run
   from identity_sync.run
   where run.run_id = brake_identity_run.run_id;
 
-  if this_run.dry_run or this_run.accept_unresolved or this_run.scope in ('recheck', 'ids') then
+  if this_run.dry_run or this_run.scope in ('recheck', 'ids') then
     return;
   end if;
 
-  if this_run.braked_at is not null then
-    -- This answer was in flight when the run stopped; its attempts are taken back too.
-    suspects := array(
-      select settlement.settlement_id from identity_sync.settlement
-      where settlement.batch_id = brake_identity_run.batch_id
-    );
-  else
-    select
-      array_agg(latest.settlement_id),
-      count(*),
-      sum(latest.brake_sample),
-      sum(latest.unresolved) / sum(latest.brake_sample)
-    into suspects, answers, brake_sample, unresolved_share
+  if this_run.braked_by is null then
+    select latest.gauge, array_agg(latest.settlement_id), sum(latest.counted), sum(latest.seen) / sum(latest.counted)
+    into gauge, suspects, counted, share
     from (
       select
-        answer.*,
-        sum(answer.brake_sample) over (order by answer.settlement_id desc) - answer.brake_sample as newer_rows
+        reading.*,
+        answer.settlement_id,
+        sum(reading.counted) over (partition by reading.gauge order by answer.settlement_id desc) - reading.counted
+          as newer_rows
       from (
-        select
-          settlement.settlement_id,
-          settlement.brake_sample,
-          cardinality(settlement.brake_unresolved_ids)::numeric as unresolved
+        select settlement.*
         from identity_sync.settlement
-        where settlement.run_id = brake_identity_run.run_id and settlement.brake_sample > 0
+        where settlement.run_id = brake_identity_run.run_id and settlement.refused_counted > 0
         order by settlement.settlement_id desc
         -- Each holds a row at least.
         limit 1000
       ) as answer
+      cross join lateral (
+        values
+          ('unresolved', 0.95, answer.unresolved_counted, answer.unresolved_seen::numeric),
+          ('refused', 0.50, answer.refused_counted, answer.refused_seen),
+          ('changed', 0.20, answer.changed_counted, answer.changed_seen)
+      ) as reading (gauge, threshold, counted, seen)
+      where reading.counted > 0 and reading.gauge <> all (this_run.accept)
     ) as latest
-    where latest.newer_rows < 1000;
-
-    if answers < 3 or brake_sample < 200 or unresolved_share < 0.95 then
+    where latest.newer_rows < 1000
+    group by latest.gauge, latest.threshold
+    -- Two answers of 500 rows, or one of 1,000, hold all that is measured.
+    having sum(latest.counted) >= case when count(*) >= 3 then 200 else 1000 end
+      and sum(latest.seen) >= latest.threshold * sum(latest.counted)
+      and (
+        latest.gauge <> 'unresolved'
+        or coalesce(
+          sum(latest.seen) / sum(latest.counted)
+            >= identity_sync_private.usual_unresolved_share(brake_identity_run.run_id) + 0.20,
+          true
+        )
+      )
+    order by latest.gauge
+    limit 1;
+    if gauge is null then
       return;
     end if;
 
-    select sum(cardinality(settlement.brake_unresolved_ids))::numeric / nullif(sum(settlement.brake_sample), 0)
-    into usual_share
-    from identity_sync.settlement
-    join identity_sync.run on run.run_id = settlement.run_id
-    where settlement.run_id < brake_identity_run.run_id and not settlement.dry_run and run.braked_at is null;
-
-    if unresolved_share < usual_share + 0.20 then
+    update identity_sync.run
+    set braked_at = clock_timestamp(), braked_by = gauge
+    where run.run_id = brake_identity_run.run_id and run.braked_by is null;
+    if found then
+      perform identity_sync_private.take_back_marks(suspects, gauge);
+      finding := format(
+        case gauge
+          when 'unresolved' then '%s %% of the last %s rows came back unresolved: LML seems to be overloaded'
+          when 'refused' then '%s %% of the last %s verdicts were refused: LML seems to keep another contract'
+          else '%s %% of the last %s identities came back as another artist: LML seems to mix its artists up'
+        end,
+        round(share * 100), counted
+      );
+      insert into identity_sync.planning_hold as hold (name, reason, run_id, gauge, share)
+      values ('brake', format('run %s: %s', run_id, finding), brake_identity_run.run_id, gauge, round(share, 4))
+      on conflict (name) do update
+      set
+        reason = excluded.reason, run_id = excluded.run_id, gauge = excluded.gauge, share = excluded.share,
+        since = excluded.since;
+      perform identity_sync.stop_identity_run(
+        run_id,
+        format(
+          '%s. Marks and quarantine of these rows are as they were before. To take back what was written: '
+            'identity-sync undo --run %s. Where the answers are right: identity-sync run --accept %s',
+          finding, run_id, gauge
+        ),
+        cause => 'brake'
+      );
       return;
     end if;
   end if;
 
-  delete from identity_sync.attempt
-  using identity_sync.settlement
-  where settlement.settlement_id = any (suspects)
-    and attempt.library_id = any (settlement.brake_unresolved_ids)
-    and attempt.settlement_id = settlement.settlement_id;
-
-  if this_run.braked_at is null then
-    update identity_sync.run set braked_at = clock_timestamp() where run.run_id = brake_identity_run.run_id;
-
-    insert into identity_sync.planning_hold as hold (name, reason, run_id)
-    values (
-      'brake',
-      format('%s %% of %s rows came back unresolved in run %s: LML seems to be overloaded',
-        round(unresolved_share * 100), brake_sample, run_id),
-      brake_identity_run.run_id
-    )
-    on conflict (name) do nothing;
-
-    perform identity_sync.stop_identity_run(
-      run_id,
-      format('%s %% of the last %s rows came back unresolved: LML seems to be overloaded. Their marks were taken back. '
-        'Where the answers are right all the same: identity-sync run --accept-unresolved',
-        round(unresolved_share * 100), brake_sample),
-      cause => 'brake'
-    );
-  end if;
+  -- This answer was in flight when the run stopped, and its rows are counted too.
+  perform identity_sync_private.take_back_marks(
+    array(
+      select settlement.settlement_id
+      from identity_sync.settlement
+      where settlement.batch_id = brake_identity_run.batch_id
+    ),
+    (select run.braked_by from identity_sync.run where run.run_id = brake_identity_run.run_id)
+  );
 end;
 $$;
 
 revoke all on function identity_sync_private.brake_identity_run(bigint, bigint) from public;
 
 comment on function identity_sync_private.brake_identity_run(bigint, bigint) is
-  'Takes a run and its batch just applied; where 95 % of the rows counted (200 or more, of three answers or more) are unresolved, stops the run and takes their attempts back.';
+  'Takes a run and its batch just applied; where a gauge is at its limit (95 % unresolved, 50 % refused, 20 % of identities another artist; of 1,000 rows, or of 200 in three answers), stops the run, takes back the marks of the rows counted and holds planning.';

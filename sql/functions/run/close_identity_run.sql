@@ -85,8 +85,15 @@ begin
   set report = final_report
   where run.run_id = close_identity_run.run_id;
 
-  if ended.accept_unresolved and ended.outcome = 'completed' then
-    perform identity_sync.resume_identity_planning('brake');
+  -- A rehearsal proves nothing, and the cron does not prove itself.
+  if ended.outcome = 'completed'
+    and ended.scope = 'due'
+    and not ended.dry_run
+    and not ended.scheduled
+    and ended.braked_at is null
+  then
+    delete from identity_sync.planning_hold
+    where planning_hold.name = 'brake' and planning_hold.since < ended.started_at;
   end if;
 end;
 $$;

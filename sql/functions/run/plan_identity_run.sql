@@ -15,7 +15,7 @@ create or replace function identity_sync.plan_identity_run(
   strict_bands boolean default false,
   lanes integer default 2,
   opened_by text default session_user,
-  accept_unresolved boolean default false,
+  accept text[] default '{}',
   deadline_minutes integer default 60,
   call_budget integer default null,
   scheduled boolean default false
@@ -29,6 +29,7 @@ declare
   named_ids constant integer[] := (
     select array_agg(distinct named.id order by named.id) from unnest(ids) as named (id) where named.id is not null
   );
+  accepted_gauges constant text[] := array(select distinct gauge from unnest(accept) as gauge order by gauge);
   opened bigint;
   batch_count integer;
 begin
@@ -42,6 +43,13 @@ begin
   perform identity_sync_private.check_range(
     'call_budget', coalesce(call_budget, 1), 1, null, 'call and more, or NULL for no budget'
   );
+
+  if not accepted_gauges <@ array['unresolved', 'refused', 'changed'] then
+    raise exception using
+      errcode = 'LS001',
+      message = format('accept is %s', array_to_string(accept, ', ')),
+      hint = 'Allowed: unresolved, refused, changed.';
+  end if;
 
   if scheduled
     and exists (
@@ -78,7 +86,7 @@ begin
         'batch_size', batch_size,
         'va_batch_size', va_batch_size,
         'strict_bands', strict_bands,
-        'accept_unresolved', accept_unresolved,
+        'accept', accepted_gauges,
         'deadline_minutes', deadline_minutes,
         'call_budget', call_budget
       )
@@ -89,14 +97,14 @@ begin
 
   insert into identity_sync.run (
     scope, dry_run, stale_days, unresolved_retry_days, include_null_canonical,
-    partition_index, partition_count, ids, strict_bands, accept_unresolved, call_budget, batch_size, va_batch_size,
+    partition_index, partition_count, ids, strict_bands, accept, call_budget, batch_size, va_batch_size,
     deadline_at, scheduled, opened_by, unaskable_ids
   )
   values (
     plan_identity_run.scope, plan_identity_run.dry_run, plan_identity_run.stale_days,
     plan_identity_run.unresolved_retry_days, plan_identity_run.include_null_canonical,
     plan_identity_run.partition_index, plan_identity_run.partition_count, named_ids,
-    plan_identity_run.strict_bands, plan_identity_run.accept_unresolved, plan_identity_run.call_budget,
+    plan_identity_run.strict_bands, accepted_gauges, plan_identity_run.call_budget,
     plan_identity_run.batch_size, plan_identity_run.va_batch_size,
     clock_timestamp() + make_interval(mins => deadline_minutes), plan_identity_run.scheduled,
     plan_identity_run.opened_by,
@@ -130,11 +138,11 @@ $$;
 
 revoke all on function identity_sync.plan_identity_run(
   text, integer, integer, boolean, integer, integer, integer[], integer, integer, boolean, boolean, integer, text,
-  boolean, integer, integer, boolean
+  text[], integer, integer, boolean
 ) from public;
 
 comment on function identity_sync.plan_identity_run(
   text, integer, integer, boolean, integer, integer, integer[], integer, integer, boolean, boolean, integer, text,
-  boolean, integer, integer, boolean
+  text[], integer, integer, boolean
 ) is
-  'Takes the parameters of identity_candidates, the libraries a batch of either cohort (1 to 1000), whether all writes are rolled back, whether bands are strict, the calls in flight (1 to 32), who opens the run, whether the brake is off, its deadline in minutes (1 to 1440), its budget of calls (NULL: none), and whether the cron plans it; returns the id of the opened or joined run, or NULL where a planning hold stops the cron. Tells of a joined run in a notice (LS008), a warning where it keeps other settings than those asked for. Raises LS001 for a value out of range.';
+  'Takes the parameters of identity_candidates, the libraries a batch of either cohort (1 to 1000), whether all writes are rolled back, whether bands are strict, the calls in flight (1 to 32), who opens the run, the gauges of the brake that do not stop it (unresolved, refused, changed), its deadline in minutes (1 to 1440), its budget of calls (NULL: none), and whether the cron plans it; returns the id of the opened or joined run, or NULL where a planning hold stops the cron. Tells of a joined run in a notice (LS008), a warning where it keeps other settings than those asked for. Raises LS001 for a value out of range.';

@@ -1,6 +1,6 @@
--- Deletes what is of no use any more: batches of runs that ended long ago, with their calls and kept answers,
--- quarantine that was closed long ago, and workers that are gone. What undoing needs always stays: history, superseded
--- rows and settlements. A run keeps its report.
+-- Deletes what is of no use any more: batches of runs that ended long ago with their calls and kept answers, quarantine
+-- that was closed long ago, marks of libraries that are gone, and workers that are gone. What undoing needs stays for
+-- ever: history, superseded rows and settlements. A run keeps its report.
 create or replace function identity_sync.prune_identity_sync(keep_days integer)
 returns void
 language plpgsql volatile security definer
@@ -30,6 +30,13 @@ begin
     and quarantined_verdict.library_id is not null
     and not exists (select from wxyc_schema.library where library.id = quarantined_verdict.library_id);
 
+  delete from identity_sync.attempt
+  where not exists (select from wxyc_schema.library where library.id = attempt.library_id);
+
+  delete from identity_sync.brake_memory
+  using identity_sync.settlement
+  where settlement.settlement_id = brake_memory.settlement_id and settlement.settled_at < keep_after;
+
   delete from identity_sync.quarantined_verdict
   where quarantined_verdict.closed_at < keep_after;
 
@@ -41,4 +48,4 @@ $$;
 revoke all on function identity_sync.prune_identity_sync(integer) from public;
 
 comment on function identity_sync.prune_identity_sync(integer) is
-  'Takes for how many days batches, answers and closed quarantine are kept; deletes what is older, and closes the quarantine of libraries that are gone. Raises LS001 for a value out of range.';
+  'Takes for how many days batches, answers and closed quarantine are kept; deletes what is older, lifts the marks of libraries that are gone and closes their quarantine. Raises LS001 for a value out of range.';

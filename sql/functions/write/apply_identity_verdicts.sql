@@ -32,7 +32,7 @@ declare
   this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
   judged identity_sync_private.judged_verdict[];
   judged_ids integer[];
-  attempted_ids integer[];
+  attempts_before jsonb;
   resolvable identity_sync_private.judged_verdict[];
   visited identity_sync_private.judged_verdict[];
   others identity_sync_private.judged_verdict[];
@@ -66,14 +66,11 @@ begin
     then
       judged := identity_sync_private.mark_overtaken(judged, verified_at);
     end if;
-    attempted_ids := array(
-      select attempt.library_id
-      from identity_sync.attempt
-      where attempt.library_id = any (judged_ids)
-        and not exists (
-          select from wxyc_schema.library_identity as known where known.library_id = attempt.library_id
-        )
-    );
+    select jsonb_agg(to_jsonb(attempt) || jsonb_build_object('held_identity', known.library_id is not null))
+    into attempts_before
+    from identity_sync.attempt
+    left join wxyc_schema.library_identity as known on known.library_id = attempt.library_id
+    where attempt.library_id = any (judged_ids);
   else
     judged := array(
       select identity_sync_private.bare_verdict(null, unanswered.id, 'lml_error')
@@ -91,6 +88,10 @@ begin
     others := identity_sync_private.mark_overtaken(others, verified_at);
   end if;
 
+  if not is_repair then
+    -- The backend gives a deletion up after 750 ms, so that a write which waits for one row soon lets go of the others.
+    perform set_config('lock_timeout', '500ms', true);
+  end if;
   written := identity_sync_private.add_write_results(
     identity_sync_private.write_or_bisect(resolvable, results, stated_origin, verified_at, this_settlement),
     identity_sync_private.write_or_bisect(visited, results, stated_origin, verified_at, this_settlement)
@@ -101,7 +102,7 @@ begin
   perform identity_sync_private.record_attempts(written.verdicts, verified_at, is_repair, this_settlement);
   report := identity_sync_private.build_report(written);
   perform identity_sync_private.record_settlement(
-    this_settlement, stated_origin, verified_at, requested_ids, attempted_ids, written, report
+    this_settlement, stated_origin, verified_at, requested_ids, attempts_before, written, report
   );
   perform identity_sync_private.quarantine_verdicts(
     written.verdicts, results, set_aside, tracks_contract_version, stated_origin, verified_at, strict_bands,
@@ -114,4 +115,4 @@ $$;
 revoke all on function identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) from public;
 
 comment on function identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) is
-  'Takes LML''s whole answer, an array of results or one result; the library ids that were asked (NULL: a repair by hand, which trusts every id in library); the origin kept in notes (consumer:lml-bulk, or repair: and more; NULL: repair: and the login); the time of the answer; and whether a confidence outside its method''s band refuses its verdict. Returns the report as jsonb. Raises LS001 for a bad argument, LS003 where response is no answer and nothing was requested, and passes on SQLSTATE classes 08, 40, 53, 55, 57 and 58: 55P03 where another session holds one of the libraries for 5 seconds.';
+  'Takes LML''s whole answer, an array of results or one result; the library ids that were asked (NULL: a repair by hand, which trusts every id in library); the origin kept in notes (consumer:lml-bulk, or repair: and more; NULL: repair: and the login); the time of the answer; and whether a confidence outside its method''s band refuses its verdict. Returns the report as jsonb. Raises LS001 for a bad argument, LS003 where response is no answer and nothing was requested, and passes on SQLSTATE classes 08, 40, 53, 55, 57 and 58: 55P03 where another session holds one of the libraries for 5 seconds, or, unless a repair, a row of the station for half a second.';

@@ -25,7 +25,7 @@ declare
 begin
   update identity_sync.quarantined_verdict as entry
   set
-    closed_at = clock_timestamp(),
+    closed_at = clock_timestamp(), closed_by = quarantine_verdicts.settlement_id,
     closed_reason = format('%s by settlement %s', judged.outcome, quarantine_verdicts.settlement_id)
   from unnest(verdicts) as judged
   where judged.outcome in ('resolved', 'resolved_compilation', 'unresolved', 'compilation', 'library_gone')
@@ -45,7 +45,7 @@ begin
   end if;
 
   update identity_sync.quarantined_verdict as entry
-  set closed_at = clock_timestamp(), closed_reason = later
+  set closed_at = clock_timestamp(), closed_reason = later, closed_by = quarantine_verdicts.settlement_id
   from (
     select judged.library_id, bool_or(judged.outcome <> 'lml_untrusted_library_id') as can_be_replayed
     from unnest(verdicts) as judged

@@ -21,8 +21,19 @@ begin
     insert into identity_sync.attempt as known (library_id, outcome, attempted_at, settlement_id)
     select
       verdict.library_id,
-      -- Its tracks were visited or not: either way LML has no more to say before the retry window is over.
-      case verdict.outcome when 'resolved_compilation' then 'compilation' else verdict.outcome end,
+      -- Its tracks were visited or not: either way LML has no more to say before the retry window is over, unless it
+      -- has linked them before, and so could not read its store.
+      case
+        when verdict.outcome = 'resolved_compilation' then 'compilation'
+        when verdict.outcome = 'compilation'
+          and exists (
+            select
+            from wxyc_schema.compilation_track_artist as credit
+            where credit.library_id = verdict.library_id and credit.track_artist_link_method <> 'librarian'
+          )
+        then 'compilation_unread'
+        else verdict.outcome
+      end,
       record_attempts.verified_at,
       record_attempts.settlement_id
     from unnest(verdicts) as verdict

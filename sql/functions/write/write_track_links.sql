@@ -32,7 +32,8 @@ begin
   into current, written.verdicts
   from unnest(verdicts) as verdict
   left join wxyc_schema.library_identity as known on known.library_id = verdict.library_id
-  left join identity_sync.attempt on attempt.library_id = verdict.library_id and attempt.outcome = 'compilation'
+  left join identity_sync.attempt
+    on attempt.library_id = verdict.library_id and attempt.outcome in ('compilation', 'compilation_unread')
   cross join lateral (
     select
       not is_repair

@@ -38,6 +38,7 @@ beforeAll(async () => {
   await put('verified at no time', 'infinity', null);
   await put('tried in the future', null, 'unresolved', IN_THE_FUTURE);
   await put('tried at no time', LONG_AGO, 'manual_precedence', 'infinity');
+  await put('held by hand, but its identity has gone', null, 'manual_precedence');
 });
 
 test('a library is due once, by its identity and its attempt alone, not by its name', async () => {
@@ -46,6 +47,7 @@ test('a library is due once, by its identity and its attempt alone, not by its n
   const names = [
     ...['never asked', 'stale', 'tried long ago', 'released'],
     ...['verified in the future', 'verified at no time', 'tried in the future', 'tried at no time'],
+    'held by hand, but its identity has gone',
   ];
   expect(due.map(({ id }) => id)).toEqual(names.map((name) => shelved[name]!).sort((a, b) => a - b));
 });

@@ -9,7 +9,15 @@ const database = useDatabase();
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 const AGES = [-DAY, HOUR, 6 * DAY, 8 * DAY, 29 * DAY, 31 * DAY];
-const MARKS = ['unresolved', 'compilation', 'writer_error', 'poison_input', 'manual_precedence', 'released'];
+const MARKS = [
+  'unresolved',
+  'compilation',
+  'compilation_unread',
+  'writer_error',
+  'poison_input',
+  'manual_precedence',
+  'released',
+];
 
 interface State {
   isCanonical: boolean;
@@ -69,8 +77,10 @@ const isOlder = (age: number, days: number) => age < 0 || age >= days * DAY;
 const RULES: Record<string, (state: State, parameters: RunParameters) => boolean> = {
   due({ isCanonical, verifiedAge, mark }, parameters) {
     if (mark?.outcome === 'released') return true;
-    const holdsDays =
-      mark?.outcome === 'manual_precedence' ? parameters.stale_days : parameters.unresolved_retry_days;
+    if (mark?.outcome === 'manual_precedence' && verifiedAge === null) mark = null;
+    const holdsDays = ['manual_precedence', 'compilation_unread'].includes(mark?.outcome ?? '')
+      ? parameters.stale_days
+      : parameters.unresolved_retry_days;
     const isInReach = isCanonical || verifiedAge !== null || parameters.include_null_canonical;
     const isStale = verifiedAge === null || isOlder(verifiedAge, parameters.stale_days);
     return isInReach && isStale && (mark === null || isOlder(mark.age, holdsDays));

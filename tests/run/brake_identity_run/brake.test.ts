@@ -1,5 +1,5 @@
-// LML answers 200 with everything unresolved: the run stops, and the attempts of the rows counted are taken back.
-import { beforeEach, expect, test } from 'vitest';
+// What no healthy run shows stops it, whatever the batch size, and the marks of the rows counted are as they were.
+import { beforeEach, describe, expect, test } from 'vitest';
 import { answerOf, candidates, claim, plan, settle, tryToClaim, verdict } from '../../support/catalogue.js';
 import { useDatabase } from '../../support/database.js';
 import { marked, shelveMany } from '../../support/faults.js';
@@ -11,7 +11,7 @@ let ids: number[];
 beforeEach(async () => {
   await database.sql`
     truncate wxyc_schema.library, identity_sync.run, identity_sync.attempt, identity_sync.planning_hold,
-      identity_sync.settlement cascade`;
+      identity_sync.settlement, identity_sync.quarantined_verdict cascade`;
   ids = await shelveMany(database.sql, 400);
 });
 
@@ -41,9 +41,10 @@ test('stops a run at the third batch of which 95 % are unresolved, and holds pla
   expect(await runOf(database.sql, runId)).toMatchObject({
     stop_cause: 'brake',
     stop_reason: expect.stringMatching(
-      /^95 % of the last 300 rows came back unresolved: .*--accept-unresolved$/,
+      /^95 % of the last 300 rows came back unresolved: .* undo --run \d+\. .*--accept unresolved$/,
     ),
     braked_at: expect.any(Date),
+    braked_by: 'unresolved',
   });
   // What was in flight is taken back as well.
   await answer(inFlight.batch_id, inFlight.request, 0, 'other');
@@ -83,7 +84,7 @@ test('looks back over the latest answers that together hold a thousand rows', as
 test.each<[string, Record<string, unknown>, resolved: number]>([
   ['94 %', {}, 6],
   ['a dry run', { dry_run: true }, 0],
-  ['a run that accepts it', { accept_unresolved: true }, 0],
+  ['a run that accepts it', { accept: ['changed', 'unresolved'] }, 0],
   ['the scope ids', { scope: 'ids' }, 0],
 ])('lets go on: %s', async (_, parameters, resolved) => {
   const runId = await plan(database.sql, { batch_size: 100, ids, ...parameters });
@@ -98,4 +99,113 @@ test('a batch of which nothing was left to request takes no answer out of the me
   for (let batch = 0; batch < 10; batch++) await next(runId);
   expect(await tryToClaim(database.sql, runId)).toBeUndefined();
   expect(await runOf(database.sql, runId)).toMatchObject({ stop_cause: 'brake' });
+});
+
+describe('each gauge', () => {
+  const faults: Record<string, (id: number) => object> = {
+    unresolved: verdict.unresolved,
+    refused: verdict.invalid,
+    changed: (id) => verdict.resolved(id, 42),
+  };
+
+  /** Every row of the next batch comes back like this. */
+  async function nextAll(runId: string, say: (id: number) => object) {
+    const { batch_id, request } = await claim(database.sql, runId);
+    const { inputs } = JSON.parse(request) as { inputs: { library_id: number }[] };
+    await settle(database.sql, batch_id, { body: answerOf(inputs.map((input) => say(input.library_id))) });
+  }
+
+  test.each(
+    Object.keys(faults).flatMap((gauge) =>
+      [
+        [10, 20],
+        [100, 3],
+        [500, 2],
+        [1000, 1],
+      ].map(([size, batches]) => [gauge, size!, batches!] as const),
+    ),
+  )('%s stops a run whose batches hold %i rows after %i of them', async (gauge, size, batches) => {
+    await shelveMany(database.sql, 1600);
+    if (gauge === 'changed') {
+      const first = await plan(database.sql, { batch_size: 1000 });
+      for (let batch = 0; batch < 2; batch++) await nextAll(first, (id) => verdict.resolved(id));
+    }
+    const runId = await plan(database.sql, { batch_size: size, scope: 'refresh' });
+    for (let batch = 1; batch < batches; batch++) await nextAll(runId, faults[gauge]!);
+    expect(await runOf(database.sql, runId)).toMatchObject({ stop_cause: null });
+    await nextAll(runId, faults[gauge]!);
+    expect(await runOf(database.sql, runId)).toMatchObject({
+      stop_cause: 'brake',
+      braked_by: gauge,
+      outcome_reason: expect.stringMatching(`^100 % of the last ${size * batches} .*--accept ${gauge}$`),
+    });
+    const holds = await database.sql`select name, gauge, share, run_id from identity_sync.planning_hold`;
+    expect([...holds]).toEqual([{ name: 'brake', gauge, share: '1.0000', run_id: runId }]);
+  });
+
+  test.each<[string, (id: number, index: number) => object]>([
+    [
+      'nineteen of a hundred identities name another artist',
+      (id, index) => verdict.resolved(id, index % 100 < 19 ? 42 : 41),
+    ],
+    [
+      'every identity gains a source, loses one or has another confidence',
+      (id, index) => ({
+        ...verdict.resolved(id),
+        ...(index % 3 === 0 && { main: { discogs_artist_id: 41, spotify_artist_id: 's' } }),
+        ...(index % 3 === 1 && { main: { spotify_artist_id: 's' } }),
+        ...(index % 3 === 2 && { confidence: 0.8 }),
+      }),
+    ],
+    [
+      'forty-nine of a hundred verdicts are refused',
+      (id, index) => (index % 100 < 49 ? verdict.invalid(id) : verdict.resolved(id)),
+    ],
+  ])('lets go on where %s', async (_, say) => {
+    const first = await plan(database.sql, { batch_size: 400 });
+    await nextAll(first, (id) => verdict.resolved(id));
+    const runId = await plan(database.sql, { batch_size: 100, scope: 'refresh' });
+    for (let batch = 0; batch < 4; batch++) {
+      let index = 0;
+      await nextAll(runId, (id) => say(id, index++));
+    }
+    expect(await runOf(database.sql, runId)).toMatchObject({ outcome: 'completed', braked_by: null });
+  });
+
+  test.each(Object.keys(faults))('%s does not stop a run that accepts it', async (gauge) => {
+    const first = await plan(database.sql, { batch_size: 400 });
+    await nextAll(first, (id) => verdict.resolved(id));
+    const runId = await plan(database.sql, { batch_size: 100, scope: 'refresh', accept: [gauge] });
+    for (let batch = 0; batch < 4; batch++) await nextAll(runId, faults[gauge]!);
+    expect(await runOf(database.sql, runId)).toMatchObject({ stop_cause: null, braked_by: null });
+  });
+});
+
+test('a value that no gauge has is refused', async () => {
+  await expect(plan(database.sql, { accept: ['everything'] })).rejects.toMatchObject({ code: 'LS001' });
+});
+
+describe('the hold of the brake', () => {
+  const holds = async () => (await database.sql`select name from identity_sync.planning_hold`).length;
+
+  test.each<[string, Record<string, unknown>, number]>([
+    ['a run by hand of the scope due lifts it', {}, 0],
+    ['a dry run does not', { dry_run: true, accept: ['unresolved'] }, 1],
+    ['a refresh does not', { scope: 'refresh' }, 1],
+    ['a run of ids does not', { scope: 'ids' }, 1],
+  ])('%s', async (_, parameters, left) => {
+    await database.sql`insert into identity_sync.planning_hold (name, reason) values ('brake', 'all unresolved')`;
+    const runId = await plan(database.sql, { batch_size: 400, ids, ...parameters });
+    expect(await holds()).toBe(1);
+    await next(runId, 400);
+    expect(await runOf(database.sql, runId)).toMatchObject({ outcome: 'completed' });
+    expect(await holds()).toBe(left);
+  });
+
+  test('stands where the run began before it', async () => {
+    const runId = await plan(database.sql, { batch_size: 400 });
+    await database.sql`insert into identity_sync.planning_hold (name, reason) values ('brake', 'all unresolved')`;
+    await next(runId, 400);
+    expect(await holds()).toBe(1);
+  });
 });

@@ -30,18 +30,18 @@ describe('a joined run keeps its own settings', () => {
         message: `run ${runId} is open, and is joined (opened by host:1)`,
       },
     ]);
-    expect(await told({ accept_unresolved: true, strict_bands: true, deadline_minutes: 30 })).toEqual([
+    expect(await told({ accept: ['unresolved'], strict_bands: true, deadline_minutes: 30 })).toEqual([
       {
         code: 'LS008',
         severity: 'WARNING',
         message:
           `run ${runId} is open, and is joined (opened by host:1). It keeps its own settings: ` +
-          'accept_unresolved false (asked: true), batch_size 10 (asked: 500), call_budget 5 (asked: none), ' +
+          'accept [] (asked: ["unresolved"]), batch_size 10 (asked: 500), call_budget 5 (asked: none), ' +
           'strict_bands false (asked: true)',
       },
     ]);
-    const [run] = await database.sql`select batch_size, accept_unresolved from identity_sync.run`;
-    expect(run).toEqual({ batch_size: 10, accept_unresolved: false });
+    const [run] = await database.sql`select batch_size, accept from identity_sync.run`;
+    expect(run).toEqual({ batch_size: 10, accept: [] });
   });
 
   test('and one that opens it hears nothing', async () => {

@@ -22,8 +22,11 @@ const writer = useWriter();
 
 async function lastSettlement() {
   const [settlement] = await writer.sql`
-    select origin, verified_at, requested, unrequested, report, inserted_ids, brake_sample, brake_unresolved_ids
+    select origin, verified_at, requested, unrequested, report, inserted_ids,
+      unresolved_counted, unresolved_seen, refused_counted, refused_seen, changed_counted, changed_seen,
+      array(select unnest(unresolved_ids) order by 1) as unresolved_ids
     from identity_sync.settlement
+    left join identity_sync.brake_memory using (settlement_id)
     order by settlement_id desc
     limit 1`;
   return settlement!;
@@ -46,15 +49,20 @@ test('rows that had an attempt and no identity are left out of the sample', asyn
   );
 
   expect(await lastSettlement()).toMatchObject({
-    brake_sample: 3,
-    brake_unresolved_ids: [DILATE, NEW_AMERYKAH],
+    unresolved_counted: 3,
+    unresolved_seen: 2,
+    unresolved_ids: [VARIOUS, DILATE, NEW_AMERYKAH],
     inserted_ids: [ERASER],
   });
 });
 
 test('what is refused or gone is no part of it', async () => {
   await writer.service([singleArtist(DILATE, { kind: 'hunch' }), unresolved(NOWHERE)]);
-  expect(await lastSettlement()).toMatchObject({ brake_sample: 0, brake_unresolved_ids: [] });
+  expect(await lastSettlement()).toMatchObject({
+    unresolved_counted: 0,
+    refused_counted: 1,
+    refused_seen: 1,
+  });
 });
 
 test('a call of the service is recorded with its report and the ids beyond those that were asked', async () => {
