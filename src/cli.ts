@@ -5,10 +5,12 @@ import { Command, CommanderError } from 'commander';
 import { applyCommand } from './commands/apply.js';
 import { FAILED, OK, WRONG_USAGE } from './commands/command.js';
 import { demoCommand } from './commands/demo.js';
+import { explainCommand } from './commands/explain.js';
 import { migrateCommand } from './commands/migrate.js';
 import { quarantineCommand } from './commands/quarantine.js';
 import { replayCommand } from './commands/replay.js';
 import { runCommand } from './commands/run.js';
+import { statusCommand } from './commands/status.js';
 import { verbCommands } from './commands/verbs.js';
 import { workerCommand } from './commands/worker.js';
 import { allOf, inWords } from './errors.js';
@@ -23,6 +25,8 @@ const COMMANDS = [
   quarantineCommand,
   replayCommand,
   ...verbCommands,
+  statusCommand,
+  explainCommand,
   demoCommand,
 ];
 

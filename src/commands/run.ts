@@ -11,6 +11,7 @@ import { log } from '../observe/log.js';
 import type { RunProgress } from '../observe/progress.js';
 import { type Observer, startSentry } from '../observe/sentry.js';
 import { type SettingsOf, UsageError } from '../settings.js';
+import { VERSION } from '../version.js';
 import { describePlan, PROCESS_NAME, plan, type RunRequest } from '../worker/plan.js';
 import { addSettings, FAILED, idsOf, logStart, OK, print, settingsFrom, stopOnSignals } from './command.js';
 
@@ -208,7 +209,9 @@ async function follow(
     } else if (performance.now() - rescuedAt > RESCUE_MS) {
       rescuedAt = performance.now();
       await retryWhileDisconnected(
-        () => sql`select from identity_sync.rescue_identity_runs(lanes => ${by.lanes})`,
+        () => sql`
+          select from identity_sync.rescue_identity_runs(
+            lanes => ${by.lanes}, worker => ${PROCESS_NAME}, version => ${VERSION})`,
       );
       await retryWhileDisconnected(() => sql`select from identity_sync.analyze_filled_tables()`);
     }

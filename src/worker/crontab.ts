@@ -43,6 +43,18 @@ export function longestPauseMinutes(time: string): number {
   return longest;
 }
 
+/** When a crontab time comes next after `now`; null where it never comes. */
+export function nextTick(time: string, now: Date): Date | null {
+  const match = parseTime(time);
+  const first = Math.floor(now.getTime() / 60_000) + 1;
+  for (let minute = first; minute < first + DAYS * DAY_MINUTES; minute++) {
+    const at = new Date(minute * 60_000);
+    const [date, month, dow] = [at.getUTCDate(), at.getUTCMonth() + 1, at.getUTCDay()];
+    if (match({ min: at.getUTCMinutes(), hour: at.getUTCHours(), date, month, dow })) return at;
+  }
+  return null;
+}
+
 /** The ticks of a crontab time over these years, in minutes. The times of day are the same on each day that has any. */
 function* ticksOf(time: string): Generator<number> {
   const match = parseTime(time);

@@ -24,7 +24,7 @@ as $$
         ('brake', 3, 'when LML is well', 'identity-sync run'),
         (
           'brake', 4, 'where its answers are right',
-          format('identity-sync run --accept %s', coalesce(to_jsonb(hold) ->> 'gauge', 'unresolved'))
+          format('identity-sync run --accept %s', coalesce(hold.gauge, 'unresolved'))
         )
     ) as step (hold, place, purpose, command)
     where step.hold = hold.name
