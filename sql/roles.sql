@@ -80,8 +80,8 @@ $$;
 
 -- Public functions that are volatile are SECURITY DEFINER, and each is granted by name.
 grant execute on function
-  identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean),
-  identity_sync.apply_identity_response(text, integer[], text, timestamptz, boolean),
+  identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean, bigint[]),
+  identity_sync.apply_identity_response(text, integer[], text, timestamptz, boolean, bigint[]),
   identity_sync.apply_identity_preview(bigint),
   identity_sync.replay_quarantined_verdicts(bigint, integer[]),
   identity_sync.dismiss_quarantined_verdict(bigint, text),

@@ -111,7 +111,7 @@ const requestSchema = z.object({
 export type Input = z.infer<typeof requestSchema>['inputs'][number];
 
 export interface Provenance {
-  source: (typeof SOURCES)[number][0];
+  source: string;
   method: string;
   confidence: number | null;
   external_id: string | null;
@@ -181,7 +181,17 @@ export interface StandInOptions {
   apiKey?: string;
   tracksContractVersion?: number;
   mood?: Mood;
+  /** What LML has added since: each verdict that resolves a row has it. */
+  additions?: Additions;
   answer?: Answer;
+}
+
+/** A source, a method of that source, and keys of `main` and of the result, none of which the published contract has. */
+export interface Additions {
+  source?: string;
+  method?: string;
+  mainKey?: string;
+  resultKey?: string;
 }
 
 export interface StandIn {
@@ -325,6 +335,19 @@ function compose(identity: ArtistIdentity) {
   };
 }
 
+/** A verdict as a newer LML would give it. Rows that it does not resolve stay as they are. */
+function withAdditions(result: Result, additions: Additions): Result {
+  if (!result.main) return result;
+  const { source = '', method = 'exact_match', mainKey, resultKey } = additions;
+  const leg = { source, method, confidence: 1, external_id: `${source}-${result.library_id}` };
+  return {
+    ...result,
+    ...(resultKey && { [resultKey]: {} }),
+    main: { ...result.main, ...(mainKey && { [mainKey]: null }) },
+    provenance: source ? [...result.provenance, leg] : result.provenance,
+  };
+}
+
 /** An entry for each artist of each track: whom the credit means, which the matcher does not always find. */
 function matchTracks({ tracks }: Compilation): Track[] {
   return tracks.flatMap(({ track_position, track_title, artists }) =>
@@ -378,7 +401,7 @@ function storedInteger(id: number | string | null): number | null {
  * the answers with `answer` or `respondWith`, to break any part of one over the real socket.
  */
 export async function startStandIn(options: StandInOptions): Promise<StandIn> {
-  const { identities, latencyMs = 0, apiKey, tracksContractVersion = null } = options;
+  const { identities, latencyMs = 0, apiKey, tracksContractVersion = null, additions = {} } = options;
   const compilations = tracksContractVersion === 1 ? options.compilations : undefined;
   const calls: CallLog[] = [];
   let answer = options.answer ?? null;
@@ -417,7 +440,10 @@ export async function startStandIn(options: StandInOptions): Promise<StandIn> {
     const defaultBody = () =>
       JSON.stringify({
         results: inputs.map((input) =>
-          inMood(mood, identityVerdict(input, identities, include_tracks, compilations)),
+          inMood(
+            mood,
+            withAdditions(identityVerdict(input, identities, include_tracks, compilations), additions),
+          ),
         ),
         cache_stats: null,
         tracks_contract_version: tracksContractVersion,

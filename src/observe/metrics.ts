@@ -21,7 +21,7 @@ export interface Metrics {
 const TOTALS = {
   rows: 'Library rows asked about, by outcome; they add up to all that was scanned.',
   source_rows:
-    'Source rows of verdicts that were left out, or written though outside the band of their method.',
+    'Source rows of verdicts that were left out, or written though unknown or outside the band of their method.',
   identity: 'Identities that verdicts wrote or confirmed.',
   source: 'Source rows that verdicts wrote, confirmed or removed.',
   compilation_track: 'Track credits of compilations, by what became of them; some keys are parts of others.',

@@ -178,6 +178,15 @@ async function observe(dsn: string, settings: SentrySettings): Promise<Observer>
         ok: report.outcome === 'completed',
         attributes: attributesOf('consumer', report),
       });
+      // Its words to the first colon say what it is about, and what comes then are numbers and names.
+      for (const warning of Array.isArray(report.warnings) ? report.warnings.map(String) : []) {
+        scopeOf(run, spanIdOf(run.traceId)).captureEvent({
+          level: 'warning',
+          message: withoutSecrets(warning),
+          fingerprint: ['RunWarning', warning.split(':')[0]!],
+          tags: { run_id: run.runId },
+        });
+      }
     }),
 
     batchFailed: guarded((run, { batchId, batchSize, countedAs, status, failure }) => {

@@ -231,6 +231,22 @@ describe('with a DSN', () => {
     ]);
   });
 
+  test('each warning of a run is one event, of one issue whatever its names', async () => {
+    observer.runEnded(RUN, {
+      ...REPORT,
+      warnings: ['LML named what this service does not know: source deezer'],
+    });
+    await observer.close();
+    expect(receiver.errors()).toMatchObject([
+      {
+        level: 'warning',
+        message: 'LML named what this service does not know: source deezer',
+        fingerprint: ['RunWarning', 'LML named what this service does not know'],
+        tags: { run_id: '7' },
+      },
+    ]);
+  });
+
   test.each(['ok', 'error'] as const)(
     'a scheduled run checks in when it begins, and with %s at its end',
     async (end) => {

@@ -112,6 +112,7 @@ export function useWriter() {
       delete from wxyc_schema.artists;
       delete from identity_sync.superseded_source;
       delete from identity_sync.attempt;
+      delete from identity_sync.asked_as;
       delete from identity_sync.quarantined_verdict;
       delete from identity_sync.settlement;
       insert into wxyc_schema.artists (id, artist_name) values (1, 'Unnamed');`);
@@ -226,7 +227,9 @@ async function recordedTables(sql: postgres.Sql): Promise<string> {
     select format('%I.%I', schemaname, tablename) as name
     from pg_tables
     where schemaname in ('wxyc_schema', 'identity_sync')
-      and tablename not in ('attempt', 'brake_memory', 'library_lock', 'quarantined_verdict', 'settlement')
+      and tablename not in (
+        'asked_as', 'attempt', 'brake_memory', 'library_lock', 'quarantined_verdict', 'settlement'
+      )
     order by name`;
   return tables
     .map(

@@ -1,6 +1,6 @@
 -- Writes LML's answer for a batch and closes the batch. A dry run rolls the writing back and keeps the answer's text,
--- so that exactly this answer can be applied later. A row that had lost its artist name before the request counts
--- nowhere.
+-- so that exactly this answer can be applied later. A row that was left out of the request, since it had no artist
+-- name, counts nowhere.
 create or replace function identity_sync_private.apply_identity_batch(
   batch_id bigint,
   answer jsonb,
@@ -15,9 +15,9 @@ declare
   service constant text := identity_sync_private.service_origin();
   results constant jsonb := identity_sync_private.results_of(answer);
   this_batch record;
-  report jsonb;
+  settled jsonb;
 begin
-  select batch.library_ids, batch.run_id, batch.answered_at, run.dry_run, run.strict_bands
+  select batch.library_ids, batch.asked_as, batch.run_id, batch.answered_at, run.dry_run, run.strict_bands
   into strict this_batch
   from identity_sync.batch
   join identity_sync.run on run.run_id = batch.run_id
@@ -26,41 +26,43 @@ begin
   -- A kept answer is as old as its call.
   came_at := coalesce(this_batch.answered_at, clock_timestamp());
 
-  -- What the request left out: a row that is there, has no artist name, and was not answered either.
-  if jsonb_array_length(results) < cardinality(this_batch.library_ids) then
-    this_batch.library_ids := array(
-      select named.id
-      from unnest(this_batch.library_ids) as named (id)
-      left join wxyc_schema.library on library.id = named.id
-      where library.id is null
-        or identity_sync_private.has_name(library.artist_name)
-        or results @> jsonb_build_array(jsonb_build_object('library_id', named.id))
-    );
+  -- What the request left out, unless it was because the row is gone.
+  if array_position(this_batch.asked_as, null) is not null then
+    select coalesce(array_agg(named.id), '{}'), coalesce(array_agg(named.fingerprint), '{}')
+    into this_batch.library_ids, this_batch.asked_as
+    from unnest(this_batch.library_ids, this_batch.asked_as) as named (id, fingerprint)
+    where named.fingerprint is not null
+      or not exists (select from wxyc_schema.library where library.id = named.id);
   end if;
 
   if this_batch.dry_run then
-    report := identity_sync_private.rehearse_identity_verdicts(
-      answer, this_batch.library_ids, service, came_at, this_batch.strict_bands
+    settled := identity_sync_private.rehearse_identity_verdicts(
+      answer, this_batch.library_ids, service, came_at, this_batch.strict_bands, this_batch.asked_as
     );
     insert into identity_sync.settlement (dry_run, origin, verified_at, requested, unrequested, report)
     values (
       true, service, came_at, cardinality(this_batch.library_ids),
-      (report ->> 'scanned')::integer - cardinality(this_batch.library_ids), report
+      (settled ->> 'scanned')::integer - cardinality(this_batch.library_ids), settled
     );
   else
-    perform identity_sync.apply_identity_verdicts(
-      answer, this_batch.library_ids, service, came_at, this_batch.strict_bands
+    settled := identity_sync.apply_identity_verdicts(
+      answer, this_batch.library_ids, service, came_at, this_batch.strict_bands, this_batch.asked_as
     );
   end if;
 
   update identity_sync.settlement
-  set run_id = this_batch.run_id, batch_id = apply_identity_batch.batch_id, is_answer = body is not null
+  set
+    run_id = this_batch.run_id,
+    batch_id = apply_identity_batch.batch_id,
+    is_answer = body is not null,
+    unknown_names = identity_sync_private.unknown_names(results, settled ->> 'source_rows_unknown' <> '0')
   where settlement.settlement_id = currval('identity_sync.settlement_settlement_id_seq');
 
   update identity_sync.batch
   set
     state = case when body is null then 'empty' else 'applied' end,
     library_ids = this_batch.library_ids,
+    asked_as = this_batch.asked_as,
     leased_by = null,
     leased_until = null,
     answer = case when this_batch.dry_run then body end,

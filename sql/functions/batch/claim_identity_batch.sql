@@ -134,7 +134,7 @@ begin
       continue;
     end if;
 
-    request := identity_sync.identity_batch_request(claim_identity_batch.batch_id);
+    request := identity_sync_private.compose_batch_request(claim_identity_batch.batch_id);
     exit when request is not null;
 
     perform identity_sync_private.close_empty_batch(claim_identity_batch.batch_id);

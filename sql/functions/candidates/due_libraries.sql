@@ -1,25 +1,34 @@
--- Finds the libraries that are due: never asked, with an attempt that has run out, or with a stale identity.
--- A time ahead of the clock holds nothing back. Each kind is looked for where it is rare, so that planning a large
--- catalogue with little due reads two indexes; names are looked at by identity_candidates.
+-- Finds the libraries that are due and why: never asked, released, in vain long enough ago, with a stale identity, or
+-- asked by another name than they have now, which may come on top. A time ahead of the clock holds nothing back. Each
+-- kind is looked for where it is rare, in a statement of its own, so that PostgreSQL may read in parallel.
 create or replace function identity_sync_private.due_libraries(
   stale_before timestamptz,
   retry_before timestamptz,
   include_null_canonical boolean
 )
-returns setof integer
+returns table (library_id integer, reason text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+-- A join that spills to disk takes twice as long.
+set work_mem = '64MB'
 as $$
 begin
   return query
-  select library.id
+  select asked_as.library_id, 'renamed'
+  from identity_sync.asked_as
+  join wxyc_schema.library on library.id = asked_as.library_id
+  where asked_as.fingerprint
+    is distinct from identity_sync_private.fingerprint(library.id, library.artist_name, library.album_title);
+
+  return query
+  select library.id, 'never_asked'
   from wxyc_schema.library
   where (library.canonical_entity_id is not null or include_null_canonical)
     and not exists (select from wxyc_schema.library_identity as identity where identity.library_id = library.id)
     and not exists (select from identity_sync.attempt where attempt.library_id = library.id)
 
   union all
-  select attempt.library_id
+  select attempt.library_id, case attempt.outcome when 'released' then 'released' else 'in_vain' end
   from identity_sync.attempt
   join wxyc_schema.library on library.id = attempt.library_id
   left join wxyc_schema.library_identity as identity on identity.library_id = attempt.library_id
@@ -43,7 +52,7 @@ begin
     )
 
   union all
-  select identity.library_id
+  select identity.library_id, 'stale'
   from wxyc_schema.library_identity as identity
   where (
       identity.last_verified_at <= stale_before
@@ -56,4 +65,4 @@ $$;
 revoke all on function identity_sync_private.due_libraries(timestamptz, timestamptz, boolean) from public;
 
 comment on function identity_sync_private.due_libraries(timestamptz, timestamptz, boolean) is
-  'Takes the times before which an identity is stale and an attempt has run out, and whether rows without a canonical entity count; returns the ids of the libraries that are due.';
+  'Takes the times before which an identity is stale and an attempt has run out, and whether rows without a canonical entity count; returns the libraries that are due and why (never_asked, released, in_vain, stale, or renamed, also of one that is due for another reason).';

@@ -26,8 +26,8 @@ begin
 
   return query
   with reached as (
-    select due.library_id
-    from identity_sync_private.due_libraries(stale_before, retry_before, include_null_canonical) as due (library_id)
+    select distinct due.library_id
+    from identity_sync_private.due_libraries(stale_before, retry_before, include_null_canonical) as due
     where scope = 'due'
     union all
     select library.id

@@ -3,7 +3,7 @@ create or replace function identity_sync_private.bare_verdict(ordinal integer, l
 returns identity_sync_private.judged_verdict
 language sql immutable parallel safe
 return row(
-  ordinal, library_id, outcome, null, null, null, null, null, null, null, null, null, 0, 0, 0, null, null, null
+  ordinal, library_id, outcome, null, null, null, null, null, null, null, null, null, 0, 0, 0, null, null, null, 0
 )::identity_sync_private.judged_verdict;
 
 revoke all on function identity_sync_private.bare_verdict(integer, integer, text) from public;

@@ -9,13 +9,15 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-  method_list constant text := array_to_string(identity_sync_private.methods(), ', ');
-  source_list constant text := array_to_string(identity_sync_private.sources(), ', ');
+  elastic constant text := case when strict_bands then ' (strict bands)' else ', or 1 to 64 printable characters' end;
+  method_list constant text := array_to_string(identity_sync_private.methods(), ', ') || elastic;
+  source_list constant text := array_to_string(identity_sync_private.sources(), ', ') || elastic;
   -- Enough to tell what it is: a text may have megabytes.
   kind constant text := left(identity_sync_private.text_of(verdict -> 'kind'), 100);
   method constant text := identity_sync_private.text_of(verdict -> 'method');
   -- A field that is null or missing: the wire takes both for one state.
   has_method constant boolean := coalesce(verdict -> 'method', 'null') <> 'null';
+  is_method constant boolean := identity_sync_private.may_be_method(method, strict_bands);
   has_confidence constant boolean := coalesce(verdict -> 'confidence', 'null') <> 'null';
   fault record;
 begin
@@ -55,8 +57,7 @@ begin
           9, 'method', case kind when 'unresolved' then 'null, with kind unresolved' else method_list end,
           case kind
             when 'unresolved' then not has_method
-            when 'single_artist' then coalesce(identity_sync_private.is_method(method), false)
-            else coalesce(identity_sync_private.is_method(method), not has_method)
+            else coalesce(is_method, kind <> 'single_artist' and not has_method)
           end
         ),
         (
@@ -99,8 +100,12 @@ begin
   from (
     select
       listed.*,
-      identity_sync_private.source_bit(identity_sync_private.text_of(listed.entry -> 'source')) as source_bit,
+      identity_sync_private.source_bit(identity_sync_private.text_of(listed.entry -> 'source')) is not null
+        or identity_sync_private.is_elastic(identity_sync_private.text_of(listed.entry -> 'source'), strict_bands)
+        as is_source,
       identity_sync_private.text_of(listed.entry -> 'method') as method,
+      identity_sync_private.may_be_method(identity_sync_private.text_of(listed.entry -> 'method'), strict_bands)
+        as is_method,
       identity_sync_private.read_confidence(listed.entry -> 'confidence') as confidence,
       coalesce(listed.entry -> 'confidence', 'null') = 'null' as has_no_confidence,
       coalesce(listed.entry -> 'external_id', 'null') = 'null' as has_no_external_id,
@@ -114,11 +119,8 @@ begin
   cross join lateral (
     values
       (1, '', leg.entry, 'an object', jsonb_typeof(leg.entry) = 'object'),
-      (2, '.source', leg.entry -> 'source', source_list, leg.source_bit is not null),
-      (
-        3, '.method', leg.entry -> 'method', method_list,
-        coalesce(identity_sync_private.is_method(leg.method), leg.has_no_confidence)
-      ),
+      (2, '.source', leg.entry -> 'source', source_list, leg.is_source),
+      (3, '.method', leg.entry -> 'method', method_list, coalesce(leg.is_method, leg.has_no_confidence)),
       (
         4, '.confidence', leg.entry -> 'confidence', 'a number from 0 to 1, or null where external_id is null',
         leg.confidence is not null or (leg.has_no_confidence and leg.has_no_external_id)

@@ -55,7 +55,16 @@ begin
           then (select count(*) from unnest(verdict.sources) as source where source.out_of_band)
           else verdict.out_of_band
         end,
-        null, null, null
+        null, null, null,
+        case
+          when verdict.has_duplicate
+          then (
+            select count(*)
+            from unnest(verdict.sources) as source
+            where identity_sync_private.source_bit(source.source) is null or source.out_of_band is null
+          )
+          else verdict.unknown
+        end
       )::identity_sync_private.judged_verdict
     ),
     count(verdict.id) > count(distinct verdict.id),
@@ -82,7 +91,7 @@ begin
           and case field.kind
             when 'single_artist'
             then field.confidence is not null
-              and identity_sync_private.is_method(field.method)
+              and identity_sync_private.may_be_method(field.method, strict_bands)
               and jsonb_typeof(field.main) = 'object'
               and (main.discogs_artist_id is null or identity_sync_private.is_integer(main.discogs_artist_id, 1))
               and identity_sync_private.is_identifier_or_null(main.musicbrainz_text)
@@ -100,7 +109,8 @@ begin
                 ) > 0
               )
             when 'compilation'
-            then field.main is null and coalesce(identity_sync_private.is_method(field.method), true)
+            then field.main is null
+              and coalesce(identity_sync_private.may_be_method(field.method, strict_bands), true)
             when 'unresolved' then field.main is null and field.method is null
             else false
           end,
@@ -160,13 +170,16 @@ begin
     cross join lateral (
       select
         bool_and(coalesce(
-          leg.source_bit is not null
+          (leg.source_bit is not null or identity_sync_private.is_elastic(leg.source, strict_bands))
             and case
-              when leg.in_band is not null
+              when leg.confidence is not null
               then leg.external_id is not null
                 and identity_sync_private.is_identifier_or_null(leg.external_id)
+                -- Each known method has a band.
+                and (leg.in_band is not null or identity_sync_private.is_elastic(leg.method, strict_bands))
               when leg.has_no_confidence
-              then leg.external_id is null and coalesce(identity_sync_private.is_method(leg.method), true)
+              then leg.external_id is null
+                and coalesce(identity_sync_private.may_be_method(leg.method, strict_bands), true)
             end,
           false
         )) as has_valid_legs,
@@ -175,10 +188,13 @@ begin
             leg.source, leg.external_id, leg.method, leg.confidence::real, not leg.in_band
           )::identity_sync_private.judged_source
         ) filter (where leg.confidence is not null) as named,
+        -- Unknown sources have no bit: two of them may be one.
         sum(leg.source_bit) filter (where leg.confidence is not null)
-          <> bit_or(leg.source_bit) filter (where leg.confidence is not null) as has_duplicate,
+          <> bit_or(leg.source_bit) filter (where leg.confidence is not null)
+          or count(leg.confidence) filter (where leg.source_bit is null) > 1 as has_duplicate,
         count(*) filter (where leg.has_no_confidence) as null_confidence,
-        count(*) filter (where not leg.in_band) as out_of_band
+        count(*) filter (where not leg.in_band) as out_of_band,
+        count(leg.confidence) filter (where leg.source_bit is null or leg.in_band is null) as unknown
       from (
         select
           read.*,

@@ -64,6 +64,7 @@ begin
     select
       batch.batch_id,
       batch.library_ids,
+      batch.asked_as,
       batch.failure as poison,
       coalesce(batch.answer, '[]') as answer,
       coalesce(batch.answered_at, batch.closed_at) as answered_at,
@@ -91,7 +92,8 @@ begin
         requested => previewed.library_ids,
         origin => identity_sync_private.service_origin(),
         verified_at => previewed.answered_at,
-        strict_bands => previewed.strict_bands
+        strict_bands => previewed.strict_bands,
+        asked_as => previewed.asked_as
       )
     );
     update identity_sync.settlement

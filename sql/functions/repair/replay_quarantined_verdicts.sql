@@ -91,7 +91,14 @@ begin
         requested => answer.requested,
         origin => answer.origin,
         verified_at => answer.verified_at,
-        strict_bands => answer.strict_bands
+        strict_bands => answer.strict_bands,
+        -- A refusal is the last answer that its library has got.
+        asked_as => array(
+          select known.fingerprint
+          from unnest(answer.requested) with ordinality as named (library_id, place)
+          left join identity_sync.asked_as as known on known.library_id = named.library_id
+          order by named.place
+        )
       )
     );
     replayed := replayed + cardinality(answer.quarantine_ids);

@@ -25,6 +25,7 @@ as $$
     "source_rows_skipped_null_confidence": 0,
     "source_rows_skipped_duplicate": 0,
     "source_rows_out_of_band": 0,
+    "source_rows_unknown": 0,
     "identity": {"inserted": 0, "changed": 0, "unchanged": 0},
     "source": {"inserted": 0, "changed": 0, "unchanged": 0, "removed": 0},
     "compilation_track": {

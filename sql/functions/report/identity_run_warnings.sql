@@ -1,6 +1,6 @@
--- What an operator should know of a run that failed in nothing: ids named that cannot be asked, and batches of
--- which most track entries, and at least ten, match no credit. Then credits were renamed or LML holds an older copy,
--- and links go missing silently.
+-- What an operator should know of a run that failed in nothing: ids named that cannot be asked, what LML named and this
+-- service does not know, and batches of which most track entries, and at least ten, match no credit. Then credits were
+-- renamed or LML holds an older copy, and links go missing silently.
 create or replace function identity_sync_private.identity_run_warnings(run_id bigint)
 returns jsonb
 language sql stable
@@ -39,10 +39,24 @@ as $$
       ) as words
     from identity_sync.run
     where run.run_id = identity_run_warnings.run_id and run.unaskable_ids <> '{}'
+  ),
+  unknown as (
+    select
+      format(
+        'LML named what this service does not know, sources and methods are written as they came: %s',
+        string_agg(distinct named.name, ', ')
+      ) as words
+    from identity_sync.run
+    join identity_sync.settlement on settlement.run_id = run.run_id and settlement.dry_run = run.dry_run
+    cross join lateral unnest(settlement.unknown_names) as named (name)
+    where run.run_id = identity_run_warnings.run_id
+    having count(*) > 0
   )
   select coalesce(jsonb_agg(warning.words), '[]')
   from (
     select words from unaskable
+    union all
+    select words from unknown
     union all
     select words from drifted
   ) as warning;

@@ -31,6 +31,11 @@ begin
     order by before.library_id
     on conflict (library_id) do nothing;
 
+    -- No answer that counts was given to their question. An identity that changed is there all the same.
+    update identity_sync.asked_as
+    set fingerprint = null
+    where asked_as.library_id = any (memory.library_ids) and gauge <> 'changed';
+
     update identity_sync.quarantined_verdict as entry
     set closed_at = clock_timestamp(), closed_reason = 'taken back by the brake'
     where entry.settlement_id = memory.settlement_id

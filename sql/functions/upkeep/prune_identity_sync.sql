@@ -40,6 +40,9 @@ begin
   delete from identity_sync.quarantined_verdict
   where quarantined_verdict.closed_at < keep_after;
 
+  delete from identity_sync.asked_as
+  where not exists (select from wxyc_schema.library where library.id = asked_as.library_id);
+
   delete from identity_sync.worker
   where greatest(worker.asked_at, worker.seen_at) < keep_after;
 end;

@@ -5,7 +5,8 @@ create or replace function identity_sync.apply_identity_response(
   requested integer[],
   origin text default null,
   verified_at timestamptz default clock_timestamp(),
-  strict_bands boolean default false
+  strict_bands boolean default false,
+  asked_as bigint[] default null
 )
 returns jsonb
 language plpgsql volatile security definer
@@ -21,11 +22,12 @@ begin
       message = identity_sync_private.explain_no_answer(body),
       hint = 'Allowed: LML''s whole answer ({"results": [...]}), an array of results, or one result.';
   end if;
-  return identity_sync.apply_identity_verdicts(answer, requested, origin, verified_at, strict_bands);
+  return identity_sync.apply_identity_verdicts(answer, requested, origin, verified_at, strict_bands, asked_as);
 end;
 $$;
 
-revoke all on function identity_sync.apply_identity_response(text, integer[], text, timestamptz, boolean) from public;
+revoke all on function identity_sync.apply_identity_response(text, integer[], text, timestamptz, boolean, bigint[])
+from public;
 
-comment on function identity_sync.apply_identity_response(text, integer[], text, timestamptz, boolean) is
+comment on function identity_sync.apply_identity_response(text, integer[], text, timestamptz, boolean, bigint[]) is
   'Takes the text of LML''s answer and what apply_identity_verdicts takes besides; returns its report. Raises LS003 where the text is no answer and no id was requested.';

@@ -6,7 +6,8 @@ create or replace function identity_sync.apply_identity_verdicts(
   requested integer[] default null,
   origin text default null,
   verified_at timestamptz default clock_timestamp(),
-  strict_bands boolean default false
+  strict_bands boolean default false,
+  asked_as bigint[] default null
 )
 returns jsonb
 language plpgsql volatile security definer
@@ -55,6 +56,9 @@ begin
     judged_ids := array(select verdict.library_id from unnest(judged) as verdict);
     -- An id that was not asked is held as well: its quarantine entry may be written.
     perform identity_sync_private.lock_identities(judged_ids);
+    if asked_as is not null and not is_repair then
+      judged := identity_sync_private.mark_renamed(judged, requested, asked_as);
+    end if;
     -- Hardly any library was released since it was asked, or is held, and their index is next to empty.
     if not is_repair
       and exists (
@@ -100,6 +104,12 @@ begin
   written.verdicts := written.verdicts || others;
 
   perform identity_sync_private.record_attempts(written.verdicts, verified_at, is_repair, this_settlement);
+  -- What a person says by hand answers no question.
+  if results is not null and not is_repair then
+    perform identity_sync_private.remember_questions(
+      written.verdicts, requested, coalesce(asked_as, identity_sync_private.current_fingerprints(requested))
+    );
+  end if;
   report := identity_sync_private.build_report(written);
   perform identity_sync_private.record_settlement(
     this_settlement, stated_origin, verified_at, requested_ids, attempts_before, written, report
@@ -112,7 +122,8 @@ begin
 end;
 $$;
 
-revoke all on function identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) from public;
+revoke all on function identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean, bigint[])
+from public;
 
-comment on function identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) is
-  'Takes LML''s whole answer, an array of results or one result; the library ids that were asked (NULL: a repair by hand, which trusts every id in library); the origin kept in notes (consumer:lml-bulk, or repair: and more; NULL: repair: and the login); the time of the answer; and whether a confidence outside its method''s band refuses its verdict. Returns the report as jsonb. Raises LS001 for a bad argument, LS003 where response is no answer and nothing was requested, and passes on SQLSTATE classes 08, 40, 53, 55, 57 and 58: 55P03 where another session holds one of the libraries for 5 seconds, or, unless a repair, a row of the station for half a second.';
+comment on function identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean, bigint[]) is
+  'Takes LML''s whole answer, an array of results or one result; the library ids that were asked (NULL: a repair by hand, which trusts every id in library); the origin kept in notes (consumer:lml-bulk, or repair: and more; NULL: repair: and the login); the time of the answer; whether a confidence outside its method''s band, or what is not known, refuses its verdict; and the fingerprints that the ids were asked by, in their order (NULL: by their present names). Returns the report as jsonb. Raises LS001 for a bad argument, LS003 where response is no answer and nothing was requested, and passes on SQLSTATE classes 08, 40, 53, 55, 57 and 58: 55P03 where another session holds one of the libraries for 5 seconds, or, unless a repair, a row of the station for half a second.';

@@ -1,5 +1,5 @@
 -- Settles an input that LML refuses, or fails on while it answers others: the library gets a mark, and the input goes
--- to quarantine with LML's status and words. One whose library is gone, or knows better by now, leaves neither.
+-- to quarantine with LML's status and words. One whose library is gone, renamed, or knows better by now, leaves neither.
 -- Settling it a second time changes nothing.
 create or replace function identity_sync_private.apply_poison_input(
   batch_id bigint,
@@ -14,6 +14,9 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  asked_as constant bigint[] := (
+    select batch.asked_as from identity_sync.batch where batch.batch_id = apply_poison_input.batch_id
+  );
   counted_as text;
   recorded bigint;
   counted jsonb;
@@ -25,7 +28,10 @@ begin
     then 'library_gone'
     else (
       identity_sync_private.mark_overtaken(
-        array[identity_sync_private.bare_verdict(null, library_id, 'poison_input')], verified_at
+        identity_sync_private.mark_renamed(
+          array[identity_sync_private.bare_verdict(null, library_id, 'poison_input')], array[library_id], asked_as
+        ),
+        verified_at
       )
     )[1].outcome
   end;
@@ -63,6 +69,8 @@ begin
       and attempt.attempted_at > apply_poison_input.verified_at
       and identity_sync_private.is_plausible_time(attempt.attempted_at)
   );
+
+  perform identity_sync_private.remember_questions('{}', array[library_id], asked_as);
 
   update identity_sync.quarantined_verdict as entry
   set closed_at = clock_timestamp(), closed_reason = format('a later refusal, settlement %s', recorded)

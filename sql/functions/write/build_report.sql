@@ -19,7 +19,8 @@ begin
     count(*) filter (where verdict.action = 'unchanged') as unchanged,
     coalesce(sum(verdict.null_confidence) filter (where verdict.outcome = 'resolved'), 0) as null_confidence,
     coalesce(sum(verdict.duplicate) filter (where verdict.outcome = 'resolved'), 0) as duplicate,
-    coalesce(sum(verdict.out_of_band) filter (where verdict.outcome = 'resolved'), 0) as out_of_band
+    coalesce(sum(verdict.out_of_band) filter (where verdict.outcome = 'resolved'), 0) as out_of_band,
+    coalesce(sum(verdict.unknown) filter (where verdict.outcome = 'resolved'), 0) as unknown
   into reached
   from unnest(written.verdicts) as verdict;
 
@@ -41,6 +42,7 @@ begin
     'source_rows_skipped_null_confidence', reached.null_confidence,
     'source_rows_skipped_duplicate', reached.duplicate,
     'source_rows_out_of_band', reached.out_of_band,
+    'source_rows_unknown', reached.unknown,
     'identity', jsonb_build_object(
       'inserted', reached.inserted,
       'changed', reached.changed,

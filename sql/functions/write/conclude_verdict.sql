@@ -14,7 +14,7 @@ return row(
   verdict.discogs_artist_id, verdict.musicbrainz_artist_id, verdict.wikidata_qid, verdict.spotify_id,
   verdict.apple_music_id, verdict.bandcamp_id, verdict.method, verdict.confidence,
   verdict.sources, verdict.null_confidence, verdict.duplicate, verdict.out_of_band,
-  action, version, refusal
+  action, version, refusal, verdict.unknown
 )::identity_sync_private.judged_verdict;
 
 revoke all on function identity_sync_private.conclude_verdict(

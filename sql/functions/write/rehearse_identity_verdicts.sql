@@ -5,7 +5,8 @@ create or replace function identity_sync_private.rehearse_identity_verdicts(
   requested integer[] default null,
   origin text default null,
   verified_at timestamptz default clock_timestamp(),
-  strict_bands boolean default false
+  strict_bands boolean default false,
+  asked_as bigint[] default null
 )
 returns jsonb
 language plpgsql volatile
@@ -14,7 +15,9 @@ as $$
 declare
   report jsonb;
 begin
-  report := identity_sync.apply_identity_verdicts(response, requested, origin, verified_at, strict_bands);
+  report := identity_sync.apply_identity_verdicts(
+    response, requested, origin, verified_at, strict_bands, asked_as
+  );
   -- A code of its own: PL/pgSQL takes one that ends in 000 for its whole class, and would swallow the writer's errors.
   raise exception using errcode = 'LS007', message = 'the dry run is over, its report is returned';
 exception
@@ -24,8 +27,10 @@ end;
 $$;
 
 revoke all on function identity_sync_private.rehearse_identity_verdicts(
-  jsonb, integer[], text, timestamptz, boolean
+  jsonb, integer[], text, timestamptz, boolean, bigint[]
 ) from public;
 
-comment on function identity_sync_private.rehearse_identity_verdicts(jsonb, integer[], text, timestamptz, boolean) is
+comment on function identity_sync_private.rehearse_identity_verdicts(
+  jsonb, integer[], text, timestamptz, boolean, bigint[]
+) is
   'Takes the arguments of apply_identity_verdicts; returns the report that it would return. Raises what it raises.';

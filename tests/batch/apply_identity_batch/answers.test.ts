@@ -74,15 +74,15 @@ describe('an answer', () => {
     expect(rows_skipped).toMatchObject({ lml_cardinality_mismatch: 0, library_gone: 0, ...skipped });
   });
 
-  test('of a row that was blanked after it was requested is believed', async () => {
+  test('of a row that was blanked after it was requested is stale: it has not that name any more', async () => {
     const runId = await plan(database.sql);
     const { batch_id } = await claim(database.sql, runId);
     await database.sql`update wxyc_schema.library set artist_name = null where id = ${stereolab}`;
     await settle(database.sql, batch_id, { body: answerOf([verdict.resolved(stereolab)]) });
 
     const { scanned, rows_resolved, rows_skipped } = await reportOf(database.sql, runId);
-    expect({ scanned, rows_resolved }).toEqual({ scanned: 2, rows_resolved: 1 });
-    expect(rows_skipped).toMatchObject({ lml_cardinality_mismatch: 1, lml_untrusted_library_id: 0 });
+    expect({ scanned, rows_resolved }).toEqual({ scanned: 2, rows_resolved: 0 });
+    expect(rows_skipped).toMatchObject({ lml_cardinality_mismatch: 1, stale_verdict: 1 });
   });
 
   test.each([

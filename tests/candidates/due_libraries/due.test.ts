@@ -26,6 +26,14 @@ async function put(name: string, verifiedAt: string | null, outcome: string | nu
       values (${id}, ${outcome}, ${attemptedAt}::text::timestamptz)`;
 }
 
+/** Remembers what a record was asked by: its present name with 1, another one with 2, none with null. */
+async function ask(name: string, as: number | null) {
+  await database.sql`
+    insert into identity_sync.asked_as (library_id, fingerprint)
+    select id, identity_sync_private.fingerprint(id, artist_name, album_title) + ${as}::bigint - 1
+    from wxyc_schema.library where id = ${shelved[name]!}`;
+}
+
 beforeAll(async () => {
   await put('never asked', null, null);
   await put('fresh', RECENTLY, null);
@@ -39,15 +47,45 @@ beforeAll(async () => {
   await put('tried in the future', null, 'unresolved', IN_THE_FUTURE);
   await put('tried at no time', LONG_AGO, 'manual_precedence', 'infinity');
   await put('held by hand, but its identity has gone', null, 'manual_precedence');
+  await put('fresh, asked as it is called', RECENTLY, null);
+  await ask('fresh, asked as it is called', 1);
+  for (const [name, verifiedAt, outcome] of [
+    ['fresh, renamed', RECENTLY, null],
+    ['tried lately, renamed', null, 'unresolved'],
+    ['stale, renamed', LONG_AGO, null],
+    ['never asked, renamed', null, null],
+  ] as const) {
+    await put(name, verifiedAt, outcome);
+    await ask(name, 2);
+  }
+  await put('taken back', RECENTLY, null);
+  await ask('taken back', null);
 });
 
-test('a library is due once, by its identity and its attempt alone, not by its name', async () => {
+test('a library is due by its identity, its attempt and its question, not by its name now', async () => {
   const due = await database.sql<{ id: number }[]>`
-    select id from identity_sync_private.due_libraries(${SINCE}, ${SINCE}, false) as due (id) order by id`;
+    select distinct id from identity_sync_private.due_libraries(${SINCE}, ${SINCE}, false) as due (id, reason) order by id`;
   const names = [
     ...['never asked', 'stale', 'tried long ago', 'released'],
     ...['verified in the future', 'verified at no time', 'tried in the future', 'tried at no time'],
     'held by hand, but its identity has gone',
+    ...['fresh, renamed', 'tried lately, renamed', 'stale, renamed', 'never asked, renamed', 'taken back'],
   ];
   expect(due.map(({ id }) => id)).toEqual(names.map((name) => shelved[name]!).sort((a, b) => a - b));
+});
+
+test('each has its reason', async () => {
+  const due = await database.sql<{ id: number; reason: string }[]>`
+    select id, string_agg(reason, ' and ' order by reason) as reason
+    from identity_sync_private.due_libraries(${SINCE}, ${SINCE}, false) as due (id, reason)
+    group by id`;
+  const reasons = Object.fromEntries(due.map(({ id, reason }) => [id, reason]));
+  const reasonOf = (name: string) => reasons[shelved[name]!];
+  expect(reasonOf('never asked')).toBe('never_asked');
+  expect(reasonOf('stale')).toBe('stale');
+  expect(reasonOf('tried long ago')).toBe('in_vain');
+  expect(reasonOf('released')).toBe('released');
+  for (const name of ['fresh, renamed', 'tried lately, renamed', 'taken back'])
+    expect(reasonOf(name)).toBe('renamed');
+  expect(reasonOf('stale, renamed')).toBe('renamed and stale');
 });

@@ -24,7 +24,7 @@ test.each<[expression: string, value: unknown]>([
   ],
   [
     `(explain_refusal('{"library_id": 7, "kind": "single_artist", "main": {}, "method": "llm", "confidence": 1, "provenance": [{"source": "discogs", "method": "llm", "confidence": 1, "external_id": "1"}, {"source": "tidal"}]}', true)).reason`,
-    'provenance[1].source is "tidal"; allowed: discogs, musicbrainz, wikidata, spotify, apple_music, bandcamp',
+    'provenance[1].source is "tidal"; allowed: discogs, musicbrainz, wikidata, spotify, apple_music, bandcamp (strict bands)',
   ],
   [
     `(explain_refusal('{"library_id": 7, "kind": "single_artist", "main": {"bandcamp_id": null}, "method": "llm", "confidence": 1, "provenance": [{"source": "discogs", "method": null, "confidence": null, "external_id": null}, {"source": "spotify"}]}', false)).reason`,

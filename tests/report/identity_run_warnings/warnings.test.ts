@@ -29,3 +29,19 @@ test('a run is warned of where most entries of a batch, and at least ten, match 
       'artist_name and track_title have drifted apart',
   ]);
 });
+
+test('a run is warned once of each name that this service does not know', async () => {
+  await shelve(database.sql, 'Autechre');
+  const runId = await plan(database.sql);
+  for (const names of [['source deezer', 'key main.isni'], [], ['source deezer']]) {
+    await database.sql`
+      insert into identity_sync.settlement (run_id, origin, verified_at, requested, unrequested, report, unknown_names)
+      values (${runId}, 'consumer:lml-bulk', now(), 0, 0, identity_sync_private.empty_report(), ${names})`;
+  }
+  const [row] = await database.sql`select identity_sync_private.identity_run_warnings(${runId}) as warnings`;
+  await database.sql`truncate identity_sync.run cascade`;
+  expect(row!.warnings).toEqual([
+    'LML named what this service does not know, sources and methods are written as they came: ' +
+      'key main.isni, source deezer',
+  ]);
+});

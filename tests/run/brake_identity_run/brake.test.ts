@@ -209,3 +209,14 @@ describe('the hold of the brake', () => {
     expect(await holds()).toBe(1);
   });
 });
+
+test('rows whose answers are taken back are due, though they were asked by the names that they have', async () => {
+  const runId = await plan(database.sql, { batch_size: 100 });
+  for (let batch = 1; batch <= 3; batch++) await next(runId);
+  expect(await runOf(database.sql, runId)).toMatchObject({ stop_cause: 'brake' });
+  const asked = await database.sql`
+    select from identity_sync.asked_as
+    join identity_sync.batch on asked_as.library_id = any (batch.library_ids)
+    where batch.run_id = ${runId} and batch.state = 'applied' and asked_as.fingerprint is null`;
+  expect(asked).toHaveLength(300);
+});

@@ -79,3 +79,14 @@ test('quarantine of a library that is gone is closed, and no other', async () =>
     { library_id: 999_999_999, closed_reason: 'the library is gone' },
   ]);
 });
+
+test('what a library was asked by goes with the library', async () => {
+  const { sql } = database;
+  const [kept, gone] = await shelveAll(sql, 'Pram', 'Laika');
+  await carry([verdict.unresolved(kept), verdict.unresolved(gone)], [kept, gone]);
+  await sql`delete from wxyc_schema.library where id = ${gone}`;
+  await prune(30);
+  const asked =
+    await sql`select library_id from identity_sync.asked_as where library_id in (${kept}, ${gone})`;
+  expect([...asked]).toEqual([{ library_id: kept }]);
+});

@@ -175,7 +175,7 @@ describe('a record that has left the library', () => {
     ['was resolved', singleArtist(ERASER)],
     ['was not resolved', unresolved(ERASER)],
     ['is a compilation', compilation(ERASER)],
-    ['is spoken of in an invalid verdict', singleArtist(ERASER, { method: 'guess' })],
+    ['is spoken of in an invalid verdict', singleArtist(ERASER, { method: '' })],
   ])('counts as gone where it %s', async (_, verdict) => {
     const report = await writer.service([verdict, singleArtist(DILATE)]);
 

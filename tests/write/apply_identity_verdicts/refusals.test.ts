@@ -25,9 +25,10 @@ const writer = useWriter();
 const MISSING = undefined;
 
 const METHODS =
-  'manual, cross_source_agreement, exact_match, name_variation, member_group, alias_match, trigram, llm';
+  'manual, cross_source_agreement, exact_match, name_variation, member_group, alias_match, trigram, llm, or 1 to 64 printable characters';
 const IDENTIFIER = 'a string of 1 to 512 characters, not blank, or null';
-const SOURCES = 'discogs, musicbrainz, wikidata, spotify, apple_music, bandcamp';
+const SOURCES =
+  'discogs, musicbrainz, wikidata, spotify, apple_music, bandcamp, or 1 to 64 printable characters';
 const LONG = 'x'.repeat(513);
 const HUGE = new Verbatim('1e400');
 
@@ -77,7 +78,7 @@ describe.each([
       ['main.spotify_artist_id', [7, true, [], {}, '', '   ', '\u2003\t', LONG], IDENTIFIER],
       ['main.apple_music_artist_id', [7, true, [], {}, '', '   ', '\u2003\t', LONG], IDENTIFIER],
       ['main.bandcamp_id', [7, true, [], {}, '', '   ', '\u2003\t', LONG], IDENTIFIER],
-      ['method', [MISSING, null, 'guess', 'Exact_Match', '', 7, true, [], {}, LONG], METHODS],
+      ['method', [MISSING, null, '\u202ehctam_tcaxe', '', 7, true, [], {}, LONG], METHODS],
       [
         'confidence',
         [MISSING, null, -0.01, 1.01, HUGE, '0.9', true, false, [], [0.5], {}],
@@ -85,8 +86,8 @@ describe.each([
       ],
       ['provenance', [MISSING, null, {}, 'discogs', 7, true], 'an array'],
       ['provenance[1]', [null, 7, 'discogs', true, [], ['source']], 'an object'],
-      ['provenance[1].source', [MISSING, null, 'tidal', 'Discogs', '', 7, true, [], {}, LONG], SOURCES],
-      ['provenance[1].method', [MISSING, null, 'guess', 'EXACT_MATCH', '', 7, true, [], {}], METHODS],
+      ['provenance[1].source', [MISSING, null, 'x'.repeat(65), ' ', '', 7, true, [], {}, LONG], SOURCES],
+      ['provenance[1].method', [MISSING, null, 'exact\nmatch', '', 7, true, [], {}], METHODS],
       [
         'provenance[1].confidence',
         [MISSING, null, -0.01, 1.01, HUGE, '0.9', true, false, [], [0.5], {}],
@@ -106,11 +107,11 @@ describe.each([
     verdict: compilation(DILATE, { provenance: [leg('discogs', '11442')] }),
     refused: cases([
       ['main', [{}, [], 'Various', 7, true], 'null, with kind compilation'],
-      ['method', ['guess', '', 7, true, [], {}], METHODS],
+      ['method', ['\u001b[2J', '', 7, true, [], {}], METHODS],
       ['confidence', [-0.01, 1.01, HUGE, '0.9', true, [], {}], 'a number from 0 to 1 or null'],
       ['provenance', [MISSING, null, {}, 'discogs', 7, true], 'an array'],
       ['provenance[0]', [null, 7, 'discogs', true, []], 'an object'],
-      ['provenance[0].source', [MISSING, 'tidal'], SOURCES],
+      ['provenance[0].source', [MISSING, '\u200b'], SOURCES],
       ['tracks_attempted', ['true', 1, [], {}], 'true, false or null'],
       ['tracks', [{}, 'none', 7, true], 'an array or null'],
     ]),
@@ -123,8 +124,8 @@ describe.each([
       ['method', ['exact_match', 'guess', '', 7, true, [], {}], 'null, with kind unresolved'],
       ['confidence', [-0.01, 1.01, HUGE, '0.9', true, [], {}], 'a number from 0 to 1 or null'],
       ['provenance', [MISSING, null, {}, 'discogs', 7, true], 'an array'],
-      ['provenance[0].source', [MISSING, 'tidal'], SOURCES],
-      ['provenance[0].method', ['guess', '', 7, true, [], {}], METHODS],
+      ['provenance[0].source', [MISSING, '\u200b'], SOURCES],
+      ['provenance[0].method', ['\u001b[2J', '', 7, true, [], {}], METHODS],
       ['tracks_attempted', ['true', 1, [], {}], 'true, false or null'],
       ['tracks', [{}, 'none', 7, true], 'an array or null'],
     ]),
@@ -272,7 +273,7 @@ describe('a result that names no library', () => {
 test('of several faults the first is named', async () => {
   const offending = singleArtist(DILATE, {
     confidence: 2,
-    provenance: [leg('discogs', '11442'), leg('tidal', '', { confidence: 'high' }), leg('spotify', 7)],
+    provenance: [leg('discogs', '11442'), leg('', '', { confidence: 'high' }), leg('spotify', 7)],
   });
   await writer.service([offending]);
   expect(await writer.quarantine()).toMatchObject([{ path: 'confidence' }]);

@@ -22,6 +22,7 @@ const JUDGED = {
   null_confidence: 1,
   duplicate: 2,
   out_of_band: 4,
+  unknown: 5,
   action: 'unchanged',
   version: '(1,2)',
   refusal: { sqlstate: '23505', message: 'duplicate key', constraint_name: 'one_pressing' },
