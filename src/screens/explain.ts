@@ -151,7 +151,7 @@ function beside(explained: Explained, width: number, now: Date, colors: Palette)
         width,
       ).map(colors.red),
     );
-    if (path !== null) lines.push(cut(`${head('')}${printable(path)}: ${valueOf(value)}`, width));
+    if (path !== null) lines.push(cut(`${head('')}${printable(path)}: ${asText(value)}`, width));
     else if (sqlstate !== null) lines.push(`${head('')}SQLSTATE ${printable(sqlstate)}`);
     lines.push(
       ...flow(
@@ -221,13 +221,13 @@ function changesOf(changes: Change[], width: number): string[] {
   return named.map(({ name, row, old, new: became }) => {
     const values =
       row === 'verdict'
-        ? cut(valueOf(became), room * 2)
-        : `${cut(valueOf(old), room)} → ${cut(valueOf(became), room)}`;
+        ? cut(asText(became), room * 2)
+        : `${cut(asText(old), room)} → ${cut(asText(became), room)}`;
     return cut(`${head('')}  ${cut(printable(name), names).padEnd(names)}  ${values}`, width);
   });
 }
 
-function valueOf(value: unknown): string {
+function asText(value: unknown): string {
   if (value === null || value === undefined) return '–';
   return printable(typeof value === 'string' ? value : JSON.stringify(value));
 }

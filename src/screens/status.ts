@@ -244,7 +244,7 @@ function planning({ planning }: Status, ticks: Ticks, width: number, now: Date):
   return flow(
     ' '.repeat(HEAD),
     [
-      ...(next.length === 0 ? ['no next tick: no worker is alive'] : next),
+      ...(next.length === 0 ? ['no next tick: no worker plans'] : next),
       success === null ? 'no run has succeeded yet' : `last success ${clock(success)}, ${age(success, now)}`,
     ],
     width,

@@ -1,5 +1,5 @@
 -- What the writer changed of a library, an event a settlement: its main row from library_identity_history, its source
--- rows from superseded_source, each beside what came after it.
+-- rows from superseded_source. What a row became is what it was before the next change, or is now.
 create or replace function identity_sync_private.changes_of(library_id integer)
 returns table (at timestamptz, kind text, settlement_id bigint, words text, changes jsonb)
 language sql stable
@@ -22,8 +22,10 @@ as $$
   main_step as (
     select
       main.*,
-      case when main.category = 'release' then null else lead(main.stored) over (order by main.history_id nulls last) end
-        as became
+      case
+        when main.category is distinct from 'release'
+        then lead(main.stored) over (order by main.history_id nulls last)
+      end as became
     from main
   ),
   source_step as (

@@ -1,5 +1,5 @@
--- Where the catalogue stands: every library is counted in one state, so that the states add up to its rows, and of those
--- that are due, by which reason.
+-- Where the catalogue stands: every library is counted in one state, so that the states add up to its rows. Those that
+-- are due are counted by reason too.
 create or replace function identity_sync_private.count_catalogue(
   stale_days integer,
   unresolved_retry_days integer,
@@ -62,10 +62,17 @@ begin
   )
   select
     '{"due": 0, "fresh": 0, "waiting": 0, "held": 0, "not_canonical": 0, "not_on_discogs": 0, "no_name": 0}'::jsonb
-    || coalesce((
-      select jsonb_object_agg(state.name, state.libraries)
-      from (select counted.state as name, sum(counted.libraries) as libraries from counted group by counted.state) as state
-    ), '{}')
+    || coalesce(
+      (
+        select jsonb_object_agg(state.name, state.libraries)
+        from (
+          select counted.state as name, sum(counted.libraries) as libraries
+          from counted
+          group by counted.state
+        ) as state
+      ),
+      '{}'
+    )
     || jsonb_build_object(
       'rows', coalesce(sum(counted.libraries), 0),
       'identified', coalesce(sum(counted.identified), 0),

@@ -80,7 +80,9 @@ begin
         select
           coalesce(
             jsonb_agg(
-              jsonb_build_object('artist_id', other.id, 'artist_name', other.artist_name, 'libraries', shelved.libraries)
+              jsonb_build_object(
+                'artist_id', other.id, 'artist_name', other.artist_name, 'libraries', shelved.libraries
+              )
               order by other.id
             ),
             '[]'

@@ -66,7 +66,9 @@ as $$
       select
         jsonb_build_object(
           'entries', coalesce(sum(refused.entries), 0),
-          'by_reason', coalesce(jsonb_agg(to_jsonb(refused) order by refused.entries desc, refused.latest_at desc), '[]')
+          'by_reason', coalesce(
+            jsonb_agg(to_jsonb(refused) order by refused.entries desc, refused.latest_at desc), '[]'
+          )
         )
       from (
         select

@@ -5,7 +5,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   with recent as (
-    select call.*
+    select call.*, case when call.http_status = 200 then call.latency_ms end as answer_ms
     from identity_sync.lml_call as call
     where call.answered_at is not null
     order by call.call_id desc
@@ -18,8 +18,8 @@ as $$
     ),
     'recent_calls', count(*),
     'recent_failures', count(*) filter (where recent.http_status is distinct from 200),
-    'p50_ms', round(percentile_cont(0.5) within group (order by recent.latency_ms) filter (where recent.http_status = 200)),
-    'p95_ms', round(percentile_cont(0.95) within group (order by recent.latency_ms) filter (where recent.http_status = 200)),
+    'p50_ms', round(percentile_cont(0.5) within group (order by recent.answer_ms)),
+    'p95_ms', round(percentile_cont(0.95) within group (order by recent.answer_ms)),
     'last_answer', (
       select jsonb_build_object(
         'at', last.answered_at, 'http_status', last.http_status, 'latency_ms', last.latency_ms, 'failure', last.failure

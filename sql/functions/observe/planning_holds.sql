@@ -12,8 +12,7 @@ as $$
     )
   from identity_sync.planning_hold as hold
   cross join lateral (
-    select coalesce(jsonb_agg(jsonb_build_object('purpose', step.purpose, 'command', step.command) order by step.place), '[]')
-      as steps
+    select jsonb_agg(jsonb_build_object('purpose', step.purpose, 'command', step.command) order by step.place) as steps
     from (
       values
         ('key_refused', 1, 'set LML_API_KEY, then', 'identity-sync run'),

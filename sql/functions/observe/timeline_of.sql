@@ -1,6 +1,5 @@
 -- What has happened to a library, the newest first: one event a call of the writer that changed it, each column old
--- beside new; the calls to LML of the last weeks; refusals and how they were closed. What a column became is what it was
--- before the next change, or is now.
+-- beside new; the batches it was asked in, as long as they are kept; refusals and how they were closed.
 create or replace function identity_sync_private.timeline_of(library_id integer)
 returns jsonb
 language sql stable
@@ -25,7 +24,8 @@ as $$
     select
       entry.quarantined_at, 'quarantined', coalesce(entry.first_settlement_id, entry.settlement_id),
       concat_ws(': ', entry.outcome, entry.path, coalesce(entry.message, entry.reason)),
-      jsonb_build_array(jsonb_build_object('row', 'verdict', 'column', entry.path, 'old', null, 'new', entry.value)), null
+      jsonb_build_array(jsonb_build_object('row', 'verdict', 'column', entry.path, 'old', null, 'new', entry.value)),
+      null
     from identity_sync.quarantined_verdict as entry
     where entry.library_id = timeline_of.library_id
     union all
