@@ -1,5 +1,5 @@
 -- Settles an input that LML refuses, or fails on while it answers others: the library gets a mark, and the input goes
--- to quarantine with LML's status and words. One whose library is gone, renamed, or knows better by now, leaves neither.
+-- to quarantine with LML's status and words. One whose library is gone, renamed or knows better leaves neither.
 -- Settling it a second time changes nothing.
 create or replace function identity_sync_private.apply_poison_input(
   batch_id bigint,
