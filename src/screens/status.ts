@@ -133,7 +133,7 @@ function urgent(status: Status, width: number, now: Date, colors: Palette): stri
     const since = `planning is on hold since ${clock(hold.since)}${until} (${hold.name})`;
     problem(`${since}: ${printable(hold.reason)}`, hold.cures);
   }
-  const last = runs.find(({ dry_run, scope }) => !dry_run && scope !== 'ids');
+  const last = runs.find(({ dry_run }) => !dry_run);
   if (last && isBad(last) && !planning.holds.some(({ run_id }) => run_id === last.run_id)) {
     const reason = last.outcome_reason === null ? '' : `: ${printable(last.outcome_reason)}`;
     problem(`run ${last.run_id} ${how(last)} ${age(last.finished_at, now)}${reason}`, [
@@ -261,7 +261,8 @@ function workers({ workers, lml }: Status, width: number, now: Date, colors: Pal
   const last =
     answer === null
       ? 'never asked'
-      : `last answer ${age(answer.at, now)} (${answer.http_status ?? printable(answer.failure ?? 'none')})`;
+      : `last ${answer.http_status === null ? 'call' : 'answer'} ${age(answer.at, now)} (${answer.http_status ?? 'no answer'})`;
+  const failure = answer?.failure ?? null;
   const pace =
     lml.p50_ms === null || lml.p95_ms === null
       ? []
@@ -276,9 +277,10 @@ function workers({ workers, lml }: Status, width: number, now: Date, colors: Pal
       ],
       width,
     ),
-    ...flow(head('LML'), [last, ...pace, ...(lml.recent_failures > 0 ? [failures] : [])], width).map(
-      (line) => (lml.recent_failures > 0 ? colors.yellow(line) : line),
-    ),
+    ...[
+      ...flow(head('LML'), [last, ...pace, ...(lml.recent_failures > 0 ? [failures] : [])], width),
+      ...(failure === null ? [] : wrapped(' '.repeat(HEAD), printable(failure), width)),
+    ].map((line) => (lml.recent_failures > 0 ? colors.yellow(line) : line)),
   ];
 }
 

@@ -180,7 +180,7 @@ const sick: Status = {
       p50_ms: 1800,
       p95_ms: 29_000,
     },
-    last_answer: { at: '2026-11-28T03:21:00+00:00', http_status: 503, failure: null },
+    last_answer: { at: '2026-11-28T03:21:00+00:00', http_status: null, failure: 'no answer in 30 s' },
   },
 };
 
@@ -332,8 +332,10 @@ describe('a person has to act', () => {
                 last success 2026-11-27 03:24 UTC, 24 h ago
 
       WORKERS   none alive · 0 calls in flight
-      LML       last answer 3 min ago (503) · p50 1.8 s, p95 29 s
+      LML       last call 3 min ago (no answer)
+                p50 1.8 s, p95 29 s
                 7 of the last 100 calls failed
+                no answer in 30 s
 
       CATALOGUE 64,676 rows
                 due now 8,240: 8,102 stale · 96 never asked
@@ -371,7 +373,8 @@ describe('a person has to act', () => {
                 no next tick: no worker plans · last success 2026-11-27 03:24 UTC, 24 h ago
 
       WORKERS   none alive · 0 calls in flight
-      LML       last answer 3 min ago (503) · p50 1.8 s, p95 29 s · 7 of the last 100 calls failed
+      LML       last call 3 min ago (no answer) · p50 1.8 s, p95 29 s · 7 of the last 100 calls failed
+                no answer in 30 s
 
       CATALOGUE 64,676 rows
                 due now 8,240: 8,102 stale · 96 never asked · 42 renamed
@@ -399,4 +402,18 @@ test('colour only repeats what the words say', () => {
   const palette = { bold: mark, red: mark, yellow: mark, green: mark, dim: mark };
   const coloured = statusScreen(sick, ticks, 80, palette).map((line) => line.replaceAll(/[<>]/g, ''));
   expect(coloured).toEqual(statusScreen(sick, ticks, 80).map((line) => line.replaceAll(/[<>]/g, '')));
+});
+
+test('a last run that failed needs a person, whatever its scope', () => {
+  const failed = {
+    ...yesterday,
+    ...{ scope: 'ids', outcome: 'failed', outcome_reason: 'LML does not answer', finished_at: AT },
+  };
+  expect(
+    statusScreen({ ...running, open_runs: [], runs: [failed, yesterday] }, ticks, 80).slice(0, 3),
+  ).toEqual([
+    'NEEDS YOU',
+    '  run 211 failed just now: LML does not answer',
+    '    what is left is due: identity-sync run',
+  ]);
 });
