@@ -109,7 +109,7 @@ grant execute on function
   identity_sync.renew_identity_lease(bigint, text, integer),
   identity_sync.fail_identity_batch(bigint, text, text, text),
   identity_sync.stop_identity_run(bigint, text, text, text),
-  identity_sync.rescue_identity_runs(integer),
+  identity_sync.rescue_identity_runs(integer, text, text, text),
   identity_sync.take_unreported_runs(),
   identity_sync.prune_identity_sync(integer),
   identity_sync.analyze_filled_tables(),

@@ -7,10 +7,12 @@ import { checkCommand } from './commands/check.js';
 import { FAILED, OK, WRONG_USAGE } from './commands/command.js';
 import { demoCommand } from './commands/demo.js';
 import { diffCommand } from './commands/diff.js';
+import { explainCommand } from './commands/explain.js';
 import { migrateCommand } from './commands/migrate.js';
 import { quarantineCommand } from './commands/quarantine.js';
 import { replayCommand } from './commands/replay.js';
 import { runCommand } from './commands/run.js';
+import { statusCommand } from './commands/status.js';
 import { undoCommand } from './commands/undo.js';
 import { verbCommands } from './commands/verbs.js';
 import { workerCommand } from './commands/worker.js';
@@ -31,6 +33,8 @@ const COMMANDS = [
   undoCommand,
   replayCommand,
   ...verbCommands,
+  statusCommand,
+  explainCommand,
   demoCommand,
 ];
 

@@ -20,6 +20,7 @@ import { type Observer, startSentry } from '../observe/sentry.js';
 import { columnsOf } from '../screens/format.js';
 import { runEndScreen } from '../screens/run-end.js';
 import { type SettingsOf, UsageError } from '../settings.js';
+import { VERSION } from '../version.js';
 import { describePlan, PROCESS_NAME, plan, type RunRequest } from '../worker/plan.js';
 import {
   addSettings,
@@ -249,7 +250,9 @@ async function follow(
     } else if (performance.now() - rescuedAt > RESCUE_MS) {
       rescuedAt = performance.now();
       await retryWhileDisconnected(
-        () => sql`select from identity_sync.rescue_identity_runs(lanes => ${by.lanes})`,
+        () => sql`
+          select from identity_sync.rescue_identity_runs(
+            lanes => ${by.lanes}, worker => ${PROCESS_NAME}, version => ${VERSION})`,
       );
       await retryWhileDisconnected(() => sql`select from identity_sync.analyze_filled_tables()`);
     }

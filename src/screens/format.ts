@@ -6,8 +6,9 @@ const counts = new Intl.NumberFormat('en-US');
 /** 64676 → 64,676 */
 export const count = (value: number): string => counts.format(value);
 
-/** 0.484 → 48.4 % */
-export const percent = (share: number): string => `${counts.format(Math.round(share * 1000) / 10)} %`;
+/** 0.484 → 48.4 %; what is there, but less than a tenth of a percent, is not said to be nothing. */
+export const percent = (share: number): string =>
+  share > 0 && share < 0.0005 ? '< 0.1 %' : `${counts.format(Math.round(share * 1000) / 10)} %`;
 
 /** How long something took, or will: 102000 ms → 1 min 42 s. */
 export function duration(milliseconds: number): string {

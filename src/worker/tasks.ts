@@ -16,6 +16,7 @@ import { log } from '../observe/log.js';
 import { databaseIsAway } from '../observe/outage.js';
 import { type Observer, startSentry } from '../observe/sentry.js';
 import type { SettingsOf } from '../settings.js';
+import { VERSION } from '../version.js';
 import { crontab, longestPauseMinutes } from './crontab.js';
 import { describePlan, PROCESS_NAME, plan, type RunRequest } from './plan.js';
 
@@ -167,7 +168,10 @@ export async function work(
   });
   const reportEnded = () => reportEndedRuns(sql, observer, settings);
   const rescue = () =>
-    lanesSql`select from identity_sync.rescue_identity_runs(lanes => ${settings.LML_CONCURRENCY})`;
+    lanesSql`
+      select from identity_sync.rescue_identity_runs(
+        lanes => ${settings.LML_CONCURRENCY}, worker => ${PROCESS_NAME}, version => ${VERSION},
+        plan_cron => ${settings.PLAN_CRON})`;
   try {
     await assertFit(sql, ['plan_identity_run']);
     health = await startHealth(settings);

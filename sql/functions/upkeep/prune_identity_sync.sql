@@ -44,7 +44,7 @@ begin
   where not exists (select from wxyc_schema.library where library.id = asked_as.library_id);
 
   delete from identity_sync.worker
-  where worker.asked_at < keep_after;
+  where greatest(worker.asked_at, worker.seen_at) < keep_after;
 end;
 $$;
 

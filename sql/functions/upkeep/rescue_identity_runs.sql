@@ -1,7 +1,12 @@
 -- Keeps the open runs going when processes have died: frees leases that ran out, stops runs past their deadline, ends
 -- those that have nothing unfinished, and enqueues lanes for the rest, which a worker that has just joined takes up.
--- Calling it often does no harm.
-create or replace function identity_sync.rescue_identity_runs(lanes integer)
+-- Calling it often does no harm, and tells that the calling worker lives.
+create or replace function identity_sync.rescue_identity_runs(
+  lanes integer,
+  worker text default null,
+  version text default null,
+  plan_cron text default null
+)
 returns integer
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -11,6 +16,16 @@ declare
   open identity_sync.run;
   still_open integer := 0;
 begin
+  if worker is not null then
+    insert into identity_sync.worker as known (name, turns, concurrency, version, plan_cron, seen_at)
+    values (
+      rescue_identity_runs.worker, 0, lanes, rescue_identity_runs.version, rescue_identity_runs.plan_cron,
+      clock_timestamp()
+    )
+    on conflict (name) do update
+    set version = excluded.version, plan_cron = excluded.plan_cron, seen_at = excluded.seen_at;
+  end if;
+
   -- Wait for claims, so that no lease is freed while a claim renews it.
   perform pg_advisory_xact_lock(hashtext('identity_sync.claim_identity_batch'));
 
@@ -38,7 +53,7 @@ begin
 end;
 $$;
 
-revoke all on function identity_sync.rescue_identity_runs(integer) from public;
+revoke all on function identity_sync.rescue_identity_runs(integer, text, text, text) from public;
 
-comment on function identity_sync.rescue_identity_runs(integer) is
-  'Takes the lanes to enqueue for each open run; returns how many runs were open.';
+comment on function identity_sync.rescue_identity_runs(integer, text, text, text) is
+  'Takes the lanes to enqueue for each open run, and of the calling worker its name (NULL: none), version and crontab time of planning (NULL: it plans nothing); returns how many runs were open.';

@@ -1,0 +1,27 @@
+import { expect } from 'vitest';
+import { claim, plan, resolveAll, settle, shelveAll } from '../../support/catalogue.js';
+import { test } from '../../support/test.js';
+
+test('says how far a run is, how fast, and when it will be over', async ({ database: { sql } }) => {
+  await shelveAll(sql, 'Autechre', 'Stereolab', 'Sessa', 'Juana Molina');
+  const runId = await plan(sql, { batch_size: 1 });
+  const described = async () => {
+    const [row] = await sql`select identity_sync_private.describe_open_run(${runId}) as run`;
+    return row!.run;
+  };
+  expect(await described()).toMatchObject({ planned: 4, done: 0, rows_per_second: null, seconds_left: null });
+
+  const { batch_id, request } = await claim(sql, runId);
+  await settle(sql, batch_id, { body: resolveAll(request) });
+  await claim(sql, runId);
+  await sql`update identity_sync.run set started_at = clock_timestamp() - interval '10 seconds'`;
+
+  expect(await described()).toMatchObject({
+    planned: 4,
+    done: 1,
+    batches_left: 3,
+    calls_in_flight: 1,
+    rows_per_second: expect.closeTo(0.1, 1),
+    seconds_left: expect.closeTo(31, -1),
+  });
+});

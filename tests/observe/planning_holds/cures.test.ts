@@ -1,0 +1,29 @@
+// Every hold in force is shown with what cures it; one that has ended by itself is none.
+import { expect } from 'vitest';
+import { test } from '../../support/test.js';
+
+test('each hold names its cures, to look before to act', async ({ database: { sql } }) => {
+  await sql`
+    insert into identity_sync.planning_hold (name, reason, run_id, gauge, share, since, ends_at) values
+      ('brake', 'run 7: another artist', 7, 'changed', 0.26, '2026-11-27T03:21Z', null),
+      ('key_refused', 'LML refuses the key', 7, null, null, '2026-11-27T03:20Z', null),
+      ('paused', 'a deploy', null, null, null, '2026-11-27T03:19Z', clock_timestamp() - interval '1 second')`;
+
+  const [row] = await sql`select identity_sync_private.planning_holds() as holds`;
+  const commands = row!.holds.map(({ name, cures }: { name: string; cures: { command: string }[] }) => [
+    name,
+    cures.map(({ command }) => command),
+  ]);
+  expect(commands).toEqual([
+    [
+      'brake',
+      [
+        'identity-sync diff --run 7',
+        'identity-sync undo --run 7',
+        'identity-sync run',
+        'identity-sync run --accept changed',
+      ],
+    ],
+    ['key_refused', ['identity-sync run', 'identity-sync worker']],
+  ]);
+});

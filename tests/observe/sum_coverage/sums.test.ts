@@ -1,0 +1,29 @@
+import { expect } from 'vitest';
+import { call, shelveAll } from '../../support/catalogue.js';
+import { test } from '../../support/test.js';
+import { leg, singleArtist } from '../../support/verdicts.js';
+
+test('sums the coverage by source, also of one that LML has added', async ({ database: { sql } }) => {
+  const [one, other] = await shelveAll(sql, 'Autechre', 'Stereolab', 'Sessa', 'Juana Molina');
+  const verdicts = [
+    singleArtist(one, {
+      method: 'exact_match',
+      confidence: 1,
+      provenance: [leg('discogs', '1'), leg('deezer', '2')],
+    }),
+    singleArtist(other, { method: 'llm', confidence: 0.75, provenance: [leg('discogs', '3')] }),
+  ];
+  await call(sql, 'apply_identity_verdicts', { response: verdicts });
+
+  const [row] = await sql`select identity_sync_private.sum_coverage() as coverage`;
+  expect(row!.coverage).toEqual({
+    composed: {
+      libraries: 2,
+      share: 0.5,
+      methods: { exact_match: 1, llm: 1 },
+      bands: { '1.00': 1, '0.70 - 0.79': 1 },
+    },
+    discogs: { libraries: 2, share: 0.5, methods: { exact_match: 2 }, bands: { '1.00': 2 } },
+    deezer: { libraries: 1, share: 0.25, methods: { exact_match: 1 }, bands: { '1.00': 1 } },
+  });
+});
