@@ -9,6 +9,7 @@ import { explainCommand } from './commands/explain.js';
 import { migrateCommand } from './commands/migrate.js';
 import { quarantineCommand } from './commands/quarantine.js';
 import { replayCommand } from './commands/replay.js';
+import { reportCommand } from './commands/report.js';
 import { runCommand } from './commands/run.js';
 import { statusCommand } from './commands/status.js';
 import { verbCommands } from './commands/verbs.js';
@@ -24,6 +25,7 @@ const COMMANDS = [
   applyCommand,
   quarantineCommand,
   replayCommand,
+  reportCommand,
   ...verbCommands,
   statusCommand,
   explainCommand,

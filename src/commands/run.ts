@@ -6,6 +6,7 @@ import { connectDatabase, LANE_PATIENCE_MS, type Notice, type Sql } from '../dat
 import { dropLines } from '../database/line.js';
 import { assertFit } from '../database/ready.js';
 import { retryWhileDisconnected } from '../database/retry.js';
+import { createAlerts } from '../observe/alerts.js';
 import { logRunEnd, type RunReport, reportEndedRuns, sentrySettings } from '../observe/ended-runs.js';
 import { log } from '../observe/log.js';
 import type { RunProgress } from '../observe/progress.js';
@@ -108,6 +109,7 @@ export async function runOnce(
     return await resultOf(sql, await carry(settings, { observer, opened, stop, abortNow }));
   } finally {
     await reportEndedRuns(sql, observer, settings, followed);
+    await createAlerts(settings.ALERT_WEBHOOK_URL).send(sql);
     await observer.close();
     await sql.end();
     dropLines();
