@@ -40,7 +40,7 @@ begin
     ),
     'due_by_day', identity_sync_private.due_by_day(stale_days, unresolved_retry_days, include_null_canonical, 28),
     'refusals', identity_sync_private.latest_refusals(20),
-    'changes', identity_sync_private.artists_changed(5000, 60)
+    'changes', identity_sync_private.artists_changed(5000, 30)
   );
 end;
 $$;

@@ -11,6 +11,7 @@ const LEFT = 44;
 const RIGHT = 6;
 const TOP = 8;
 const BOTTOM = 20;
+const FEWEST = 10;
 
 export interface Series {
   name: string;
@@ -40,10 +41,9 @@ function frame(
   marks: (y: (value: number) => number, x: (index: number) => number, width: number) => Html[],
 ): Html {
   const y = scaleLinear([0, highest || 1], [HEIGHT - BOTTOM, TOP]).nice(4);
-  const x = scaleBand(
-    places.map((_, index) => index),
-    [LEFT, WIDTH - RIGHT],
-  ).paddingInner(0.25);
+  // A few bars stay as narrow as many are.
+  const slots = Array.from({ length: Math.max(places.length, FEWEST) }, (_, index) => index);
+  const x = scaleBand(slots, [LEFT, WIDTH - RIGHT]).paddingInner(0.25);
   const middle = (index: number) => (x(index) ?? 0) + x.bandwidth() / 2;
   const every = Math.ceil(places.length / 5);
   const ticks = y.ticks(4).filter((tick) => highest > 4 || Number.isInteger(tick));

@@ -310,7 +310,7 @@ ${run !== null && html`<p class="soft">all of it: <code>identity-sync diff --run
 ${changed.map(
   (
     change,
-  ) => html`<div class="change"><b>${change.artist_name ?? 'no artist'}</b> – ${change.album_title ?? 'untitled'} <span class="soft">(${String(change.library_id)}) ${clock(change.at)}, ${age(change.at, now)}</span>
+  ) => html`<div class="change"><b>${change.artist_name ?? 'no artist'}</b> – ${change.album_title ?? 'untitled'} <span class="soft">(${String(change.library_id)}) ${age(change.at, now)}</span>
 ${change.changes.map(({ column, old, new: became }) => html`<p><span class="soft">${sourceOf(column)}</span> <span class="was">${idOf(column, old)}</span> → ${idOf(column, became)}</p>`)}</div>`,
 )}</section>`,
   )}</div>`;
@@ -332,7 +332,8 @@ function quarantine({ quarantine }: Status, refusals: Refusal[], now: Date): Htm
   return html`<h2 id="quarantine">Quarantine</h2>${refusals.map(
     (
       entry,
-    ) => html`<details class="card"><summary><b>${entry.outcome}</b> ${entry.field ?? entry.sqlstate} · ${entry.artist_name ?? 'no library row'}${entry.album_title !== null && ` – ${entry.album_title}`} <span class="soft">${age(entry.quarantined_at, now)}</span></summary>
+      index,
+    ) => html`<details class="card"${index < 3 && new Html(' open')}><summary><b>${entry.outcome}</b> ${entry.field ?? entry.sqlstate} · ${entry.artist_name ?? 'no library row'}${entry.album_title !== null && ` – ${entry.album_title}`} <span class="soft">${age(entry.quarantined_at, now)}</span></summary>
 <p>${entry.reason}</p><p class="soft">entry ${String(entry.quarantine_id)}${entry.library_id !== null && `, library ${entry.library_id}`}${entry.run_id !== null && `, run ${entry.run_id}`}, ${clock(entry.quarantined_at)}${entry.is_cut && ', cut to what stands around the field'}</p>
 <pre>${entry.before}${entry.at_fault !== null && html`<mark>${entry.at_fault}</mark>`}${entry.after}</pre>
 <p class="soft">judge again: <code>identity-sync replay${entry.library_id !== null && ` --ids ${entry.library_id}`}</code>, close: <code>identity-sync dismiss ${String(entry.quarantine_id)} --reason WHY</code></p></details>`,

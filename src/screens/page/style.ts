@@ -22,6 +22,7 @@ h1 { font-size: 1.3rem; margin: 0; }
 h2 { font-size: 1.05rem; margin: 2rem 0 .6rem; }
 h3 { font-size: .95rem; margin: 0 0 .4rem; }
 p { margin: .3rem 0; }
+figure { margin: 0; }
 a { color: var(--link); }
 code, pre, .id { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: .86em; }
 code { background: var(--line); border-radius: 3px; padding: .05em .3em; }

@@ -1,7 +1,7 @@
 // What the writer changed, each column old beside new.
 import { expect, test } from 'vitest';
-import { leg, MONDAY, singleArtist, TUESDAY, useWriter, WEDNESDAY } from '../../support/writer.js';
 import { DILATE } from '../../support/verdicts.js';
+import { leg, MONDAY, singleArtist, TUESDAY, useWriter, WEDNESDAY } from '../../support/writer.js';
 
 const writer = useWriter();
 
@@ -43,14 +43,20 @@ test('what a change made new is what the next one finds old, and a release leave
     [2, TUESDAY],
     [3, WEDNESDAY],
   ] as const) {
-    const verdict = singleArtist(DILATE, { main: { discogs_artist_id: id }, provenance: [leg('discogs', String(id))] });
+    const verdict = singleArtist(DILATE, {
+      main: { discogs_artist_id: id },
+      provenance: [leg('discogs', String(id))],
+    });
     await writer.service([verdict], { verifiedAt });
   }
   await writer.sql`select identity_sync.release_identity(${DILATE}, 'wrong homonym')`;
   const main = (await changes()).map(({ words, changes: columns }) => [
     words,
     columns
-      .filter(({ column, row }: { column: string; row: string }) => row === 'identity' && column === 'discogs_artist_id')
+      .filter(
+        ({ column, row }: { column: string; row: string }) =>
+          row === 'identity' && column === 'discogs_artist_id',
+      )
       .map(({ old, new: became }: { old: unknown; new: unknown }) => `${old} → ${became}`)
       .join(),
   ]);

@@ -25,7 +25,12 @@ test.for<[string, (sql: Sql, id: number) => Promise<unknown>, string, number | n
     'due on TIME: verified on TIME, stale after 7 days',
     4,
   ],
-  ['stale', (sql, id) => answered(sql, singleArtist(id), 8), 'due now: verified on TIME, stale after 7 days', 0],
+  [
+    'stale',
+    (sql, id) => answered(sql, singleArtist(id), 8),
+    'due now: verified on TIME, stale after 7 days',
+    0,
+  ],
   [
     'waiting',
     (sql, id) => answered(sql, unresolved(id), 10),
@@ -87,7 +92,11 @@ test.for<[string, (sql: Sql, id: number) => Promise<unknown>, string, number | n
   else expect((Date.parse(due_at) - Date.now()) / 86_400_000).toBeCloseTo(days, 1);
 });
 
-test('a row that was renamed since it was asked is due, and says so', async ({ database: { sql }, cli, lml }) => {
+test('a row that was renamed since it was asked is due, and says so', async ({
+  database: { sql },
+  cli,
+  lml,
+}) => {
   expect(lml.url).toBeTruthy();
   const id = await shelve(sql, 'Autechre');
   expect((await cli.run(['run'])).status).toBe(0);

@@ -7,7 +7,9 @@ import { singleArtist } from '../../support/verdicts.js';
 
 /** The keys that README.md documents in the table of this name. */
 const documented = (name: string) => {
-  const table = new RegExp(`<!-- keys of ${name} -->\\n([\\s\\S]*?)<!-- /keys -->`).exec(readText('README.md'))![1]!;
+  const table = new RegExp(`<!-- keys of ${name} -->\\n([\\s\\S]*?)<!-- /keys -->`).exec(
+    readText('README.md'),
+  )![1]!;
   return [...table.matchAll(/^\| `(\w+)` \|/gm)].map(([, key]) => key).sort();
 };
 

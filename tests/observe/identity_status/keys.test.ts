@@ -56,5 +56,7 @@ test('an empty database has them too', async ({ database: { sql } }) => {
 });
 
 test('refuses days that are out of range', async ({ database: { sql } }) => {
-  await expect(sql`select identity_sync.identity_status(stale_days => -1)`).rejects.toMatchObject({ code: 'LS001' });
+  await expect(sql`select identity_sync.identity_status(stale_days => -1)`).rejects.toMatchObject({
+    code: 'LS001',
+  });
 });

@@ -10,7 +10,9 @@ test('tells of a question, a refusal, its dismissal and an identity, the newest 
   const runId = await plan(sql);
   const { batch_id } = await claim(sql, runId);
   await settle(sql, batch_id, { body: answerOf([{ ...verdict.resolved(id), confidence: 7 }]) });
-  const [{ quarantine_id }] = await sql<[{ quarantine_id: string }]>`select quarantine_id from identity_sync.quarantine`;
+  const [{ quarantine_id }] = await sql<
+    [{ quarantine_id: string }]
+  >`select quarantine_id from identity_sync.quarantine`;
   await call(sql, 'dismiss_quarantined_verdict', { quarantine_id, reason: 'a typing mistake' });
   await call(sql, 'apply_identity_verdicts', { response: [verdict.resolved(id)] });
 
@@ -26,5 +28,10 @@ test('tells of a question, a refusal, its dismissal and an identity, the newest 
     what: expect.stringMatching(/^invalid_verdict: confidence: /),
     changes: [{ row: 'verdict', column: 'confidence', old: null, new: 7 }],
   });
-  expect(told.map(({ at }) => at)).toEqual(told.map(({ at }) => at).toSorted().reverse());
+  expect(told.map(({ at }) => at)).toEqual(
+    told
+      .map(({ at }) => at)
+      .toSorted()
+      .reverse(),
+  );
 });
