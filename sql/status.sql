@@ -1,47 +1,62 @@
 -- Shows how things stand: psql "$DATABASE_URL" -f sql/status.sql
--- Reads only: the last ten runs, the rows due now, those of unknown age, coverage, quarantine and the gate.
+-- Reads only, and shows the same document as `identity-sync status`. What the settings of a worker make due may differ:
+-- identity_status() takes them as arguments.
+
+select identity_sync.identity_status() as status
+\gset
+
+\echo 'Holds on planning, and what cures them'
+select hold.name, hold.run_id, hold.since, hold.reason, cure.purpose, cure.command
+from jsonb_to_recordset(:'status'::jsonb #> '{planning,holds}')
+  as hold (name text, run_id bigint, since timestamptz, reason text, cures jsonb)
+cross join lateral jsonb_to_recordset(hold.cures) as cure (purpose text, command text);
+
+\echo 'Open runs'
+select run.run_id, run.scope, run.done, run.planned, run.rows_per_second, run.seconds_left, run.calls_in_flight,
+  wait.what as waits_for, wait.until
+from jsonb_to_recordset(:'status'::jsonb -> 'open_runs') as run (
+  run_id bigint, scope text, done bigint, planned bigint, rows_per_second numeric, seconds_left numeric,
+  calls_in_flight bigint, waits jsonb
+)
+left join lateral jsonb_to_recordset(run.waits) as wait (what text, until timestamptz) on true;
 
 \echo 'Runs'
-select run_id, scope, dry_run, planned, done, batches_left, started_at, took, outcome, outcome_reason
-from identity_sync.run_progress
-limit 10;
+select *
+from jsonb_to_recordset(:'status'::jsonb -> 'runs') as run (
+  run_id bigint, scope text, dry_run boolean, outcome text, stop_cause text, finished_at timestamptz, planned bigint,
+  scanned bigint, changed bigint, new bigint, confirmed bigint, unresolved bigint, refused bigint, outcome_reason text
+);
 
-\echo 'Due now'
-select cohort, count(*) as due
-from identity_sync.identity_candidates()
-group by cohort
-order by cohort;
+\echo 'Planning'
+select part.key, part.value
+from jsonb_each_text((:'status'::jsonb -> 'planning') - 'holds') as part;
 
-\echo 'Never asked, for want of an artist name'
-select count(*) as without_artist_name
-from wxyc_schema.library
-where identity_sync.is_blank(artist_name);
+\echo 'Workers'
+select *
+from jsonb_to_recordset(:'status'::jsonb -> 'workers') as worker (
+  name text, version text, plan_cron text, is_alive boolean, seen_at timestamptz, calls_in_flight bigint
+);
 
-\echo 'Never asked, since a person has said that they are not on Discogs'
-select count(*) as not_on_discogs
-from identity_sync_private.libraries_not_on_discogs();
+\echo 'LML'
+select part.key, part.value
+from jsonb_each_text(:'status'::jsonb -> 'lml') as part;
 
-\echo 'Of unknown age, since their time is ahead of the clock'
-select
-  (
-    select count(*)
-    from wxyc_schema.library_identity
-    where not identity_sync_private.is_plausible_time(last_verified_at)
-  ) as identities,
-  (
-    select count(*)
-    from identity_sync.attempt
-    where not identity_sync_private.is_plausible_time(attempted_at)
-  ) as attempts;
+\echo 'Catalogue'
+select part.key, part.value
+from jsonb_each_text((:'status'::jsonb -> 'catalogue') - 'due_by_reason') as part;
+
+\echo 'Due now, by reason'
+select part.key as reason, part.value as due
+from jsonb_each_text(:'status'::jsonb #> '{catalogue,due_by_reason}') as part;
+
+\echo 'Quarantine'
+select *
+from jsonb_to_recordset(:'status'::jsonb #> '{quarantine,by_reason}') as refused (
+  outcome text, field text, sqlstate text, entries bigint, oldest_at timestamptz, reason text
+);
 
 \echo 'Coverage'
 select * from identity_sync.coverage;
-
-\echo 'Quarantine'
-select outcome, count(*) as open_entries, min(quarantined_at) as since
-from identity_sync.quarantine
-group by outcome
-order by outcome;
 
 \echo 'Gate'
 select * from identity_sync.gate;

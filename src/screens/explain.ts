@@ -121,7 +121,7 @@ function identity({ identity: known, sources }: Explained, width: number, now: D
   const rows = table<Source>(
     [
       { title: 'source', cell: ({ source }) => source, atLeast: 8 },
-      { title: 'id', cell: ({ external_id }) => external_id, atLeast: 10 },
+      { title: 'id', cell: ({ external_id }) => external_id, atLeast: 22 },
       { title: 'method', cell: ({ method }) => method, rank: 2 },
       { title: 'confidence', cell: ({ confidence }) => confidenceOf(confidence), align: 'right', rank: 1 },
       { title: 'said by', cell: said, rank: 3, atLeast: 8 },
@@ -210,20 +210,16 @@ function titleOf({ at, kind, run_id, origin, by, what }: Event, now: Date): stri
   return `${clock(at)}, ${age(at, now)}  ${who === '' ? '' : `${who}  `}${words}${detail}`;
 }
 
-/** Each column old beside new; where both do not fit beside each other, they are cut alike. */
+/** Each column old beside new, or below it where both do not fit. */
 function changesOf(changes: Change[], width: number): string[] {
   const named = changes.map((change) => ({
     ...change,
-    name: change.row === 'identity' ? `${change.column}` : `${change.row} ${change.column ?? ''}`.trim(),
+    name: printable(change.row === 'identity' ? `${change.column}` : `${change.row} ${change.column ?? ''}`),
   }));
-  const names = Math.min(24, Math.max(0, ...named.map(({ name }) => widthOf(name))));
-  const room = Math.max(8, Math.floor((width - HEAD - names - 2 - 3 - 2) / 2));
-  return named.map(({ name, row, old, new: became }) => {
-    const values =
-      row === 'verdict'
-        ? cut(asText(became), room * 2)
-        : `${cut(asText(old), room)} → ${cut(asText(became), room)}`;
-    return cut(`${head('')}  ${cut(printable(name), names).padEnd(names)}  ${values}`, width);
+  const names = Math.max(0, ...named.map(({ name }) => widthOf(name)));
+  return named.flatMap(({ name, row, old, new: became }) => {
+    const values = row === 'verdict' ? [asText(became)] : [asText(old), `→ ${asText(became)}`];
+    return flow(`${head('')}  ${name.padEnd(names)}  `, values, width, ' ');
   });
 }
 

@@ -1,5 +1,5 @@
 // How things stand, on one screen: what needs a person first, each with the command that cures it.
-import { age, clock, count, duration, percent, printable, widthOf } from './format.js';
+import { age, clock, count, duration, percent, printable } from './format.js';
 import { flow, type Palette, plain, wrapped } from './lines.js';
 import { table } from './table.js';
 
@@ -88,7 +88,7 @@ export interface Status {
   > & { due_by_reason: Record<string, number> };
   quarantine: { entries: number; by_reason: Refused[] };
   coverage: Record<string, { libraries: number; share: number; methods: Record<string, number> }>;
-  gate: Record<string, number> & { is_complete: boolean };
+  gate: Record<keyof typeof CAUSES | 'truly_unresolved' | 'allowed', number> & { is_complete: boolean };
 }
 
 /** When each crontab time comes next, which the database does not know. */
@@ -121,10 +121,10 @@ function urgent(status: Status, width: number, now: Date, colors: Palette): stri
   const problem = (words: string, cures: { purpose: string; command: string }[]) => {
     lines.push(...wrapped('  ', words, width));
     const named = Math.max(...cures.map(({ purpose }) => purpose.length), 0) + 2;
+    const isNarrow = cures.some(({ command }) => 4 + named + command.length > width);
     for (const { purpose, command } of cures) {
-      const where = `    ${`${purpose}:`.padEnd(named)}`;
-      if (widthOf(where) + command.length <= width) lines.push(where + command);
-      else lines.push(`    ${purpose}:`, ...wrapped('      ', command, width));
+      if (isNarrow) lines.push(`    ${purpose}:`, ...wrapped('      ', command, width));
+      else lines.push(`    ${`${purpose}:`.padEnd(named)}${command}`);
     }
   };
 
@@ -234,11 +234,11 @@ function endedRuns({ runs }: Status, width: number, now: Date): string[] {
 }
 
 function planning({ planning }: Status, ticks: Ticks, width: number, now: Date): string[] {
-  const isHeld = planning.holds.length > 0;
-  const next = planning.crons.map((cron) => {
+  const hold = planning.holds.length > 0 ? ', on hold' : '';
+  const next = planning.crons.flatMap((cron) => {
     const tick = ticks.get(cron);
-    const when = tick ? ` (${clock(tick)}, ${age(tick, now)})` : '';
-    return `next tick ${printable(cron)}${when}${isHeld ? ', on hold' : ''}`;
+    const when = tick ? [`next tick ${clock(tick)}, ${age(tick, now)}${hold}`] : [];
+    return [...when, `cron ${printable(cron)}`];
   });
   const success = planning.last_success_at;
   return flow(
@@ -341,7 +341,7 @@ function coverage({ coverage, catalogue }: Status, width: number): string[] {
   ];
 }
 
-const CAUSES: Record<string, string> = {
+const CAUSES = {
   compilation: 'compilations (never have an identity)',
   unresolved: 'unresolved',
   never_asked: 'never asked',
@@ -352,17 +352,15 @@ const CAUSES: Record<string, string> = {
 };
 
 function gate({ gate }: Status, width: number): string[] {
-  const causes = Object.entries(CAUSES)
-    .filter(([key]) => (gate[key] ?? 0) > 0)
-    .sort(([one], [other]) => gate[other]! - gate[one]!)
-    .map(([key, words]) => `${count(gate[key]!)} ${words}`);
+  const causes = (Object.keys(CAUSES) as (keyof typeof CAUSES)[])
+    .filter((key) => gate[key] > 0)
+    .sort((one, other) => gate[other] - gate[one])
+    .map((key) => `${count(gate[key])} ${CAUSES[key]}`);
   const state = gate.is_complete ? 'complete' : 'open';
   return [
     ...flow(
       head('GATE'),
-      [
-        `${state}: ${count(gate.truly_unresolved ?? 0)} truly unresolved, ${count(gate.allowed ?? 0)} allowed`,
-      ],
+      [`${state}: ${count(gate.truly_unresolved)} truly unresolved, ${count(gate.allowed)} allowed`],
       width,
     ),
     ...(causes.length === 0 ? [] : flow(' '.repeat(HEAD), causes, width)),

@@ -136,19 +136,22 @@ describe.skipIf(!hasPsql)('psql (skipped on machines that have none)', () => {
     const said = await script(reader.into(database), 'status.sql');
     const headings = said.split('\n').filter((line) => /^[A-Z][\w, ]+$/.test(line));
     expect(headings).toEqual([
+      'Holds on planning, and what cures them',
+      'Open runs',
       'Runs',
-      'Due now',
-      'Never asked, for want of an artist name',
-      'Never asked, since a person has said that they are not on Discogs',
-      'Of unknown age, since their time is ahead of the clock',
-      'Coverage',
+      'Planning',
+      'Workers',
+      'LML',
+      'Catalogue',
+      'Due now, by reason',
       'Quarantine',
+      'Coverage',
       'Gate',
     ]);
-    expect(said).toContain('without_artist_name\n1\n');
-    expect(said).toContain('identities|attempts\n1|0\n');
+    expect(said).toContain('no_name|1\n');
+    expect(said).toContain('unknown_age|1\n');
     expect(said).toContain('composed|exact_match|1.00|non_va|1');
-    expect(said).toContain('invalid_verdict|1|');
+    expect(said).toContain('invalid_verdict|confidence||1|');
   });
 
   test('sql/gate.sql shows a reader the count, and who keeps the gate closed', async () => {

@@ -23,7 +23,7 @@ as $$
     union all
     select
       entry.quarantined_at, 'quarantined', coalesce(entry.first_settlement_id, entry.settlement_id),
-      concat_ws(': ', entry.outcome, entry.path, coalesce(entry.message, entry.reason)),
+      format('%s: %s', entry.outcome, coalesce(entry.message, entry.reason)),
       jsonb_build_array(jsonb_build_object('row', 'verdict', 'column', entry.path, 'old', null, 'new', entry.value)),
       null
     from identity_sync.quarantined_verdict as entry

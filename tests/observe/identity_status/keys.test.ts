@@ -7,7 +7,7 @@ import { test } from '../../support/test.js';
 /** The keys that README.md documents, as paths: `runs[].changed`. */
 const documented = () => {
   const table = /<!-- keys of status -->\n([\s\S]*?)<!-- \/keys -->/.exec(readText('README.md'))![1]!;
-  return [...table.matchAll(/^\| `([\w[\]]+)` \| (.*?) \|/gm)]
+  return [...table.matchAll(/^\| `([\w[\]]+)` \|(.*?)\|/gm)]
     .flatMap(([, key, inner]) => {
       const names = [...inner!.matchAll(/`(\w+)`/g)].map(([, name]) => name);
       return names.length === 0 ? [key!] : names.map((name) => `${key}.${name}`);

@@ -25,7 +25,7 @@ test('tells of a question, a refusal, its dismissal and an identity, the newest 
     ['asked', true],
   ]);
   expect(told[2]).toMatchObject({
-    what: expect.stringMatching(/^invalid_verdict: confidence: /),
+    what: expect.stringMatching(/^invalid_verdict: confidence is 7/),
     changes: [{ row: 'verdict', column: 'confidence', old: null, new: 7 }],
   });
   expect(told.map(({ at }) => at)).toEqual(

@@ -89,3 +89,24 @@ test('where no run is open there is nothing to do', async () => {
   expect(await rescue()).toBe(0);
   expect(await lanes()).toBe(0);
 });
+
+test('tells who lives, its version and when it plans, and takes no turn from anybody', async () => {
+  const { sql } = database;
+  await sql`truncate identity_sync.worker`;
+  await sql`insert into identity_sync.worker (name, turns, concurrency) values ('station:1', 40, 2)`;
+  const rescueAs = (name: string) => sql`
+    select identity_sync.rescue_identity_runs(
+      lanes => 2, worker => ${name}, version => '0.1.0', plan_cron => '17 3 * * *')`;
+  await rescueAs('station:1');
+  await rescueAs('station:2');
+  await rescue();
+
+  const workers = await sql`
+    select name, turns, version, plan_cron, seen_at > clock_timestamp() - interval '1 minute' as is_seen
+    from identity_sync.worker order by name`;
+  const said = { version: '0.1.0', plan_cron: '17 3 * * *', is_seen: true };
+  expect([...workers]).toEqual([
+    { name: 'station:1', turns: '40', ...said },
+    { name: 'station:2', turns: '0', ...said },
+  ]);
+});
