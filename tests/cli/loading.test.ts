@@ -6,7 +6,7 @@ import { afterAll, expect, test } from 'vitest';
 import { cli, killLeftovers } from '../support/cli.js';
 import { useDatabase } from '../support/database.js';
 
-const HEAVY = ['graphile-worker', 'graphile-migrate', 'undici', 'prom-client', 'cli-table3'];
+const HEAVY = ['graphile-worker', 'graphile-migrate', 'undici', 'prom-client', 'cli-table3', 'd3-scale'];
 
 const database = useDatabase();
 afterAll(killLeftovers);

@@ -184,7 +184,10 @@ async function makeSick(sql: postgres.Sql): Promise<{ moved: number; runId: stri
     { artist: HOSTILE, title: `</pre>${HOSTILE}` },
     {
       artist: HOSTILE,
-      title: 'A title as long as titles can be, and longer than a line on a phone: '.padEnd(128, 'on and on '),
+      title: 'A title as long as titles can be, and longer than a line on a phone: '.padEnd(
+        128,
+        'on and on ',
+      ),
     },
   );
   await call(sql, 'apply_identity_verdicts', {

@@ -178,7 +178,7 @@ function figures({ catalogue, planning, lml, gate }: Status, now: Date): Html {
     [
       'gate',
       gate.is_complete ? 'complete' : 'open',
-      `${count(gate.truly_unresolved ?? 0)} truly unresolved, ${count(gate.allowed ?? 0)} allowed`,
+      `${count(gate.truly_unresolved)} truly unresolved, ${count(gate.allowed)} allowed`,
     ],
   ];
   return html`<h2>At a glance</h2><div class="figures">${cells.map(
@@ -340,7 +340,15 @@ function quarantine({ quarantine }: Status, refusals: Refusal[], now: Date): Htm
   )}${left > 0 && html`<p class="soft">and ${count(left)} more: <code>identity-sync quarantine</code></p>`}`;
 }
 
-const CAUSES = ['compilation', 'unresolved', 'refused', 'never_asked', 'no_name', 'not_on_discogs', 'other'];
+const CAUSES = [
+  'compilation',
+  'unresolved',
+  'refused',
+  'never_asked',
+  'no_name',
+  'not_on_discogs',
+  'other',
+] as const;
 
 function rest({ catalogue, gate, workers, lml }: Status, now: Date): Html {
   const list = (title: string, rows: [string, string][]) =>
@@ -358,7 +366,7 @@ function rest({ catalogue, gate, workers, lml }: Status, now: Date): Html {
     ]),
     list(
       'What keeps the gate open',
-      CAUSES.map((cause) => [cause.replaceAll('_', ' '), count(gate[cause] ?? 0)]),
+      CAUSES.map((cause) => [cause.replaceAll('_', ' '), count(gate[cause])]),
     ),
     list('Workers', [
       ...workers.map(({ name, is_alive, seen_at, version }): [string, string] => [

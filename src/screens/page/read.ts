@@ -10,17 +10,19 @@ export type PageSettings = Pick<
 
 /** Asks the database how things stand, and returns the page as a text. */
 export async function readPage(sql: Sql, settings: PageSettings): Promise<string> {
-  const [row] = await sql<[PageData]>`
-    select status, page as series
-    from
-      identity_sync.identity_status(
-        stale_days => ${settings.STALE_THRESHOLD_DAYS}, unresolved_retry_days => ${settings.UNRESOLVED_RETRY_DAYS},
-        include_null_canonical => ${settings.INCLUDE_NULL_CANONICAL}) as status,
-      identity_sync.identity_page(
-        stale_days => ${settings.STALE_THRESHOLD_DAYS}, unresolved_retry_days => ${settings.UNRESOLVED_RETRY_DAYS},
-        include_null_canonical => ${settings.INCLUDE_NULL_CANONICAL}) as page`;
-  const { at, planning } = row.status;
+  const [{ status }] = await sql<[Pick<PageData, 'status'>]>`
+    select status from identity_sync.identity_status(
+      stale_days => ${settings.STALE_THRESHOLD_DAYS}, unresolved_retry_days => ${settings.UNRESOLVED_RETRY_DAYS},
+      include_null_canonical => ${settings.INCLUDE_NULL_CANONICAL}) as status`;
+  const [{ series }] = await sql<[Pick<PageData, 'series'>]>`
+    select page as series from identity_sync.identity_page(
+      stale_days => ${settings.STALE_THRESHOLD_DAYS}, unresolved_retry_days => ${settings.UNRESOLVED_RETRY_DAYS},
+      include_null_canonical => ${settings.INCLUDE_NULL_CANONICAL}) as page`;
+  const { at, planning } = status;
   // What reads crontab times is loaded where there is one.
   const { nextTick } = planning.crons.length === 0 ? {} : await import('../../worker/crontab.js');
-  return page(row, new Map(planning.crons.map((cron) => [cron, nextTick?.(cron, new Date(at)) ?? null])));
+  return page(
+    { status, series },
+    new Map(planning.crons.map((cron) => [cron, nextTick?.(cron, new Date(at)) ?? null])),
+  );
 }

@@ -8,7 +8,10 @@ test('a row counts once, on the day on which it becomes due', async ({ database:
     sql,
     ...['Autechre', 'Stereolab', 'Sessa', 'Juana Molina', 'Chuquimamani-Condori', 'Cat Power'],
   );
-  const body = answerOf([...[stale, overdue, held, both].map((id) => verdict.resolved(id)), verdict.unresolved(unresolved)]);
+  const body = answerOf([
+    ...[stale, overdue, held, both].map((id) => verdict.resolved(id)),
+    verdict.unresolved(unresolved),
+  ]);
   await call(sql, 'apply_identity_response', {
     body,
     requested: [stale, overdue, unresolved, held, both],

@@ -36,7 +36,7 @@ test('runs come in their order without those that asked nothing or were dry, and
 test('a reader may ask for it, and days out of range are refused', async ({ database }) => {
   await roles.run(database.url);
   await database.sql.begin(async (tx) => {
-    await tx`set local role identity_reader`;
+    await tx`set local role ${tx(roles.reader)}`;
     await tx`select identity_sync.identity_page()`;
   });
   await expect(database.sql`select identity_sync.identity_page(stale_days => -1)`).rejects.toMatchObject({
