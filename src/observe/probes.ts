@@ -42,6 +42,9 @@ export interface ProbeSettings {
 const PROBE_MS = 2000;
 const COUNT_MS = 10_000;
 
+// A million rows take some ten seconds, for which no scrape may wait.
+const PAGE_MS = 30_000;
+
 // The page counts the whole catalogue, and may be reloaded by anybody who reaches the port.
 const KEEP_PAGE_MS = 15_000;
 
@@ -56,6 +59,7 @@ export function connectProbes(databaseUrl: string, settings: ProbeSettings) {
   const processStarted = new Date(performance.timeOrigin).toISOString();
   const prober = connectAsker(databaseUrl, PROBE_MS);
   const counter = connectAsker(databaseUrl, COUNT_MS);
+  const pager = connectAsker(databaseUrl, PAGE_MS);
   const { maxAgeHours, timeoutMs, throttleMs } = settings;
 
   const metrics = createMetrics(() =>
@@ -75,7 +79,7 @@ export function connectProbes(databaseUrl: string, settings: ProbeSettings) {
     if (kept && performance.now() < kept.until) return { ok: true, text: kept.text };
     try {
       const { readPage } = await import('../screens/page/read.js');
-      const text = await counter.ask((sql) =>
+      const text = await pager.ask((sql) =>
         readPage(sql, {
           STALE_THRESHOLD_DAYS: settings.staleDays,
           UNRESOLVED_RETRY_DAYS: settings.unresolvedRetryDays,
@@ -138,7 +142,7 @@ export function connectProbes(databaseUrl: string, settings: ProbeSettings) {
     page: oneAtATime(page),
     observeCall: metrics.observeCall,
     async close(): Promise<void> {
-      await Promise.all([prober.close(), counter.close()]);
+      await Promise.all([prober.close(), counter.close(), pager.close()]);
     },
   } satisfies Probes & Record<string, unknown>;
 }

@@ -20,6 +20,7 @@ test.each<[string, string[], Record<string, string>, string[]]>([
     ['graphile-worker'],
   ],
   ['replay', ['replay'], {}, []],
+  ['report', ['report', '--html', '-'], {}, ['d3-scale']],
   ['--help', ['--help'], {}, []],
   ['migrate', ['migrate'], {}, ['graphile-worker', 'graphile-migrate']],
 ])('%s', async (_, args, settings, needed) => {

@@ -173,7 +173,7 @@ async function makeRunning(sql: postgres.Sql): Promise<void> {
   await sql`select identity_sync.rescue_identity_runs(2, 'station-1:4711', '0.1.0', '17 3 * * *')`;
   const open = await plan(sql, { batch_size: 20 });
   const first = await claim(sql, open);
-  await settle(sql, first.batch_id, { status: 503, body: '', retryAfter: '40' });
+  await settle(sql, first.batch_id, { status: 503, body: '', retryAfter: '40', maxTries: 3 });
 }
 
 /** The same, with what can go wrong: refusals, another artist, holds, and names that are out to take the page. */

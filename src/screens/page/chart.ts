@@ -57,7 +57,7 @@ ${marks(y, (index) => x(index) ?? 0, x.bandwidth())}
 ${places.map(
   (place, index) =>
     index % every === 0 &&
-    html`<text x="${middle(index)}" y="${HEIGHT - 5}" text-anchor="${index === 0 && places.length > 5 ? 'start' : 'middle'}">${place}</text>`,
+    html`<text x="${middle(index)}" y="${HEIGHT - 5}" text-anchor="${index === 0 && places.length > 12 ? 'start' : 'middle'}">${place}</text>`,
 )}
 </svg></figure>`;
 }
