@@ -36,7 +36,7 @@ async function hook({ hangs = false, status = 200 } = {}) {
   return { received, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/${SECRET}` };
 }
 
-test('two workers send an alert of a run that was braked and of its hold, each once, and none of a good run', async ({
+test('two workers send an alert of a run that failed and of a hold, each once, and none of a run that did well', async ({
   cli,
   database: { sql },
 }) => {

@@ -3,7 +3,7 @@ import { expect } from 'vitest';
 import { call, plan, shelve } from '../../support/catalogue.js';
 import { test } from '../../support/test.js';
 
-test('a run that ended badly and a hold that began are taken once, a run that did well or was stopped by hand never', async ({
+test('a run that ended badly and a hold that began are taken once, a run that did well or was stopped by hand is not', async ({
   database: { sql },
 }) => {
   const take = async () =>
