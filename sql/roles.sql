@@ -111,6 +111,7 @@ grant execute on function
   identity_sync.stop_identity_run(bigint, text, text, text),
   identity_sync.rescue_identity_runs(integer, text, text, text),
   identity_sync.take_unreported_runs(),
+  identity_sync.take_identity_alerts(),
   identity_sync.prune_identity_sync(integer),
   identity_sync.analyze_filled_tables(),
   identity_sync.resume_identity_planning(text),

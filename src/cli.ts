@@ -11,6 +11,7 @@ import { explainCommand } from './commands/explain.js';
 import { migrateCommand } from './commands/migrate.js';
 import { quarantineCommand } from './commands/quarantine.js';
 import { replayCommand } from './commands/replay.js';
+import { reportCommand } from './commands/report.js';
 import { runCommand } from './commands/run.js';
 import { statusCommand } from './commands/status.js';
 import { undoCommand } from './commands/undo.js';
@@ -32,6 +33,7 @@ const COMMANDS = [
   diffCommand,
   undoCommand,
   replayCommand,
+  reportCommand,
   ...verbCommands,
   statusCommand,
   explainCommand,

@@ -10,7 +10,7 @@ export class UsageError extends Error {}
 
 const VERBS = ['hold', 'release', 'dismiss', 'pause', 'resume', 'stop', 'undo'] as const;
 const RUNS = ['run', 'worker', 'check'] as const;
-const SHOWS = ['status', 'explain', 'quarantine', 'diff'] as const;
+const SHOWS = ['status', 'explain', 'quarantine', 'diff', 'report'] as const;
 const ALL = [...RUNS, 'apply', 'replay', ...VERBS, ...SHOWS] as const;
 
 export type CommandName = 'migrate' | (typeof ALL)[number];
@@ -224,6 +224,20 @@ export const SETTINGS = {
     value: integer(1, 65_535).optional(),
     readBy: ['worker', 'check'],
     about: 'serves /healthz, /readyz and /metrics',
+  },
+  STATUS_PAGE: {
+    value: yesOrNo.default(false),
+    readBy: ['worker'],
+    about: 'serves the page of report at / of HEALTH_PORT, to anybody who reaches it',
+  },
+  ALERT_WEBHOOK_URL: {
+    value: url('http:', 'https:')
+      .refine((value) => !URL.parse(value)?.username && !URL.parse(value)?.password)
+      .describe('a URL that begins with http:// or https://, without user and password')
+      .optional(),
+    readBy: RUNS,
+    about: 'gets one JSON when a run ends badly or a hold begins',
+    isSecret: true,
   },
   LOG_LEVEL: {
     value: z.enum(LOG_LEVELS).describe(LOG_LEVELS.join(', ')).default('info'),

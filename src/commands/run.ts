@@ -7,6 +7,7 @@ import { connectDatabase, type Notice, type Sql } from '../database/connect.js';
 import { dropLines } from '../database/line.js';
 import { assertFit } from '../database/ready.js';
 import { retryWhileDisconnected } from '../database/retry.js';
+import { createAlerts } from '../observe/alerts.js';
 import {
   logRunEnd,
   logWarnings,
@@ -149,6 +150,7 @@ export async function runOnce(
     return await resultOf(sql, await carry(settings, { observer, opened, stop, abortNow }));
   } finally {
     await reportEndedRuns(sql, observer, settings, followed);
+    await createAlerts(settings.ALERT_WEBHOOK_URL).send(sql);
     await observer.close();
     await sql.end();
     dropLines();

@@ -41,8 +41,21 @@ async function answer(request: IncomingMessage, probes: Probes) {
       const { contentType, text } = await probes.metrics();
       return { status: 200, contentType, body: text };
     }
+    case '/': {
+      const page = await probes.page();
+      if (page === null) return notFound;
+      const { POLICY } = await import('../screens/page/style.js');
+      return {
+        status: page.ok ? 200 : 503,
+        contentType: `text/${page.ok ? 'html' : 'plain'}; charset=utf-8`,
+        body: page.text,
+        'content-security-policy': `${POLICY}; frame-ancestors 'none'`,
+        'x-content-type-options': 'nosniff',
+        'referrer-policy': 'no-referrer',
+      };
+    }
     default:
-      return said(404, { ok: false, reason: 'there are /healthz, /readyz and /metrics' });
+      return notFound;
   }
 }
 
@@ -53,3 +66,5 @@ const said = (status: number, finding: Finding) => ({
   contentType: 'application/json',
   body: `${JSON.stringify(finding)}\n`,
 });
+
+const notFound = said(404, { ok: false, reason: 'there are /healthz, /readyz and /metrics' });

@@ -1,5 +1,6 @@
 // Metrics for Prometheus: what the tables count, the same from every process, and how long this process's calls took.
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { VERSION } from '../version.js';
 import { logFailure } from './log.js';
 
 /** What identity_metrics returns. */
@@ -10,6 +11,8 @@ export interface Counted {
   calls_in_flight: number;
   quarantined: Record<string, number>;
   planning_holds: Record<string, number>;
+  runs: Record<string, number>;
+  last_run: { outcome: string; duration_seconds: number } | null;
   last_success_age_seconds: number | null;
 }
 
@@ -43,6 +46,12 @@ export function createMetrics(read: () => Promise<Counted>): Metrics {
     buckets: [0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 300, 600],
     registers: [calls],
   });
+  new Gauge({
+    name: 'identity_sync_build_info',
+    help: 'Always 1; its label says which version of the program this process runs.',
+    labelNames: ['version'],
+    registers: [calls],
+  }).set({ version: VERSION }, 1);
   let kept: { text: string; until: number } | null = null;
 
   async function countInDatabase(): Promise<string> {
@@ -110,6 +119,24 @@ async function textOf(counted: Counted | null): Promise<string> {
       'hold',
       counted.planning_holds,
     );
+    const runs = new Counter({
+      name: 'identity_sync_runs_total',
+      help: 'Real runs that are over, by outcome.',
+      labelNames: ['outcome'],
+      registers,
+    });
+    for (const [outcome, number] of Object.entries(counted.runs)) runs.inc({ outcome }, number);
+    if (counted.last_run !== null) {
+      const { outcome: last, duration_seconds: seconds } = counted.last_run;
+      const outcomes = Object.keys(counted.runs).map((outcome) => [outcome, outcome === last ? 1 : 0]);
+      gauges(
+        'last_run_outcome',
+        'How the last real run over the catalogue ended: 1 for its outcome, 0 for the others.',
+        'outcome',
+        Object.fromEntries(outcomes),
+      );
+      gauge('last_run_duration_seconds', 'How long the last real run over the catalogue took.', seconds);
+    }
     if (counted.last_success_age_seconds !== null) {
       gauge(
         'last_success_age_seconds',

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import postgres from 'postgres';
 import { openSession, type Sql } from '../database/connect.js';
 import { longestSilence } from '../database/line.js';
+import { logFailure } from './log.js';
 import { type Counted, createMetrics } from './metrics.js';
 
 /** Whether a part is well, how old it is, and its limit. */
@@ -15,11 +16,20 @@ export interface Probes {
   health(): Promise<Finding>;
   readiness(): Promise<Finding>;
   metrics(): Promise<{ contentType: string; text: string }>;
+  /** How things stand as HTML; null where no page is served. */
+  page(): Promise<Page | null>;
+}
+
+export interface Page {
+  ok: boolean;
+  text: string;
 }
 
 export interface ProbeSettings {
   /** The hashes of the migrations that this program brings. */
   migrations: string[];
+  /** Whether the page is served. */
+  page?: boolean;
   /** How old the last successful run may be. */
   maxAgeHours: number;
   timeoutMs: number;
@@ -32,6 +42,12 @@ export interface ProbeSettings {
 const PROBE_MS = 2000;
 const COUNT_MS = 10_000;
 
+// A million rows take some ten seconds, for which no scrape may wait.
+const PAGE_MS = 30_000;
+
+// The page counts the whole catalogue, and may be reloaded by anybody who reaches the port.
+const KEEP_PAGE_MS = 15_000;
+
 // Time beyond two calls and the pause between them, in which a dead process's lease and growing pauses end.
 const SILENCE_MARGIN_MS = 60_000;
 
@@ -43,6 +59,7 @@ export function connectProbes(databaseUrl: string, settings: ProbeSettings) {
   const processStarted = new Date(performance.timeOrigin).toISOString();
   const prober = connectAsker(databaseUrl, PROBE_MS);
   const counter = connectAsker(databaseUrl, COUNT_MS);
+  const pager = connectAsker(databaseUrl, PAGE_MS);
   const { maxAgeHours, timeoutMs, throttleMs } = settings;
 
   const metrics = createMetrics(() =>
@@ -54,6 +71,28 @@ export function connectProbes(databaseUrl: string, settings: ProbeSettings) {
       return row.counted;
     }),
   );
+
+  let kept: { text: string; until: number } | null = null;
+
+  async function page(): Promise<Page | null> {
+    if (!settings.page) return null;
+    if (kept && performance.now() < kept.until) return { ok: true, text: kept.text };
+    try {
+      const { readPage } = await import('../screens/page/read.js');
+      const text = await pager.ask((sql) =>
+        readPage(sql, {
+          STALE_THRESHOLD_DAYS: settings.staleDays,
+          UNRESOLVED_RETRY_DAYS: settings.unresolvedRetryDays,
+          INCLUDE_NULL_CANONICAL: settings.includeNullCanonical,
+        }),
+      );
+      kept = { text, until: performance.now() + KEEP_PAGE_MS };
+      return { ok: true, text };
+    } catch (error) {
+      logFailure('warn', { step: 'page' }, 'the page could not be made', error);
+      return { ok: false, text: `the database could not be asked: ${reasonOf(error)}\n` };
+    }
+  }
 
   async function health(): Promise<Finding> {
     // The sessions that do the work may be dead where a new one gets an answer.
@@ -100,9 +139,10 @@ export function connectProbes(databaseUrl: string, settings: ProbeSettings) {
     health: oneAtATime(health),
     readiness: oneAtATime(readiness),
     metrics: oneAtATime(metrics.scrape),
+    page: oneAtATime(page),
     observeCall: metrics.observeCall,
     async close(): Promise<void> {
-      await Promise.all([prober.close(), counter.close()]);
+      await Promise.all([prober.close(), counter.close(), pager.close()]);
     },
   } satisfies Probes & Record<string, unknown>;
 }

@@ -11,6 +11,7 @@ import { knownMigrations } from '../database/migrations.js';
 import { connectPool } from '../database/pool.js';
 import { assertFit } from '../database/ready.js';
 import { isAway, retryWhileDisconnected } from '../database/retry.js';
+import { createAlerts } from '../observe/alerts.js';
 import { monitorOf, reportEndedRuns, sentrySettings } from '../observe/ended-runs.js';
 import { log } from '../observe/log.js';
 import { databaseIsAway } from '../observe/outage.js';
@@ -166,7 +167,12 @@ export async function work(
       },
     },
   });
-  const reportEnded = () => reportEndedRuns(sql, observer, settings);
+  const alerts = createAlerts(settings.ALERT_WEBHOOK_URL);
+  const reportEnded = () => {
+    // Nothing waits for a webhook.
+    void alerts.send(sql);
+    return reportEndedRuns(sql, observer, settings);
+  };
   const rescue = () =>
     lanesSql`
       select from identity_sync.rescue_identity_runs(
@@ -204,7 +210,8 @@ export async function work(
     clearTimeout(timer);
     log.info({ step: 'worker' }, 'the worker is down');
   } finally {
-    const closed = Promise.all([observer.close(), health?.close(), lml.close(), sql.end(), lanesSql.end()]);
+    const told = alerts.send(sql).then(() => sql.end());
+    const closed = Promise.all([observer.close(), health?.close(), lml.close(), told, lanesSql.end()]);
     await Promise.race([closed, sleep(3000, undefined, { ref: false })]);
     dropLines();
   }
@@ -238,6 +245,7 @@ async function startHealth(settings: SettingsOf<'worker'>) {
     import('../observe/health-server.js'),
   ]);
   const probes = connectProbes(settings.DATABASE_URL, {
+    page: settings.STATUS_PAGE,
     migrations: await knownMigrations(),
     // One run may succeed at once, and the next one just before its deadline.
     maxAgeHours:

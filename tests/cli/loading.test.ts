@@ -6,7 +6,7 @@ import { afterAll, expect, test } from 'vitest';
 import { cli, killLeftovers } from '../support/cli.js';
 import { useDatabase } from '../support/database.js';
 
-const HEAVY = ['graphile-worker', 'graphile-migrate', 'undici', 'prom-client'];
+const HEAVY = ['graphile-worker', 'graphile-migrate', 'undici', 'prom-client', 'd3-scale'];
 
 const database = useDatabase();
 afterAll(killLeftovers);
@@ -20,6 +20,7 @@ test.each<[string, string[], Record<string, string>, string[]]>([
     ['graphile-worker'],
   ],
   ['replay', ['replay'], {}, []],
+  ['report', ['report', '--html', '-'], {}, ['d3-scale']],
   ['--help', ['--help'], {}, []],
   ['migrate', ['migrate'], {}, ['graphile-worker', 'graphile-migrate']],
 ])('%s', async (_, args, settings, needed) => {

@@ -1,6 +1,5 @@
 // `status` and `explain` on a real database: JSON into a pipe, words at a terminal, and who is alive.
 import { expect } from 'vitest';
-import { nextTick } from '../../src/worker/crontab.js';
 import { shelve } from '../support/catalogue.js';
 import { atATerminal } from '../support/terminal.js';
 import { test } from '../support/test.js';
@@ -90,13 +89,4 @@ test.for([
   const ended = await cli.run([...args]);
   expect([ended.status, ended.stdout]).toEqual([status, '']);
   expect(ended.stderr).toContain(words);
-});
-
-test.each([
-  ['17 3 * * *', '2026-11-28T03:16:59Z', '2026-11-28T03:17:00.000Z'],
-  ['17 3 * * *', '2026-11-28T03:17:00Z', '2026-11-29T03:17:00.000Z'],
-  ['*/15 * * * *', '2026-12-31T23:50:00Z', '2027-01-01T00:00:00.000Z'],
-  ['0 0 29 2 *', '2026-11-28T03:17:00Z', '2028-02-29T00:00:00.000Z'],
-])('%s comes next after %s', (cron, now, next) => {
-  expect(nextTick(cron, new Date(now))?.toISOString()).toBe(next);
 });

@@ -85,6 +85,26 @@ as $$
       select '{"paused": 0, "key_refused": 0, "brake": 0}'::jsonb || coalesce(jsonb_object_agg(hold.name, 1), '{}')
       from identity_sync.planning_hold as hold
     ),
+    'runs', (
+      select
+        '{"completed": 0, "failed": 0, "stopped": 0}'::jsonb
+        || coalesce(jsonb_object_agg(ended.outcome, ended.runs), '{}')
+      from (
+        select run.outcome, count(*) as runs
+        from identity_sync.run
+        where run.finished_at is not null and not run.dry_run
+        group by run.outcome
+      ) as ended
+    ),
+    'last_run', (
+      select jsonb_build_object(
+        'outcome', run.outcome, 'duration_seconds', extract(epoch from run.finished_at - run.started_at)
+      )
+      from identity_sync.run
+      where run.finished_at is not null and not run.dry_run and run.scope <> 'ids'
+      order by run.run_id desc
+      limit 1
+    ),
     'last_success_age_seconds', (
       select extract(epoch from clock_timestamp() - max(run.finished_at))
       from identity_sync.run
@@ -96,4 +116,4 @@ $$;
 revoke all on function identity_sync.identity_metrics(integer, integer, boolean) from public;
 
 comment on function identity_sync.identity_metrics(integer, integer, boolean) is
-  'Takes the parameters that decide which rows are due (days; the defaults are those of identity_candidates); returns totals by kind and report key, and counts of due rows, open batches, calls in flight, quarantine and planning holds, and the seconds since the last success. Raises LS001 for a value out of range.';
+  'Takes the parameters that decide which rows are due (days; the defaults are those of identity_candidates); returns totals by kind and report key, and counts of due rows, open batches, calls in flight, quarantine, planning holds and runs, how the last run ended, and the seconds since the last success. Raises LS001 for a value out of range.';

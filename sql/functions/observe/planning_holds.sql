@@ -7,7 +7,9 @@ set search_path = pg_catalog, pg_temp
 as $$
   select
     coalesce(
-      jsonb_agg(to_jsonb(hold) || jsonb_build_object('cures', cure.steps) order by hold.since desc, hold.name),
+      jsonb_agg(
+        to_jsonb(hold) - 'alerted_at' || jsonb_build_object('cures', cure.steps) order by hold.since desc, hold.name
+      ),
       '[]'
     )
   from identity_sync.planning_hold as hold

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { connectProbes } from '../../../src/observe/probes.js';
+import { VERSION } from '../../../src/version.js';
 import {
   answerOf,
   call,
@@ -97,6 +98,25 @@ test('every key of the report is there from the start, and what was scanned is t
   expect(totals.map(([name]) => /"(.*)"/.exec(name)![1]).sort()).toEqual(
     keys.filter((key) => key !== 'scanned').sort(),
   );
+});
+
+test('runs are counted by outcome, and the last one over the catalogue says how it ended and how long it took', async () => {
+  await plan(database.sql);
+  await shelve(database.sql, 'Autechre');
+  const runId = await plan(database.sql);
+  await call(database.sql, 'stop_identity_run', { run_id: runId, reason: 'enough' });
+  await database.sql`
+    update identity_sync.run set started_at = finished_at - interval '90 seconds' where run_id = ${runId}`;
+  await plan(database.sql, { ids: [], scope: 'ids' });
+  await plan(database.sql, { dry_run: true });
+  expect(await scrape()).toMatchObject({
+    'identity_sync_runs_total{outcome="completed"}': 2,
+    'identity_sync_runs_total{outcome="stopped"}': 1,
+    'identity_sync_runs_total{outcome="failed"}': 0,
+    'identity_sync_last_run_outcome{outcome="stopped"}': 1,
+    'identity_sync_last_run_outcome{outcome="completed"}': 0,
+    identity_sync_last_run_duration_seconds: 90,
+  });
 });
 
 test('a dry run counts for nothing', async () => {
@@ -230,6 +250,7 @@ test('without the database, its metrics are absent rather than old, and the call
   });
   expect(Object.keys(metrics).filter((name) => !name.includes('lml_call'))).toEqual([
     'identity_sync_database_up',
+    `identity_sync_build_info{version="${VERSION}"}`,
   ]);
 });
 
@@ -251,8 +272,12 @@ test('every metric says what it is, under a name of the service', async () => {
     'identity_sync_quarantined_verdicts',
     'identity_sync_lml_calls_in_flight',
     'identity_sync_planning_hold',
+    'identity_sync_runs_total',
+    'identity_sync_last_run_outcome',
+    'identity_sync_last_run_duration_seconds',
     'identity_sync_last_success_age_seconds',
     'identity_sync_lml_call_duration_seconds',
+    'identity_sync_build_info',
   ]);
   for (const name of names) expect(text).toMatch(new RegExp(`^# HELP ${name} \\S.{20,}\\.$`, 'm'));
   const samples = Object.keys(parse({ text })).map((name) =>

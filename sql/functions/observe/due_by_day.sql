@@ -1,0 +1,62 @@
+-- How many rows become due on each of the coming days if nothing is asked before, so that a person sees a wave of calls
+-- ahead. A row counts once, on the day on which due_libraries begins to list it.
+create or replace function identity_sync_private.due_by_day(
+  stale_days integer,
+  unresolved_retry_days integer,
+  include_null_canonical boolean,
+  days integer
+)
+returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+set work_mem = '64MB'
+as $$
+  with coming as (
+    select
+      -- In the order in which a mark and an identity hold a row back: the later one counts.
+      greatest(
+        identity.last_verified_at + make_interval(days => stale_days),
+        attempt.attempted_at + make_interval(
+          days => case
+            when attempt.outcome in ('manual_precedence', 'compilation_unread') then stale_days
+            else unresolved_retry_days
+          end
+        )
+      ) as due_at,
+      attempt.library_id is not null as is_in_vain
+    from wxyc_schema.library
+    left join wxyc_schema.library_identity as identity on identity.library_id = library.id
+    left join identity_sync.attempt on attempt.library_id = library.id
+    where (identity.library_id is not null or library.canonical_entity_id is not null or include_null_canonical)
+      and coalesce(attempt.outcome not in ('released', 'held'), true)
+      and identity_sync_private.has_name(library.artist_name)
+      and library.id not in (select identity_sync_private.libraries_not_on_discogs())
+  ),
+  counted as (
+    select
+      (coming.due_at at time zone 'UTC')::date as day,
+      count(*) filter (where not coming.is_in_vain) as stale,
+      count(*) filter (where coming.is_in_vain) as in_vain
+    from coming
+    where coming.due_at > clock_timestamp()
+      and coming.due_at < clock_timestamp() + make_interval(days => due_by_day.days)
+    group by 1
+  )
+  select
+    jsonb_agg(
+      jsonb_build_object(
+        'day', shown.day, 'stale', coalesce(counted.stale, 0), 'in_vain', coalesce(counted.in_vain, 0)
+      )
+      order by shown.day
+    )
+  from (
+    select (clock_timestamp() at time zone 'UTC')::date + number as day
+    from generate_series(0, due_by_day.days - 1) as number
+  ) as shown
+  left join counted on counted.day = shown.day;
+$$;
+
+revoke all on function identity_sync_private.due_by_day(integer, integer, boolean, integer) from public;
+
+comment on function identity_sync_private.due_by_day(integer, integer, boolean, integer) is
+  'Takes the parameters that decide which rows are due, and for how many days; returns for each day in UTC from today on the rows that become due then: stale, and in_vain whose window ends.';

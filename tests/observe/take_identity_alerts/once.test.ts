@@ -1,0 +1,47 @@
+// An alert is taken once, whoever asks.
+import { expect } from 'vitest';
+import { call, plan, shelve } from '../../support/catalogue.js';
+import { test } from '../../support/test.js';
+
+test('a run that ended badly and a hold that began are taken once, a run that did well or was stopped by hand is not', async ({
+  database: { sql },
+}) => {
+  const take = async () =>
+    (await sql`select alert from identity_sync.take_identity_alerts() as alert`).map(({ alert }) => alert);
+  const stop = async (cause: string) => {
+    const runId = await plan(sql);
+    await call(sql, 'stop_identity_run', { run_id: runId, reason: `because of ${cause}`, cause });
+    return Number(runId);
+  };
+  await plan(sql);
+  await shelve(sql, 'Autechre');
+  await stop('hand');
+  expect(await take()).toEqual([]);
+
+  const failed = await stop('breaker');
+  await call(sql, 'pause_identity_planning', { reason: 'a deploy' });
+  expect(await take()).toMatchObject([
+    {
+      alert: 'run_ended_badly',
+      text: `library-identity-sync: run ${failed} failed: because of breaker`,
+      run: { run_id: failed },
+    },
+    { alert: 'hold_began', hold: { name: 'paused' } },
+  ]);
+  expect(await take()).toEqual([]);
+
+  await call(sql, 'resume_identity_planning');
+  await call(sql, 'pause_identity_planning', { reason: 'another' });
+  expect(await take()).toMatchObject([{ alert: 'hold_began' }]);
+});
+
+test('of two sessions that ask at once one gets it', async ({ database }) => {
+  await call(database.sql, 'pause_identity_planning', { reason: 'a deploy' });
+  const taken = await Promise.all(
+    Array.from(
+      { length: 6 },
+      () => database.sql`select alert from identity_sync.take_identity_alerts() as alert`,
+    ),
+  );
+  expect(taken.flat()).toHaveLength(1);
+});
