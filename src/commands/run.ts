@@ -126,7 +126,12 @@ export async function runOnce(
   abortNow: AbortSignal,
 ): Promise<{ report: RunReport; result: unknown }> {
   const notices: Notice[] = [];
-  const sql = connectDatabase(settings.DATABASE_URL, 1, { notices });
+  const planner = connectDatabase(settings.DATABASE_URL, 1, { notices });
+  // Two sessions a lane, for a claim while an answer is written, and one to follow the run.
+  const lanes = connectDatabase(settings.DATABASE_URL, settings.LML_CONCURRENCY * 2 + 1, {
+    patienceMs: lanePatienceMs(settings.LML_TIMEOUT_MS),
+  });
+  let sql = planner;
   const observer = await startSentry(sentrySettings(settings));
   let followed = null as number | null;
   try {
@@ -147,12 +152,14 @@ export async function runOnce(
     }
     if (opened.finished_at !== null) return await resultOf(sql, opened);
 
-    return await resultOf(sql, await carry(settings, { observer, opened, stop, abortNow }));
+    // A run may take hours, and the session that planned it may be dead by its end.
+    sql = lanes;
+    return await resultOf(sql, await carry(settings, { sql, observer, opened, stop, abortNow }));
   } finally {
     await reportEndedRuns(sql, observer, settings, followed);
     await createAlerts(settings.ALERT_WEBHOOK_URL).send(sql);
     await observer.close();
-    await sql.end();
+    await Promise.all([planner.end(), lanes.end()]);
     dropLines();
   }
 }
@@ -163,13 +170,9 @@ export async function runOnce(
  */
 async function carry(
   settings: SettingsOf<'run'>,
-  tools: { observer: Observer; opened: RunReport; stop: AbortSignal; abortNow: AbortSignal },
+  tools: { sql: Sql; observer: Observer; opened: RunReport; stop: AbortSignal; abortNow: AbortSignal },
 ): Promise<RunReport> {
-  const { observer, opened, stop, abortNow } = tools;
-  // Two sessions a lane, for a claim while an answer is written, and one to follow the run.
-  const sql = connectDatabase(settings.DATABASE_URL, settings.LML_CONCURRENCY * 2 + 1, {
-    patienceMs: lanePatienceMs(settings.LML_TIMEOUT_MS),
-  });
+  const { sql, observer, opened, stop, abortNow } = tools;
   const [{ connectLml }, { carrierOf, startWorker }, { startProgress }] = await Promise.all([
     import('../carry/lml.js'),
     import('../worker/tasks.js'),
@@ -208,7 +211,7 @@ async function carry(
       await worker.stop();
     }
   } finally {
-    await Promise.all([lml.close(), sql.end()]);
+    await lml.close();
   }
 }
 

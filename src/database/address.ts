@@ -55,11 +55,11 @@ const READ = {
 
 type Parameter = keyof typeof READ;
 
-// What would change where psql connects, how safely, or what its sessions mean.
+// What would change where psql connects, or how safely; what changes how psql shows things (PGTZ, …) is left alone.
 const REFUSED =
   `PGHOSTADDR PGSERVICE PGSERVICEFILE PGREQUIRESSL PGSSLCRL PGSSLCRLDIR PGSSLCERTMODE PGREQUIREPEER PGREQUIREAUTH
   PGSSLMINPROTOCOLVERSION PGSSLMAXPROTOCOLVERSION PGSSLNEGOTIATION PGCHANNELBINDING PGTARGETSESSIONATTRS PGLOADBALANCEHOSTS
-  PGGSSENCMODE PGKRBSRVNAME PGCLIENTENCODING PGDATESTYLE PGTZ`.split(/\s+/);
+  PGGSSENCMODE PGKRBSRVNAME`.split(/\s+/);
 
 const MODES = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full'];
 

@@ -18,8 +18,11 @@ export class LineFault extends Error {
 
 const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]);
 
-/** ReadyForQuery, which ends each answer: what follows it tells the state of the transaction. */
-const READY = Buffer.from([0x5a, 0, 0, 0, 5]);
+/** The type of ReadyForQuery, which ends each answer. */
+const READY = 0x5a;
+
+/** A message begins with its type and, in four bytes, its length without the type. */
+const HEAD_BYTES = 5;
 
 const KEEP_ALIVE_MS = 30_000;
 
@@ -45,6 +48,9 @@ export class Line extends Duplex {
   #isReady = false;
   #askedAt: number | null = null;
   #timer: NodeJS.Timeout | undefined;
+  /** The bytes that are still to come of the message before, and the head of one that is not whole yet. */
+  #restOfMessage = 0;
+  readonly #head: number[] = [];
   #begin = () => {};
   readonly #connected = new Promise<void>((resolve) => {
     this.#begin = resolve;
@@ -135,11 +141,29 @@ export class Line extends Duplex {
 
   #receive(bytes: Buffer): void {
     // Neither driver asks a second question before the first is answered.
-    if (bytes.subarray(-6, -1).equals(READY)) {
+    if (this.#endsAnAnswer(bytes)) {
       this.#isReady = true;
       this.#answered();
     } else if (this.#askedAt !== null) this.#wait();
     if (!this.push(bytes)) this.#socket?.pause();
+  }
+
+  /** Whether a ReadyForQuery is among these bytes, be it cut in two or followed by a notification. */
+  #endsAnAnswer(bytes: Buffer): boolean {
+    let hasReady = false;
+    let at = this.#restOfMessage;
+    const head = this.#head;
+    while (at < bytes.length) {
+      const missing = HEAD_BYTES - head.length;
+      head.push(...bytes.subarray(at, at + missing));
+      at = Math.min(at + missing, bytes.length);
+      if (head.length < HEAD_BYTES) break;
+      if (head[0] === READY) hasReady = true;
+      at += Buffer.from(head).readUInt32BE(1) - (HEAD_BYTES - 1);
+      head.length = 0;
+    }
+    this.#restOfMessage = Math.max(0, at - bytes.length);
+    return hasReady;
   }
 
   #wait(): void {

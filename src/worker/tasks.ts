@@ -170,8 +170,8 @@ export async function work(
   const alerts = createAlerts(settings.ALERT_WEBHOOK_URL);
   const reportEnded = () => {
     // Nothing waits for a webhook.
-    void alerts.send(sql);
-    return reportEndedRuns(sql, observer, settings);
+    void alerts.send(lanesSql);
+    return reportEndedRuns(lanesSql, observer, settings);
   };
   const rescue = () =>
     lanesSql`
@@ -210,8 +210,8 @@ export async function work(
     clearTimeout(timer);
     log.info({ step: 'worker' }, 'the worker is down');
   } finally {
-    const told = alerts.send(sql).then(() => sql.end());
-    const closed = Promise.all([observer.close(), health?.close(), lml.close(), told, lanesSql.end()]);
+    const told = alerts.send(lanesSql).then(() => lanesSql.end());
+    const closed = Promise.all([observer.close(), health?.close(), lml.close(), told, sql.end()]);
     await Promise.race([closed, sleep(3000, undefined, { ref: false })]);
     dropLines();
   }

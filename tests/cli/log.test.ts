@@ -53,7 +53,7 @@ test('the number of a run is a number in every line', async ({ database, lml, cl
   expect(lines.map((line) => line.step)).toContain('settle');
   for (const line of lines) expect(line.run_id).toBe(1);
   expect(lines.find(({ step }) => step === 'settle')).toMatchObject({
-    msg: 'batch 1 failed: LML answered 404: not here',
+    msg: expect.stringMatching(/^batch [12] failed: LML answered 404: not here$/),
   });
 });
 
@@ -77,7 +77,7 @@ test.each(['warn', 'silent'])('LOG_LEVEL=%s leaves out what is less', async (lev
     LOG_LEVEL: level,
   });
   expect(status).toBe(1);
-  expect(stderr.includes('identity-sync could not go on')).toBe(level === 'warn');
+  expect(stderr.includes('ECONNREFUSED')).toBe(level === 'warn');
 });
 
 test('LOG_FORMAT=text is for people', async ({ database, cli }) => {
