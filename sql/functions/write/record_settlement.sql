@@ -1,6 +1,7 @@
 -- Records one call of the writer: what it reported, what undoing it needs, and what the gauges of the brake counted:
--- rows that held an identity or were never asked before, verdicts that were judged, and identities that were there.
--- The memory of what the brake may take back is kept for the service alone.
+-- rows that held an identity or were never asked before, verdicts that were judged, and identities that were there, but
+-- for renamed rows, which ask for another artist. The memory of what the brake may take back is kept for the service
+-- alone.
 create or replace function identity_sync_private.record_settlement(
   settlement_id bigint,
   origin text,
@@ -8,7 +9,8 @@ create or replace function identity_sync_private.record_settlement(
   requested_ids integer[],
   attempts_before jsonb,
   written identity_sync_private.write_result,
-  report jsonb
+  report jsonb,
+  renamed_ids integer[]
 )
 returns void
 language plpgsql volatile
@@ -41,7 +43,7 @@ begin
       verdict.outcome not in (
         'lml_error', 'lml_cardinality_mismatch', 'lml_untrusted_library_id', 'library_gone'
       ) as is_judged,
-      verdict.action in ('changed', 'unchanged') as changed,
+      verdict.action in ('changed', 'unchanged') and verdict.library_id <> all (renamed_ids) as changed,
       former.library_id is not null as is_another
     from unnest(written.verdicts) as verdict
     left join jsonb_to_recordset(attempts_before) as attempted (library_id integer, held_identity boolean)
@@ -96,10 +98,10 @@ end;
 $$;
 
 revoke all on function identity_sync_private.record_settlement(
-  bigint, text, timestamptz, integer[], jsonb, identity_sync_private.write_result, jsonb
+  bigint, text, timestamptz, integer[], jsonb, identity_sync_private.write_result, jsonb, integer[]
 ) from public;
 
 comment on function identity_sync_private.record_settlement(
-  bigint, text, timestamptz, integer[], jsonb, identity_sync_private.write_result, jsonb
+  bigint, text, timestamptz, integer[], jsonb, identity_sync_private.write_result, jsonb, integer[]
 ) is
-  'Takes the settlement''s id, origin and time, the requested ids (NULL: none were), the attempts that were there before, each with held_identity, what was written, and the report; records them.';
+  'Takes the settlement''s id, origin and time, the requested ids (NULL: none were), the attempts that were there before, each with held_identity, what was written, the report, and the ids that were renamed since they were asked last; records them.';

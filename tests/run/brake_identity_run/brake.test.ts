@@ -172,6 +172,23 @@ describe('each gauge', () => {
     expect(await runOf(database.sql, runId)).toMatchObject({ outcome: 'completed', braked_by: null });
   });
 
+  test.each<[string, string | null, (id: number) => boolean]>([
+    ['goes on where renamed rows name another artist', null, (id) => id % 2 === 0],
+    ['stops where all others do as well', 'changed', () => true],
+  ])('a night of renames %s', async (_, braked_by, names_another) => {
+    const first = await plan(database.sql, { batch_size: 400 });
+    await nextAll(first, (id) => verdict.resolved(id));
+    await database.sql`update wxyc_schema.library set artist_name = 'Gescom' where id % 2 = 0`;
+    const runId = await plan(database.sql, { batch_size: 100, scope: 'refresh' });
+    for (let batch = 0; batch < 4; batch++) {
+      await nextAll(runId, (id) => verdict.resolved(id, names_another(id) ? 42 : 41));
+    }
+    expect(await runOf(database.sql, runId)).toMatchObject({ braked_by });
+    const counted = await database.sql`
+      select sum(changed_counted)::integer as rows from identity_sync.settlement where run_id = ${runId}`;
+    expect(counted).toMatchObject([{ rows: 200 }]);
+  });
+
   test.each(Object.keys(faults))('%s does not stop a run that accepts it', async (gauge) => {
     const first = await plan(database.sql, { batch_size: 400 });
     await nextAll(first, (id) => verdict.resolved(id));
