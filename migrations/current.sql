@@ -6,4 +6,4 @@ drop function identity_sync_private.record_settlement(
 );
 
 comment on column identity_sync.settlement.changed_counted is
-  'Identities confirmed or changed, without rows renamed since they were asked last: of them the brake measures changed_seen, which name another artist.';
+  'Identities confirmed or changed, without rows renamed since they were asked last and what a run had written that this gauge stopped: of them the brake measures changed_seen, which name another artist.';

@@ -264,9 +264,10 @@ async function mergeTwins(): Promise<void> {
       await tx`update ${tx(`wxyc_schema.${table}`)} set library_id = ${survivor} where library_id = ${loser}`;
     await tx`delete from wxyc_schema.library where id = ${loser}`;
   });
-  // The loser's identity may be fresh while the survivor's mark runs out.
+  // The loser's identity may be fresh while the survivor's mark runs out, or where it has none.
   const [kept, inherited] = [said.get(survivor), said.get(loser)];
   if (kept && inherited) kept.night = Math.max(kept.night, inherited.night);
+  if (!kept && inherited) said.set(survivor, { ...inherited, title: shelf.get(survivor)!.title });
   forget(loser);
   count('merged');
 }

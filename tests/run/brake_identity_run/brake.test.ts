@@ -189,6 +189,20 @@ describe('each gauge', () => {
     expect(counted).toMatchObject([{ rows: 200 }]);
   });
 
+  test('changed: what a run had written when it was stopped is due, and changing it back stops no run', async () => {
+    const first = await plan(database.sql, { batch_size: 400 });
+    await nextAll(first, (id) => verdict.resolved(id));
+    const mixedUp = await plan(database.sql, { batch_size: 100, scope: 'refresh' });
+    for (let batch = 0; batch < 3; batch++) await nextAll(mixedUp, faults.changed!);
+    expect(await runOf(database.sql, mixedUp)).toMatchObject({ braked_by: 'changed' });
+
+    expect(await candidates(database.sql)).toHaveLength(300);
+    const healed = await plan(database.sql, { batch_size: 100 });
+    for (let batch = 0; batch < 3; batch++) await nextAll(healed, (id) => verdict.resolved(id));
+    expect(await runOf(database.sql, healed)).toMatchObject({ outcome: 'completed', braked_by: null });
+    expect(await candidates(database.sql)).toEqual([]);
+  });
+
   test.each(Object.keys(faults))('%s does not stop a run that accepts it', async (gauge) => {
     const first = await plan(database.sql, { batch_size: 400 });
     await nextAll(first, (id) => verdict.resolved(id));
