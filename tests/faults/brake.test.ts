@@ -66,7 +66,7 @@ describe('a first run of which everything comes back unresolved', () => {
 
     expect(ended.status).toBe(1);
     expect(await runOf(database.sql)).toMatchObject({ outcome: 'failed', stop_cause: 'brake' });
-    expect(logOf(ended).at(-1)!.msg).toMatch(/^run 1 failed: .*identity-sync run --accept unresolved/);
+    expect(logOf(ended).at(-1)!.msg).toMatch(/^run 1 failed in .*identity-sync run --accept unresolved/);
     // Two hundred rows to count make five batches, and each lane may hold an answer and have a call in flight.
     expect(lml.calls.length).toBeGreaterThanOrEqual(5);
     expect(lml.calls.length).toBeLessThanOrEqual(9);
@@ -234,7 +234,7 @@ test('every id shifted: the run stops, and --accept changed lets it go on', asyn
   const stopped = await cli(['run', '--scope', 'refresh'], settings());
   expect(stopped.status).toBe(1);
   expect(logOf(stopped).at(-1)!.msg).toMatch(
-    /^run 2 failed: 100 % of the last \d+ identities came back as another artist: .* undo --run 2\. .* --accept changed$/,
+    /^run 2 failed in .*: 100 % of the last \d+ identities came back as another artist: .* undo --run 2\. .* --accept changed;/,
   );
   const accepted = await cli(['run', '--scope', 'refresh', '--accept', 'changed', 'refused'], settings());
   expect(accepted.status).toBe(0);
