@@ -192,7 +192,7 @@ export const SETTINGS = {
   STRICT_BANDS: {
     value: yesOrNo.default(false),
     readBy: [...RUNS, 'apply'],
-    about: "refuse a confidence outside its method's band",
+    about: "refuse a confidence outside its method's band, and a source or method that is not known",
     flag: '--strict-bands',
     plan: 'strict_bands',
   },

@@ -218,9 +218,46 @@ async function playChapters(stage: Stage): Promise<void> {
     showTrackReport(await run(stage, 'ids', all));
   });
 
+  await chapter('The catalogue moves, and so does LML', async () => {
+    await sql.begin(async (tx) => {
+      // What the demo's own guard refuses, a librarian may do.
+      await tx`alter table wxyc_schema.library disable trigger user`;
+      await tx`update wxyc_schema.library set artist_name = 'Erykah Badu' where id = ${TRIBE}`;
+      await tx`alter table wxyc_schema.library enable trigger user`;
+    });
+    const renamed = await run(stage, 'due', null);
+    const [row] = await sql<[{ spotify_id: string }]>`
+      select spotify_id from wxyc_schema.library_identity where library_id = ${TRIBE}`;
+    say(
+      `A rename: record ${TRIBE} is called Erykah Badu now, so ${renamed.planned} row was due: its Spotify id is ${row.spotify_id}.`,
+    );
+
+    lml.gain({ source: 'deezer' });
+    const gained = await run(stage, 'ids', [BADU]);
+    say(`A new source: ${gained.source.inserted} source row was written as it came. ${gained.warnings[0]}.`);
+
+    lml.turn('overloaded');
+    const known = await sql<{ id: number }[]>`
+      select library_id as id from wxyc_schema.library_identity order by library_id limit 3000`;
+    const braked = await run(
+      stage,
+      'refresh',
+      known.map(({ id }) => id),
+    );
+    const [, finding, cure] = /^(.*?: .*?)\. (.*)$/s.exec(braked.outcome_reason ?? '') ?? [];
+    say(
+      `A bad hour of LML: ${finding ?? braked.outcome}, so the run stopped after ${braked.scanned} of ${braked.planned} rows.`,
+    );
+    say(colors.dim(cure ?? ''));
+    lml.turn(null);
+    await sql`select from identity_sync.resume_identity_planning(name => 'brake')`;
+  });
+
   const due = await sql`select from identity_sync.identity_candidates()`;
   say('');
-  say(`After it all ${due.length} of the ${first.planned.toLocaleString('en')} rows are due.`);
+  say(
+    `After it all ${due.length} of the ${first.planned.toLocaleString('en')} rows are due: those that the bad hour had marked.`,
+  );
 }
 
 /** One run as the command line does it, in this process. */

@@ -77,7 +77,9 @@ export type Identities = Pick<ReadonlyMap<string, ArtistIdentity>, 'get'>;
  * What may be wrong with LML while it answers 200: `overloaded` resolves nothing, `shifted` names another artist's ids,
  * `new_kind` calls its verdicts by a name that no client knows, `store_down` cannot read the tracks that it has matched.
  */
-export type Mood = 'overloaded' | 'shifted' | 'new_kind' | 'store_down';
+export const MOODS = ['overloaded', 'shifted', 'new_kind', 'store_down'] as const;
+
+export type Mood = (typeof MOODS)[number];
 
 /** A real various-artists release; `name` is how Discogs has it, with a number where several share it: `Usher (2)`. */
 export interface Compilation {
@@ -93,6 +95,18 @@ export interface Compilation {
 
 /** Releases by their title. Of several with one title the first counts. */
 export type Compilations = ReadonlyMap<string, Compilation>;
+
+// What anybody may set while it is up: curl -X POST 'URL/stand-in?mood=shifted'. What is not named is as at its start.
+const CONTROL_PATH = '/stand-in';
+const controlSchema = z.strictObject({
+  mood: z.enum(MOODS).optional(),
+  mix: z.enum(['real']).optional(),
+  latency: z.coerce.number().int().min(0).max(600_000).optional(),
+  source: z.string().optional(),
+  method: z.string().optional(),
+  mainKey: z.string().optional(),
+  resultKey: z.string().optional(),
+});
 
 const requestSchema = z.object({
   inputs: z
@@ -204,6 +218,8 @@ export interface StandIn {
   respondWith(answer: Answer | null): void;
   /** From now on its answers are as this mood has them; null is good health. */
   turn(mood: Mood | null): void;
+  /** From now on its verdicts have this as well. */
+  gain(additions: Additions): void;
   close(): Promise<void>;
 }
 
@@ -336,7 +352,7 @@ function compose(identity: ArtistIdentity) {
 }
 
 /** A verdict as a newer LML would give it. Rows that it does not resolve stay as they are. */
-function withAdditions(result: Result, additions: Additions): Result {
+export function withAdditions(result: Result, additions: Additions): Result {
   if (!result.main) return result;
   const { source = '', method = 'exact_match', mainKey, resultKey } = additions;
   const leg = { source, method, confidence: 1, external_id: `${source}-${result.library_id}` };
@@ -401,11 +417,17 @@ function storedInteger(id: number | string | null): number | null {
  * the answers with `answer` or `respondWith`, to break any part of one over the real socket.
  */
 export async function startStandIn(options: StandInOptions): Promise<StandIn> {
-  const { identities, latencyMs = 0, apiKey, tracksContractVersion = null, additions = {} } = options;
+  const { apiKey, tracksContractVersion = null } = options;
   const compilations = tracksContractVersion === 1 ? options.compilations : undefined;
   const calls: CallLog[] = [];
   let answer = options.answer ?? null;
-  let mood = options.mood ?? null;
+  const atStart = {
+    mood: options.mood ?? null,
+    additions: options.additions ?? {},
+    latencyMs: options.latencyMs ?? 0,
+    identities: options.identities,
+  };
+  let played = { ...atStart };
   let inFlight = 0;
   let maxInFlight = 0;
   let connections = 0;
@@ -437,6 +459,7 @@ export async function startStandIn(options: StandInOptions): Promise<StandIn> {
     if (!valid.success) return refusal(422, 'Validation failed', valid.error.issues);
 
     const { inputs, include_tracks } = valid.data;
+    const { mood, additions, latencyMs, identities } = played;
     const defaultBody = () =>
       JSON.stringify({
         results: inputs.map((input) =>
@@ -457,7 +480,26 @@ export async function startStandIn(options: StandInOptions): Promise<StandIn> {
     return { body: defaultBody(), delayMs: latencyMs };
   }
 
+  /** Says what is played from now on, or what may be. */
+  function control(response: ServerResponse, url: URL): void {
+    const asked = controlSchema.safeParse(Object.fromEntries(url.searchParams));
+    if (asked.success) {
+      const { mood, mix, latency, ...additions } = asked.data;
+      played = { ...atStart };
+      if (mood) played.mood = mood;
+      if (mix) played.identities = realMix(options.identities);
+      if (latency !== undefined) played.latencyMs = latency;
+      if (Object.keys(additions).length > 0) played.additions = additions as Additions;
+    }
+    response.writeHead(asked.success ? 200 : 400, { 'content-type': 'text/plain' });
+    response.end(
+      asked.success ? `plays ${url.search || 'as at its start'}\n` : `${z.prettifyError(asked.error)}\n`,
+    );
+  }
+
   const server = createServer(async (request, response) => {
+    const url = new URL(request.url ?? '/', 'http://stand-in');
+    if (request.method === 'POST' && url.pathname === CONTROL_PATH) return control(response, url);
     inFlight += 1;
     maxInFlight = Math.max(maxInFlight, inFlight);
     const call: CallLog = {
@@ -503,8 +545,11 @@ export async function startStandIn(options: StandInOptions): Promise<StandIn> {
     respondWith(next) {
       answer = next;
     },
-    turn(next) {
-      mood = next;
+    turn(mood) {
+      played.mood = mood;
+    },
+    gain(additions) {
+      played.additions = additions;
     },
     async close() {
       await new Promise((closed) => {

@@ -1,6 +1,6 @@
 // `npm run dev`: a throw-away PostgreSQL with the station's real catalogue, migrated, that gets every function and view of
-// sql/ as soon as its file is saved. It lives until Ctrl-C and leaves nothing behind. migrations/current.sql is run once, at
-// the start, since what it holds cannot be run twice.
+// sql/ as soon as its file is saved, and a stand-in for LML that plays any of its faults. Both live until Ctrl-C and leave
+// nothing behind. migrations/current.sql is run once, at the start, since what it holds cannot be run twice.
 import { watch } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,6 +9,7 @@ import postgres from 'postgres';
 import { migrate } from '../../src/commands/migrate.js';
 import { loadCatalogue, loadCompilationCredits } from '../../src/demo/catalogue.js';
 import { startEmbeddedPostgres } from '../../src/demo/embedded-postgres.js';
+import { loadCompilations, loadIdentities, startStandIn } from '../../src/demo/stand-in.js';
 import { log } from '../../src/observe/log.js';
 import { describeError } from './describe-error.js';
 import { ownWords } from './pending.js';
@@ -27,12 +28,18 @@ const sql = postgres(server.url, {
   max: 1,
   onnotice: ({ message }) => console.log(colors.dim(`  ${message}`)),
 });
+const lml = await startStandIn({
+  identities: loadIdentities(),
+  compilations: loadCompilations(),
+  tracksContractVersion: 1,
+});
 try {
   await prepare();
   await applyWhatIsSaved();
 } catch (error) {
   if (!interrupted.signal.aborted) throw error;
 } finally {
+  await lml.close();
   await sql.end({ timeout: 1 });
   await server.stop();
   console.log('Stopped; the database is gone.');
@@ -52,7 +59,16 @@ async function prepare(): Promise<void> {
   console.log(
     `PostgreSQL ${version} with the station's catalogue, migrated; ${due.toLocaleString('en')} rows are due.\n`,
   );
-  console.log(`  ${colors.bold(`psql "${server.url}"`)}\n`);
+  console.log(`  ${colors.bold(`psql "${server.url}"`)}`);
+  const settings = `DATABASE_URL="${server.url}" LIBRARY_METADATA_URL=${lml.url}`;
+  console.log(`  ${colors.bold(`${settings} npx identity-sync run`)}`);
+  console.log(`  ${colors.bold(`curl -X POST '${lml.url}/stand-in?mood=overloaded'`)}\n`);
+  console.log(
+    'The last line gives LML a mood (overloaded, shifted, new_kind, store_down), and without one takes it back.',
+  );
+  console.log(
+    'Others: mix=real, source=deezer, method=acoustic, mainKey=isni, resultKey=release, latency=5000 (ms a call).',
+  );
 }
 
 /** Runs a script that is not watched. */

@@ -698,6 +698,25 @@ describe('LML in a mood', () => {
     expect(await kind()).toBe('single_artist');
   });
 
+  it('plays what anybody asks it to, from outside, until it is asked for something else', async () => {
+    await start({ mood: 'overloaded' });
+    const play = async (what: string) =>
+      (await fetch(`${lml.url}/stand-in${what}`, { method: 'POST' })).status;
+    const answer = async () => {
+      const response = await post(asking(input(1)));
+      return ((await response.json()) as { results: Result[] }).results[0]!;
+    };
+    expect(await play('?source=deezer&mood=shifted')).toBe(200);
+    expect((await answer()).provenance.map((leg) => leg.source)).toContain('deezer');
+    expect(await play('?mix=real&latency=1')).toBe(200);
+    expect((await answer()).kind).toBe('unresolved');
+    expect(await play('?mood=tired')).toBe(400);
+    expect(await play('?colour=red')).toBe(400);
+    expect(await play('')).toBe(200);
+    expect((await answer()).kind).toBe('unresolved');
+    expect(lml.calls).toHaveLength(3);
+  });
+
   it('knows whole shelves or none in the real mix, and an artist by one id', () => {
     const mix = realMix(loadIdentities());
     expect(mix.get(AUTECHRE)?.artist_name ?? null).toBe(mix.get('Aural Exciters') ? AUTECHRE : null);

@@ -1,5 +1,5 @@
--- Makes the marks and the quarantine of the rows that a gauge counted what they were before these answers. A mark or an
--- entry that anybody has changed since stays as it is.
+-- Makes the marks and the quarantine of the rows that a gauge counted what they were before these answers, so that the
+-- rows are due. A mark or an entry that anybody has changed since stays as it is.
 create or replace function identity_sync_private.take_back_marks(settlement_ids bigint[], gauge text)
 returns void
 language plpgsql volatile
@@ -29,8 +29,14 @@ begin
     )
     update identity_sync.asked_as
     set fingerprint = null
-    from lifted
-    where asked_as.library_id = lifted.library_id;
+    where asked_as.library_id in (
+      select lifted.library_id
+      from lifted
+      union all
+      -- The mark of an identity is its own time, which stays with what was written.
+      select unnest(memory.library_ids)
+      where gauge = 'changed'
+    );
 
     insert into identity_sync.attempt
     select before.*

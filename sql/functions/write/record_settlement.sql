@@ -1,6 +1,7 @@
 -- Records one call of the writer: what it reported, what undoing it needs, and what the gauges of the brake counted:
--- rows that held an identity or were never asked before, verdicts that were judged, and identities that were there.
--- The memory of what the brake may take back is kept for the service alone.
+-- rows that held an identity or were never asked before, verdicts that were judged, and identities that were there, but
+-- for renamed rows, which ask for another artist, and for what a run had written that the gauge of changed identities
+-- stopped. The memory of what the brake may take back is kept for the service alone.
 create or replace function identity_sync_private.record_settlement(
   settlement_id bigint,
   origin text,
@@ -9,6 +10,7 @@ create or replace function identity_sync_private.record_settlement(
   attempts_before jsonb,
   written identity_sync_private.write_result,
   report jsonb,
+  renamed_ids integer[],
   run_id bigint,
   batch_id bigint
 )
@@ -43,27 +45,33 @@ begin
       verdict.outcome not in (
         'lml_error', 'lml_cardinality_mismatch', 'lml_untrusted_library_id', 'library_gone'
       ) as is_judged,
-      verdict.action in ('changed', 'unchanged') as changed,
-      former.library_id is not null as is_another
+      verdict.action in ('changed', 'unchanged')
+        and verdict.library_id <> all (renamed_ids)
+        and former.is_doubted is not true as changed,
+      -- An id that comes or goes names no other artist.
+      former.discogs_artist_id <> verdict.discogs_artist_id
+        or former.musicbrainz_artist_id <> verdict.musicbrainz_artist_id
+        or former.wikidata_qid <> verdict.wikidata_qid
+        or former.spotify_id <> verdict.spotify_id
+        or former.apple_music_id <> verdict.apple_music_id
+        or former.bandcamp_id <> verdict.bandcamp_id as is_another
     from unnest(written.verdicts) as verdict
     left join jsonb_to_recordset(attempts_before) as attempted (library_id integer, held_identity boolean)
       on attempted.library_id = verdict.library_id
     left join (
-      select known.*
+      select
+        known.*,
+        known.last_verified_at in (
+          select doubted.verified_at
+          from identity_sync.run
+          join identity_sync.settlement as doubted on doubted.run_id = run.run_id
+          where run.braked_by = 'changed'
+        ) as is_doubted
       from wxyc_schema.library_identity_history as known
       where known.history_id = any (written.history_ids)
       offset 0
     ) as former
       on former.library_id = verdict.library_id
-      -- An id that comes or goes names no other artist.
-      and (
-        former.discogs_artist_id <> verdict.discogs_artist_id
-        or former.musicbrainz_artist_id <> verdict.musicbrainz_artist_id
-        or former.wikidata_qid <> verdict.wikidata_qid
-        or former.spotify_id <> verdict.spotify_id
-        or former.apple_music_id <> verdict.apple_music_id
-        or former.bandcamp_id <> verdict.bandcamp_id
-      )
     -- The fence: without it each count judges the outcome again.
     offset 0
   ) as counted;
@@ -100,11 +108,11 @@ $$;
 
 revoke all on function identity_sync_private.record_settlement(
   bigint, text, timestamptz, integer[], jsonb, identity_sync_private.write_result, jsonb,
-  bigint, bigint
+  integer[], bigint, bigint
 ) from public;
 
 comment on function identity_sync_private.record_settlement(
   bigint, text, timestamptz, integer[], jsonb, identity_sync_private.write_result, jsonb,
-  bigint, bigint
+  integer[], bigint, bigint
 ) is
-  'Takes the settlement''s id, origin and time, the requested ids (NULL: none were), the attempts that were there before, each with held_identity, what was written, the report, and the run and the batch (NULL: a call by hand) that it belongs to; records them.';
+  'Takes the settlement''s id, origin and time, the requested ids (NULL: none were), the attempts that were there before, each with held_identity, what was written, the report, the ids that were renamed since they were asked last, and the run and the batch (NULL: a call by hand) that it belongs to; records them.';

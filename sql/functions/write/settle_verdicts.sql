@@ -40,6 +40,7 @@ declare
   visited identity_sync_private.judged_verdict[];
   others identity_sync_private.judged_verdict[];
   written identity_sync_private.write_result;
+  renamed_ids integer[] := '{}';
   report jsonb;
 begin
   perform identity_sync_private.validate_application(stated_origin, verified_at, strict_bands);
@@ -111,13 +112,14 @@ begin
   perform identity_sync_private.record_attempts(written.verdicts, verified_at, is_repair, this_settlement);
   -- What a person says by hand answers no question.
   if results is not null and not is_repair then
-    perform identity_sync_private.remember_questions(
+    renamed_ids := identity_sync_private.remember_questions(
       written.verdicts, requested, coalesce(asked_as, identity_sync_private.current_fingerprints(requested))
     );
   end if;
   report := identity_sync_private.build_report(written);
   perform identity_sync_private.record_settlement(
-    this_settlement, stated_origin, verified_at, requested_ids, attempts_before, written, report, run_id, batch_id
+    this_settlement, stated_origin, verified_at, requested_ids, attempts_before, written, report,
+    renamed_ids, run_id, batch_id
   );
   perform identity_sync_private.quarantine_verdicts(
     written.verdicts, results, set_aside, tracks_contract_version, stated_origin, verified_at, strict_bands,

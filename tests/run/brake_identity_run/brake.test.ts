@@ -172,6 +172,37 @@ describe('each gauge', () => {
     expect(await runOf(database.sql, runId)).toMatchObject({ outcome: 'completed', braked_by: null });
   });
 
+  test.each<[string, string | null, (id: number) => boolean]>([
+    ['goes on where renamed rows name another artist', null, (id) => id % 2 === 0],
+    ['stops where all others do as well', 'changed', () => true],
+  ])('a night of renames %s', async (_, braked_by, names_another) => {
+    const first = await plan(database.sql, { batch_size: 400 });
+    await nextAll(first, (id) => verdict.resolved(id));
+    await database.sql`update wxyc_schema.library set artist_name = 'Gescom' where id % 2 = 0`;
+    const runId = await plan(database.sql, { batch_size: 100, scope: 'refresh' });
+    for (let batch = 0; batch < 4; batch++) {
+      await nextAll(runId, (id) => verdict.resolved(id, names_another(id) ? 42 : 41));
+    }
+    expect(await runOf(database.sql, runId)).toMatchObject({ braked_by });
+    const counted = await database.sql`
+      select sum(changed_counted)::integer as rows from identity_sync.settlement where run_id = ${runId}`;
+    expect(counted).toMatchObject([{ rows: 200 }]);
+  });
+
+  test('changed: what a run had written when it was stopped is due, and changing it back stops no run', async () => {
+    const first = await plan(database.sql, { batch_size: 400 });
+    await nextAll(first, (id) => verdict.resolved(id));
+    const mixedUp = await plan(database.sql, { batch_size: 100, scope: 'refresh' });
+    for (let batch = 0; batch < 3; batch++) await nextAll(mixedUp, faults.changed!);
+    expect(await runOf(database.sql, mixedUp)).toMatchObject({ braked_by: 'changed' });
+
+    expect(await candidates(database.sql)).toHaveLength(300);
+    const healed = await plan(database.sql, { batch_size: 100 });
+    for (let batch = 0; batch < 3; batch++) await nextAll(healed, (id) => verdict.resolved(id));
+    expect(await runOf(database.sql, healed)).toMatchObject({ outcome: 'completed', braked_by: null });
+    expect(await candidates(database.sql)).toEqual([]);
+  });
+
   test.each(Object.keys(faults))('%s does not stop a run that accepts it', async (gauge) => {
     const first = await plan(database.sql, { batch_size: 400 });
     await nextAll(first, (id) => verdict.resolved(id));
