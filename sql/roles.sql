@@ -82,10 +82,12 @@ $$;
 grant execute on function
   identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean, bigint[]),
   identity_sync.apply_identity_response(text, integer[], text, timestamptz, boolean, bigint[]),
-  identity_sync.apply_identity_preview(bigint),
+  identity_sync.apply_identity_preview(bigint, integer[]),
   identity_sync.replay_quarantined_verdicts(bigint, integer[]),
   identity_sync.dismiss_quarantined_verdict(bigint, text),
   identity_sync.release_identity(integer, text),
+  identity_sync.undo_identity_run(bigint, integer[]),
+  identity_sync.identity_run_changes(bigint),
   identity_sync.hold_identity(integer, text),
   identity_sync.pause_identity_planning(text, timestamptz),
   identity_sync.resume_identity_planning(text),
@@ -112,7 +114,7 @@ grant execute on function
   identity_sync.prune_identity_sync(integer),
   identity_sync.analyze_filled_tables(),
   identity_sync.resume_identity_planning(text),
-  identity_sync.apply_identity_preview(bigint)
+  identity_sync.apply_identity_preview(bigint, integer[])
 to identity_worker;
 
 -- graphile-worker's objects stay with the owner of our functions, which enqueue jobs with its rights: a function that

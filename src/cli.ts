@@ -5,10 +5,12 @@ import { Command, CommanderError } from 'commander';
 import { applyCommand } from './commands/apply.js';
 import { FAILED, OK, WRONG_USAGE } from './commands/command.js';
 import { demoCommand } from './commands/demo.js';
+import { diffCommand } from './commands/diff.js';
 import { migrateCommand } from './commands/migrate.js';
 import { quarantineCommand } from './commands/quarantine.js';
 import { replayCommand } from './commands/replay.js';
 import { runCommand } from './commands/run.js';
+import { undoCommand } from './commands/undo.js';
 import { verbCommands } from './commands/verbs.js';
 import { workerCommand } from './commands/worker.js';
 import { allOf, inWords } from './errors.js';
@@ -21,6 +23,8 @@ const COMMANDS = [
   workerCommand,
   applyCommand,
   quarantineCommand,
+  diffCommand,
+  undoCommand,
   replayCommand,
   ...verbCommands,
   demoCommand,

@@ -8,9 +8,9 @@ import { DSN } from './observe/sentry.js';
 /** A wrong setting or wrong usage: the program ends with status 2 and this message. */
 export class UsageError extends Error {}
 
-const VERBS = ['hold', 'release', 'dismiss', 'pause', 'resume', 'stop'] as const;
+const VERBS = ['hold', 'release', 'dismiss', 'pause', 'resume', 'stop', 'undo'] as const;
 const RUNS = ['run', 'worker'] as const;
-const ALL = [...RUNS, 'apply', 'quarantine', 'replay', ...VERBS] as const;
+const ALL = [...RUNS, 'apply', 'quarantine', 'diff', 'replay', ...VERBS] as const;
 
 export type CommandName = 'migrate' | (typeof ALL)[number];
 

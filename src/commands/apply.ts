@@ -6,22 +6,31 @@ import { decode } from '../carry/decode.js';
 import { inTransaction, type JudgedReport, judge } from '../database/transaction.js';
 import { describeFailure } from '../observe/log.js';
 import { type SettingsOf, UsageError } from '../settings.js';
-import { addSettings, concludeOperation, idOf, settingsFrom } from './command.js';
+import { addSettings, concludeOperation, idOf, idsOf, settingsFrom } from './command.js';
 
 const command = new Command('apply')
   .description('apply a file of verdicts, or what a dry run previewed')
   .argument('[file]', "LML's answer, an array of results or one result; - for standard input")
-  .option('--run <id>', 'instead of a file: the answers that this dry run kept');
+  .option('--run <id>', 'instead of a file: the answers that this dry run kept')
+  .option('--ids <ids>', 'of a dry run only these libraries, as in 1,2,3');
+
+interface Options {
+  run?: string;
+  ids?: string;
+}
 
 export const applyCommand = addSettings(command, 'apply').action(
-  async (file: string | undefined, options: { run?: string }) => {
+  async (file: string | undefined, options: Options) => {
     if ((file === undefined) === (options.run === undefined))
       throw new UsageError('apply takes a FILE or --run N');
-    const settings = await settingsFrom('apply', options);
+    if (options.ids !== undefined && options.run === undefined)
+      throw new UsageError('--ids needs --run N: a file is applied whole');
+    const ids = options.ids === undefined ? null : idsOf('--ids', options.ids);
+    const settings = await settingsFrom('apply', { ...options });
     const judged =
       options.run === undefined
         ? await applyText(settings, await readText(file as string))
-        : await applyPreview(settings, idOf('--run', options.run));
+        : await applyPreview(settings, idOf('--run', options.run), ids);
     process.exitCode = concludeOperation(judged);
   },
 );
@@ -29,26 +38,34 @@ export const applyCommand = addSettings(command, 'apply').action(
 /** Applies a text of verdicts. The report of a dry run has a shape of its own. */
 function applyText(settings: SettingsOf<'apply'>, body: string): Promise<JudgedReport> {
   const { DATABASE_URL, DRY_RUN: dryRun, STRICT_BANDS: strictBands } = settings;
-  return inTransaction(DATABASE_URL, { calls: 'apply_identity_response', dryRun }, async (sql) => {
-    const [row] = dryRun
-      ? await sql`
+  return inTransaction(
+    DATABASE_URL,
+    { calls: 'apply_identity_response', dryRun, tells: true },
+    async (sql) => {
+      const [row] = dryRun
+        ? await sql`
           select report from identity_sync.identity_dry_run_report(
             report => identity_sync.apply_identity_response(
               body => ${body}, requested => null, strict_bands => ${strictBands})) as report`
-      : await sql`
+        : await sql`
           select report from identity_sync.apply_identity_response(
             body => ${body}, requested => null, strict_bands => ${strictBands}) as report`;
-    return await judge(sql, row?.report);
-  });
+      return await judge(sql, row?.report);
+    },
+  );
 }
 
-function applyPreview(settings: SettingsOf<'apply'>, runId: string): Promise<JudgedReport> {
+function applyPreview(
+  settings: SettingsOf<'apply'>,
+  runId: string,
+  ids: number[] | null,
+): Promise<JudgedReport> {
   return inTransaction(
     settings.DATABASE_URL,
-    { calls: 'apply_identity_preview', dryRun: settings.DRY_RUN },
+    { calls: 'apply_identity_preview', dryRun: settings.DRY_RUN, tells: true },
     async (sql) => {
-      const [row] =
-        await sql`select report from identity_sync.apply_identity_preview(run_id => ${runId}) as report`;
+      const [row] = await sql`
+        select report from identity_sync.apply_identity_preview(run_id => ${runId}, ids => ${ids}) as report`;
       return await judge(sql, row?.report);
     },
   );

@@ -15,7 +15,7 @@ export const replayCommand = addSettings(command, 'replay').action(
     const ids = options.ids === undefined ? null : idsOf('--ids', options.ids);
     const judged = await inTransaction(
       DATABASE_URL,
-      { calls: 'replay_quarantined_verdicts', dryRun: DRY_RUN },
+      { calls: 'replay_quarantined_verdicts', dryRun: DRY_RUN, tells: true },
       async (sql) => {
         const [row] = await sql`
         select report from identity_sync.replay_quarantined_verdicts(run_id => ${runId}, ids => ${ids}) as report`;

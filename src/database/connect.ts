@@ -73,8 +73,11 @@ const ARRAYS = Object.fromEntries(
     {
       to: oid,
       from: [oid],
-      serialize: (items: unknown[]) =>
-        `{${items.map((item) => (typeof item === 'string' ? `"${item.replaceAll(/["\\]/g, '\\$&')}"` : item)).join(',')}}`,
+      // A statement that is prepared anew comes back with its parameters as they were sent.
+      serialize: (items: unknown[] | string) =>
+        typeof items === 'string'
+          ? items
+          : `{${items.map((item) => (typeof item === 'string' ? `"${item.replaceAll(/["\\]/g, '\\$&')}"` : item)).join(',')}}`,
       parse: (text: string) => text.slice(1, -1).split(',').filter(Boolean),
     },
   ]),

@@ -1,6 +1,7 @@
 // An operator's call of the database, for good or as a dry run.
+import { log } from '../observe/log.js';
 import { readAddress } from './address.js';
-import { inWords, openSession, type Sql } from './connect.js';
+import { inWords, type Notice, openSession, type Sql } from './connect.js';
 import { assertFit } from './ready.js';
 
 export type Report = Record<string, unknown>;
@@ -15,14 +16,16 @@ class RolledBack extends Error {}
 
 /**
  * Has one function called, which `calls` names, in a transaction of its own. A dry run does all of it and rolls back:
- * deferred constraints are checked, sequences move, and the rows are locked meanwhile.
+ * deferred constraints are checked, sequences move, and the rows are locked meanwhile. `tells`: the number of the run that
+ * the call was is logged, since it is undone by that.
  */
 export async function inTransaction<Result>(
   databaseUrl: string,
-  { calls, dryRun }: { calls: string; dryRun: boolean },
+  { calls, dryRun, tells = false }: { calls: string; dryRun: boolean; tells?: boolean },
   call: (sql: Sql) => Promise<Result>,
 ): Promise<Result> {
-  const sql = openSession(databaseUrl);
+  const notices: Notice[] = [];
+  const sql = openSession(databaseUrl, { notices });
   let result = null as Result;
   try {
     await sql.begin(async (transaction) => {
@@ -35,6 +38,7 @@ export async function inTransaction<Result>(
   } finally {
     await sql.end({ timeout: 2 });
   }
+  if (tells && !dryRun) for (const { message } of notices) log.info({ step: 'record' }, message);
   return result;
 }
 

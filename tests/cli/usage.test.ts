@@ -89,7 +89,7 @@ describe('a secret that is not usable is named, never shown', () => {
     [
       'DATABASE_URL',
       'postgres://wxyc:hunter2@db:99999/station',
-      'a URL that begins with postgres:// or postgresql://',
+      'a URL that begins with postgres:// or postgresql:// (its port is no number up to 65535)',
     ],
     ['LML_API_KEY', 'hunter2 hunter2', 'printable ASCII without blanks'],
   ])('%s', async (name, value, allowed) => {

@@ -55,7 +55,7 @@ const cases: Case[] = [
     what: 'a column that is gone',
     args,
     async given({ sql }: TestDatabase) {
-      await sql`alter table wxyc_schema.library_identity drop bandcamp_id`;
+      await sql`alter table wxyc_schema.library_identity drop bandcamp_id cascade`;
       return undefined;
     },
     says: ['lack library_identity.bandcamp_id', 'identity-sync migrate names each column'],
@@ -103,7 +103,7 @@ const cases: Case[] = [
 
 test.for(cases)('$what: $args', async ({ args, given, status = 1, says }, { database, cli }) => {
   const settings = await given(database);
-  const ended = await cli.run(args, settings);
+  const ended = await cli.run(args, { LOG_LEVEL: 'error', ...settings });
   expect(ended).toMatchObject({ status, stdout: '' });
   const lines = ended.stderr.trimEnd().split('\n');
   expect(lines).toHaveLength(1);
@@ -115,7 +115,7 @@ test('a port that is taken names the variable that chooses another', async ({ cl
   const taken = createServer().listen(0);
   await once(taken, 'listening');
   const port = String((taken.address() as AddressInfo).port);
-  const ended = await cli.run(['worker'], { HEALTH_PORT: port });
+  const ended = await cli.run(['worker'], { HEALTH_PORT: port, LOG_LEVEL: 'error' });
   taken.close();
   expect(ended).toMatchObject({ status: 1, stdout: '' });
   expect(oneLineOf(ended)).toBe(
@@ -129,7 +129,7 @@ test('--verbose shows what is behind it: code, query and stack, wherever it stan
     ['run', '--verbose'],
     ['--verbose', 'run'],
   ]) {
-    const ended = await cli.run(args, { DATABASE_URL: nowhere.url });
+    const ended = await cli.run(args, { DATABASE_URL: nowhere.url, LOG_LEVEL: 'error' });
     const [line] = logOf(ended) as unknown as { failure: { stack: string; cause: { query: string } } }[];
     expect(line!.failure.stack).toMatch(/\bat .*\.js:\d/);
     expect(line!.failure.cause).toMatchObject({

@@ -134,6 +134,15 @@ describe('a caller with traps in the search_path and pg_temp catches no function
     expect(await database.sql`select from wxyc_schema.library_identity`).toHaveLength(0);
   });
 
+  test('when he compares and undoes', async () => {
+    const [last] = await sql`select max(run_id) as run_id from run_progress`;
+    expect(await call(sql, 'identity_run_changes', { run_id: last!.run_id })).not.toEqual([]);
+    await call(sql, 'undo_identity_run', { run_id: last!.run_id });
+    expect(await caught()).toEqual([]);
+    expect(await database.sql`select from wxyc_schema.library_identity`).toHaveLength(1);
+    await sql`select release_identity(${dilate}, 'it was somebody else')`;
+  });
+
   test('when he carries runs, and writes what a dry run previewed', async () => {
     const dryRun = await plan(sql, { dry_run: true, include_null_canonical: true });
     const previewed = await claim(sql, dryRun);
@@ -154,7 +163,8 @@ describe('a caller with traps in the search_path and pg_temp catches no function
     await call(sql, 'resume_identity_planning', { name: 'brake' });
 
     expect(await caught()).toEqual([]);
-    const runs = await database.sql`select outcome from identity_sync.run order by run_id`;
+    const runs = await database.sql`
+      select outcome from identity_sync.run where scope = 'ids' or dry_run order by run_id`;
     expect([...runs]).toEqual([{ outcome: 'completed' }, { outcome: 'failed' }]);
   });
 });

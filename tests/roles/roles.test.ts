@@ -194,7 +194,7 @@ function promises({ owner, dba }: { owner: Login; dba: Login }) {
         [...readText(`src/${file}`).matchAll(/\bidentity_sync\.(\w+)\(/g)].map(([, name]) => ({
           file,
           name,
-          role: /^(commands\/(apply|replay|release)|database\/transaction)\.ts$/.test(file)
+          role: /^(commands\/(?!run|worker)\w+|database\/transaction)\.ts$/.test(file)
             ? operator.name
             : worker.name,
         })),

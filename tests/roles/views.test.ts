@@ -298,7 +298,7 @@ describe('quarantine', () => {
     const repaired = [verdict.invalid(power), verdict.resolved(lab)];
     await sql`select identity_sync.apply_identity_verdicts(${JSON.stringify(repaired)}::text::jsonb)`;
     expect(await entry()).toMatchObject([
-      { library_id: power, run_id: null, path: 'kind', value: '"hunch"' },
+      { library_id: power, run_id: expect.stringMatching(/^[0-9]+$/), path: 'kind', value: '"hunch"' },
     ]);
 
     await sql`select identity_sync.apply_identity_verdicts(${JSON.stringify(verdict.resolved(power))}::text::jsonb)`;

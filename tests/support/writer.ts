@@ -125,6 +125,10 @@ export function useWriter() {
       return database.sql;
     },
 
+    get url() {
+      return database.url;
+    },
+
     apply: (response: unknown, circumstances?: Circumstances) => apply(database.sql, response, circumstances),
     applyText: (body: string | null, circumstances?: Circumstances) =>
       applyText(database.sql, body, circumstances),
@@ -228,7 +232,7 @@ async function recordedTables(sql: postgres.Sql): Promise<string> {
     from pg_tables
     where schemaname in ('wxyc_schema', 'identity_sync')
       and tablename not in (
-        'asked_as', 'attempt', 'brake_memory', 'library_lock', 'quarantined_verdict', 'settlement'
+        'asked_as', 'attempt', 'brake_memory', 'library_lock', 'quarantined_verdict', 'run', 'settlement'
       )
     order by name`;
   return tables

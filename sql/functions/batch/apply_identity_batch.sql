@@ -39,21 +39,22 @@ begin
     settled := identity_sync_private.rehearse_identity_verdicts(
       answer, this_batch.library_ids, service, came_at, this_batch.strict_bands, this_batch.asked_as
     );
-    insert into identity_sync.settlement (dry_run, origin, verified_at, requested, unrequested, report)
+    insert into identity_sync.settlement (
+      run_id, batch_id, dry_run, origin, verified_at, requested, unrequested, report
+    )
     values (
-      true, service, came_at, cardinality(this_batch.library_ids),
+      this_batch.run_id, apply_identity_batch.batch_id, true, service, came_at, cardinality(this_batch.library_ids),
       (settled ->> 'scanned')::integer - cardinality(this_batch.library_ids), settled
     );
   else
-    settled := identity_sync.apply_identity_verdicts(
-      answer, this_batch.library_ids, service, came_at, this_batch.strict_bands, this_batch.asked_as
+    settled := identity_sync_private.settle_verdicts(
+      answer, this_batch.library_ids, service, came_at, this_batch.strict_bands, this_batch.asked_as,
+      this_batch.run_id, apply_identity_batch.batch_id
     );
   end if;
 
   update identity_sync.settlement
   set
-    run_id = this_batch.run_id,
-    batch_id = apply_identity_batch.batch_id,
     is_answer = body is not null,
     unknown_names = identity_sync_private.unknown_names(results, settled ->> 'source_rows_unknown' <> '0')
   where settlement.settlement_id = currval('identity_sync.settlement_settlement_id_seq');

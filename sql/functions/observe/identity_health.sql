@@ -27,7 +27,7 @@ begin
   select min(run.started_at) as first_at, max(run.finished_at) filter (where run.outcome = 'completed') as succeeded_at
   into tried
   from identity_sync.run
-  where not run.dry_run and run.scope <> 'ids';
+  where not run.dry_run and run.scope in ('due', 'refresh', 'recheck');
 
   select
     count(*) as runs,

@@ -11,13 +11,13 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   with settled as (
-    -- A finished run keeps its sum, so that old settlements are not added up again. A preview's are not in it.
+    -- A finished run keeps its sum, so that old settlements are not added up again.
     select run.report from identity_sync.run where run.finished_at is not null and not run.dry_run
     union all
     select settlement.report
     from identity_sync.settlement
     left join identity_sync.run on run.run_id = settlement.run_id
-    where not settlement.dry_run and (run.finished_at is null or run.dry_run)
+    where not settlement.dry_run and run.finished_at is null
     union all
     -- Provides every key before the first settlement.
     select identity_sync_private.empty_report()
@@ -88,7 +88,7 @@ as $$
     'last_success_age_seconds', (
       select extract(epoch from clock_timestamp() - max(run.finished_at))
       from identity_sync.run
-      where run.outcome = 'completed' and not run.dry_run and run.scope <> 'ids'
+      where run.outcome = 'completed' and not run.dry_run and run.scope in ('due', 'refresh', 'recheck')
     )
   );
 $$;

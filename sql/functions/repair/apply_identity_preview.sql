@@ -1,14 +1,17 @@
 -- Writes what a dry run previewed, the answers that it kept and the inputs that LML refused, without a second call to
 -- LML. Each keeps its age, so a verdict that a newer one has overtaken since is a stale_verdict. A second time it
 -- changes nothing.
-create or replace function identity_sync.apply_identity_preview(run_id bigint)
+create or replace function identity_sync.apply_identity_preview(run_id bigint, ids integer[] default null)
 returns jsonb
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '5s'
 as $$
 declare
+  this_run constant bigint := nextval('identity_sync.run_run_id_seq');
+  started_at constant timestamptz := clock_timestamp();
   previewed record;
+  unknown_ids integer[];
   report jsonb := identity_sync_private.empty_report();
 begin
   select run.dry_run, run.finished_at, run.batches_pruned_at, run.planned
@@ -60,18 +63,41 @@ begin
     )
   );
 
+  select array_agg(named.id order by named.id)
+  into unknown_ids
+  from unnest(ids) as named (id)
+  where not exists (
+    select from identity_sync.batch
+    where batch.run_id = apply_identity_preview.run_id
+      and batch.state in ('applied', 'empty', 'poisoned')
+      and named.id = any (batch.library_ids)
+  );
+  if unknown_ids is not null then
+    raise exception using
+      errcode = 'LS001',
+      message = format('ids that dry run %s did not preview: %s', run_id, array_to_string(unknown_ids[:100], ', ')),
+      hint = 'Look at what it would change, and name ids from there.';
+  end if;
+
   for previewed in
     select
       batch.batch_id,
-      batch.library_ids,
-      batch.asked_as,
+      named.library_ids,
+      case when batch.asked_as is not null then named.asked_as end as asked_as,
       batch.failure as poison,
       coalesce(batch.answer, '[]') as answer,
       coalesce(batch.answered_at, batch.closed_at) as answered_at,
       run.strict_bands
     from identity_sync.batch
     join identity_sync.run on run.run_id = batch.run_id
-    where batch.run_id = apply_identity_preview.run_id and batch.state in ('applied', 'empty', 'poisoned')
+    cross join lateral (
+      select array_agg(listed.id order by listed.place), array_agg(listed.fingerprint order by listed.place)
+      from unnest(batch.library_ids, batch.asked_as) with ordinality as listed (id, fingerprint, place)
+      where apply_identity_preview.ids is null or listed.id = any (apply_identity_preview.ids)
+    ) as named (library_ids, asked_as)
+    where batch.run_id = apply_identity_preview.run_id
+      and batch.state in ('applied', 'empty', 'poisoned')
+      and (apply_identity_preview.ids is null or batch.library_ids && apply_identity_preview.ids)
     order by batch.batch_id
   loop
     if previewed.poison is not null then
@@ -79,7 +105,7 @@ begin
         report,
         identity_sync_private.apply_poison_input(
           previewed.batch_id, previewed.library_ids[1], previewed.poison, null, previewed.answered_at,
-          previewed.strict_bands
+          previewed.strict_bands, this_run
         )
       );
       continue;
@@ -87,25 +113,25 @@ begin
 
     report := identity_sync_private.add_reports(
       report,
-      identity_sync.apply_identity_response(
-        body => previewed.answer,
+      identity_sync_private.settle_verdicts(
+        response => identity_sync.read_identity_answer(previewed.answer, cardinality(previewed.library_ids)),
         requested => previewed.library_ids,
         origin => identity_sync_private.service_origin(),
         verified_at => previewed.answered_at,
         strict_bands => previewed.strict_bands,
-        asked_as => previewed.asked_as
+        asked_as => previewed.asked_as,
+        run_id => this_run,
+        chosen => apply_identity_preview.ids
       )
     );
-    update identity_sync.settlement
-    set run_id = apply_identity_preview.run_id, batch_id = previewed.batch_id
-    where settlement.settlement_id = currval('identity_sync.settlement_settlement_id_seq');
   end loop;
 
+  perform identity_sync_private.record_run_by_hand(this_run, 'preview', started_at, report, run_id, ids);
   return report;
 end;
 $$;
 
-revoke all on function identity_sync.apply_identity_preview(bigint) from public;
+revoke all on function identity_sync.apply_identity_preview(bigint, integer[]) from public;
 
-comment on function identity_sync.apply_identity_preview(bigint) is
-  'Takes a dry run that has finished; applies its kept answers, quarantines its poison inputs and returns the report. Raises LS002 for an unknown run, LS004 where the run was no dry run, has not finished, got no answer, or has lost its answers.';
+comment on function identity_sync.apply_identity_preview(bigint, integer[]) is
+  'Takes a dry run that has finished and the libraries to write (NULL: all); applies its kept answers, quarantines its poison inputs and returns the report. Raises LS001 for a library that was not previewed, LS002 for an unknown run, LS004 where the run was no dry run, has not finished, got no answer, or has lost its answers.';

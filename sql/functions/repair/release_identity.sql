@@ -9,6 +9,7 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '5s'
 as $$
 declare
+  this_run constant bigint := nextval('identity_sync.run_run_id_seq');
   this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
   released_at constant timestamptz := clock_timestamp();
   is_shared boolean;
@@ -79,12 +80,20 @@ begin
   );
 
   insert into identity_sync.settlement (
-    settlement_id, origin, verified_at, requested, unrequested, report, history_ids
+    settlement_id, run_id, origin, verified_at, requested, unrequested, report, history_ids, written_by
   )
   overriding system value
   values (
-    this_settlement, identity_sync_private.repair_origin(session_user), released_at, 0, 0,
-    identity_sync_private.empty_report(), kept_history_ids
+    this_settlement, this_run, identity_sync_private.repair_origin(session_user), released_at, 0, 0,
+    identity_sync_private.empty_report(), kept_history_ids,
+    array(
+      select known.xmin
+      from wxyc_schema.library_identity as known
+      where is_shared and known.library_id = release_identity.library_id
+    )
+  );
+  perform identity_sync_private.record_run_by_hand(
+    this_run, 'release', released_at, identity_sync_private.empty_report(), null, array[library_id]
   );
 
   return jsonb_build_object(

@@ -11,6 +11,8 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '5s'
 as $$
 declare
+  this_run constant bigint := nextval('identity_sync.run_run_id_seq');
+  started_at constant timestamptz := clock_timestamp();
   replayable bigint[];
   never_replayed bigint;
   answer record;
@@ -83,7 +85,7 @@ begin
 
     report := identity_sync_private.add_reports(
       report,
-      identity_sync.apply_identity_verdicts(
+      identity_sync_private.settle_verdicts(
         response => case
           when answer.verdict_text is null then answer.verdicts
           else identity_sync.read_identity_answer(answer.verdict_text)
@@ -98,12 +100,14 @@ begin
           from unnest(answer.requested) with ordinality as named (library_id, place)
           left join identity_sync.asked_as as known on known.library_id = named.library_id
           order by named.place
-        )
+        ),
+        run_id => this_run
       )
     );
     replayed := replayed + cardinality(answer.quarantine_ids);
   end loop;
 
+  perform identity_sync_private.record_run_by_hand(this_run, 'replay', started_at, report, run_id, ids);
   return report || jsonb_build_object(
     'replayed', replayed,
     'made_due', made_due,

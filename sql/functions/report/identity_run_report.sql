@@ -22,6 +22,7 @@ begin
     || jsonb_build_object(
       'run_id', run.run_id,
       'scope', run.scope,
+      'of_run_id', run.of_run_id,
       'dry_run', run.dry_run,
       'started_at', run.started_at,
       'finished_at', run.finished_at,
@@ -34,7 +35,7 @@ begin
       'paused_until', case when run.finished_at is null then run.paused_until end,
       'stop_cause', run.stop_cause
     )
-    || case when run.report is not null then '{}' else (
+    || case when run.report ? 'left' then '{}' else (
       select
         jsonb_build_object(
           'left', coalesce(
@@ -48,7 +49,7 @@ begin
       from identity_sync.batch
       where batch.run_id = run.run_id
     ) end
-    || case when run.report is not null then '{}' else (
+    || case when run.report ? 'left' then '{}' else (
       select
         jsonb_build_object(
           'lml_total_calls', count(*),
@@ -59,7 +60,7 @@ begin
       where batch.run_id = run.run_id
     ) end
     || case
-      when run.report is not null then '{}'
+      when run.report ? 'left' then '{}'
       else jsonb_build_object('warnings', identity_sync_private.identity_run_warnings(run.run_id))
     end
     || (

@@ -21,8 +21,16 @@ begin
     where kept.settlement_id = any (settlement_ids)
     order by kept.settlement_id
   loop
-    delete from identity_sync.attempt
-    where attempt.settlement_id = memory.settlement_id and attempt.library_id = any (memory.library_ids);
+    -- No answer that counts was given to the question of what is marked no more.
+    with lifted as (
+      delete from identity_sync.attempt
+      where attempt.settlement_id = memory.settlement_id and attempt.library_id = any (memory.library_ids)
+      returning attempt.library_id
+    )
+    update identity_sync.asked_as
+    set fingerprint = null
+    from lifted
+    where asked_as.library_id = lifted.library_id;
 
     insert into identity_sync.attempt
     select before.*
@@ -30,11 +38,6 @@ begin
     where before.library_id = any (memory.library_ids)
     order by before.library_id
     on conflict (library_id) do nothing;
-
-    -- No answer that counts was given to their question. An identity that changed is there all the same.
-    update identity_sync.asked_as
-    set fingerprint = null
-    where asked_as.library_id = any (memory.library_ids) and gauge <> 'changed';
 
     update identity_sync.quarantined_verdict as entry
     set closed_at = clock_timestamp(), closed_reason = 'taken back by the brake'

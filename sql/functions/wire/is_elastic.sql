@@ -6,7 +6,8 @@ language sql immutable parallel safe
 return not strict_bands
   and char_length(word) between 1 and 64
   and identity_sync_private.has_name(word)
-  and word !~ '[\u0001-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\uffff]';
+  and word !~ E'[\\u0001-\\u001f\\u007f-\\u009f\\u00ad\\u061c]'
+  and word !~ E'[\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff0-\\uffff]';
 
 revoke all on function identity_sync_private.is_elastic(text, boolean) from public;
 

@@ -20,7 +20,8 @@ as $$
     identity_sync_private.add_reports(
       coalesce(earlier.compilation_track, identity_sync_private.empty_report() -> 'compilation_track'),
       later.compilation_track
-    )
+    ),
+    coalesce(earlier.written_by, '{}') || later.written_by
   )::identity_sync_private.write_result;
 $$;
 

@@ -1,6 +1,5 @@
--- The only writer of identities, for the worker, the one-shot run, the operator and the dry run: judges each verdict,
--- writes the good ones, quarantines the bad ones and returns the report. A library is written whole or not at all, and
--- costs no other its verdict. A second call with the same verdicts changes nothing.
+-- A verdict becomes rows here and nowhere else. A call by hand is a run of its own, so that it can be looked at and
+-- taken back; the service's answers belong to the run that asked. A second call with the same verdicts changes nothing.
 create or replace function identity_sync.apply_identity_verdicts(
   response jsonb,
   requested integer[] default null,
@@ -13,111 +12,16 @@ returns jsonb
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '5s'
--- Plans outlive the empty tables of a first run, so they must be good for full ones: every access is by primary key.
-set enable_seqscan = off
 as $$
 declare
-  stated_origin constant text := coalesce(origin, identity_sync_private.repair_origin(session_user));
-  is_repair constant boolean := identity_sync_private.is_repair(stated_origin);
-  requested_ids constant integer[] := (
-    select coalesce(array_agg(distinct named.id), case when requested is not null then '{}'::integer[] end)
-    from unnest(requested) as named (id)
-    where named.id is not null
-  );
-  results constant jsonb := identity_sync_private.results_of(response);
-  set_aside constant jsonb := case when jsonb_typeof(response) = 'object' then response -> 'set_aside' end;
-  -- Only a whole answer carries a version, and without one nothing can be said about tracks.
-  tracks_contract_version constant jsonb := case
-    when jsonb_typeof(response) = 'object' and response ? 'results' then response -> 'tracks_contract_version'
-  end;
-  this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
-  judged identity_sync_private.judged_verdict[];
-  judged_ids integer[];
-  attempts_before jsonb;
-  resolvable identity_sync_private.judged_verdict[];
-  visited identity_sync_private.judged_verdict[];
-  others identity_sync_private.judged_verdict[];
-  written identity_sync_private.write_result;
+  this_run constant bigint := nextval('identity_sync.run_run_id_seq');
+  started_at constant timestamptz := clock_timestamp();
   report jsonb;
 begin
-  perform identity_sync_private.validate_application(stated_origin, verified_at, strict_bands);
-  if results is null and requested_ids is null then
-    raise exception using
-      errcode = 'LS003',
-      message = 'the response is no answer of LML',
-      detail = format('It is %s.', coalesce(left(response::text, 200), 'no JSON')),
-      hint = 'Allowed: LML''s whole answer ({"results": [...]}), an array of results, or one result.';
-  end if;
-
-  if results is not null then
-    judged := identity_sync_private.judge_identity_verdicts(
-      results, requested_ids, strict_bands, tracks_contract_version
-    );
-    judged_ids := array(select verdict.library_id from unnest(judged) as verdict);
-    -- An id that was not asked is held as well: its quarantine entry may be written.
-    perform identity_sync_private.lock_identities(judged_ids);
-    if asked_as is not null and not is_repair then
-      judged := identity_sync_private.mark_renamed(judged, requested, asked_as);
-    end if;
-    -- Hardly any library was released since it was asked, or is held, and their index is next to empty.
-    if not is_repair
-      and exists (
-        select from identity_sync.attempt
-        where attempt.library_id = any (judged_ids)
-          and attempt.released_at is not null
-          and (attempt.released_at > apply_identity_verdicts.verified_at or attempt.outcome = 'held')
-      )
-    then
-      judged := identity_sync_private.mark_overtaken(judged, verified_at);
-    end if;
-    select jsonb_agg(to_jsonb(attempt) || jsonb_build_object('held_identity', known.library_id is not null))
-    into attempts_before
-    from identity_sync.attempt
-    left join wxyc_schema.library_identity as known on known.library_id = attempt.library_id
-    where attempt.library_id = any (judged_ids);
-  else
-    judged := array(
-      select identity_sync_private.bare_verdict(null, unanswered.id, 'lml_error')
-      from unnest(requested_ids) as unanswered (id)
-    );
-  end if;
-
-  select
-    array_agg(verdict) filter (where verdict.outcome = 'resolved'),
-    array_agg(verdict) filter (where verdict.outcome = 'resolved_compilation'),
-    array_agg(verdict) filter (where verdict.outcome not in ('resolved', 'resolved_compilation'))
-  into resolvable, visited, others
-  from unnest(judged) as verdict;
-  if not is_repair then
-    others := identity_sync_private.mark_overtaken(others, verified_at);
-  end if;
-
-  if not is_repair then
-    -- The backend gives a deletion up after 750 ms, so that a write which waits for one row soon lets go of the others.
-    perform set_config('lock_timeout', '500ms', true);
-  end if;
-  written := identity_sync_private.add_write_results(
-    identity_sync_private.write_or_bisect(resolvable, results, stated_origin, verified_at, this_settlement),
-    identity_sync_private.write_or_bisect(visited, results, stated_origin, verified_at, this_settlement)
+  report := identity_sync_private.settle_verdicts(
+    response, requested, origin, verified_at, strict_bands, asked_as, this_run
   );
-  -- Every result, and every id without one, has exactly one outcome from here on.
-  written.verdicts := written.verdicts || others;
-
-  perform identity_sync_private.record_attempts(written.verdicts, verified_at, is_repair, this_settlement);
-  -- What a person says by hand answers no question.
-  if results is not null and not is_repair then
-    perform identity_sync_private.remember_questions(
-      written.verdicts, requested, coalesce(asked_as, identity_sync_private.current_fingerprints(requested))
-    );
-  end if;
-  report := identity_sync_private.build_report(written);
-  perform identity_sync_private.record_settlement(
-    this_settlement, stated_origin, verified_at, requested_ids, attempts_before, written, report
-  );
-  perform identity_sync_private.quarantine_verdicts(
-    written.verdicts, results, set_aside, tracks_contract_version, stated_origin, verified_at, strict_bands,
-    this_settlement
-  );
+  perform identity_sync_private.record_run_by_hand(this_run, 'repair', started_at, report);
   return report;
 end;
 $$;
@@ -126,4 +30,4 @@ revoke all on function identity_sync.apply_identity_verdicts(jsonb, integer[], t
 from public;
 
 comment on function identity_sync.apply_identity_verdicts(jsonb, integer[], text, timestamptz, boolean, bigint[]) is
-  'Takes LML''s whole answer, an array of results or one result; the library ids that were asked (NULL: a repair by hand, which trusts every id in library); the origin kept in notes (consumer:lml-bulk, or repair: and more; NULL: repair: and the login); the time of the answer; whether a confidence outside its method''s band, or what is not known, refuses its verdict; and the fingerprints that the ids were asked by, in their order (NULL: by their present names). Returns the report as jsonb. Raises LS001 for a bad argument, LS003 where response is no answer and nothing was requested, and passes on SQLSTATE classes 08, 40, 53, 55, 57 and 58: 55P03 where another session holds one of the libraries for 5 seconds, or, unless a repair, a row of the station for half a second.';
+  'Takes LML''s whole answer, an array of results or one result; the library ids that were asked (NULL: a repair by hand, which trusts every id in library); the origin kept in notes (consumer:lml-bulk, or repair: and more; NULL: repair: and the login); the time of the answer; whether a confidence outside its method''s band, or what is not known, refuses its verdict; and the fingerprints that the ids were asked by, in their order (NULL: by their present names). Returns the report as jsonb, and tells the number of its run in a notice (LS009). Raises LS001 for a bad argument, LS003 where response is no answer and nothing was requested, and passes on SQLSTATE classes 08, 40, 53, 55, 57 and 58: 55P03 where another session holds one of the libraries for 5 seconds, or, unless a repair, a row of the station for half a second.';

@@ -1,5 +1,5 @@
 -- Settles an input that LML refuses, or fails on while it answers others: the library gets a mark, and the input goes
--- to quarantine with LML's status and words. One whose library is gone, renamed, or knows better by now, leaves neither.
+-- to quarantine with LML's status and words. One whose library is gone, renamed or knows better leaves neither.
 -- Settling it a second time changes nothing.
 create or replace function identity_sync_private.apply_poison_input(
   batch_id bigint,
@@ -7,7 +7,8 @@ create or replace function identity_sync_private.apply_poison_input(
   reason text,
   body text,
   verified_at timestamptz,
-  strict_bands boolean
+  strict_bands boolean,
+  run_id bigint default null
 )
 returns jsonb
 language plpgsql volatile
@@ -43,7 +44,8 @@ begin
     run_id, batch_id, is_answer, origin, verified_at, requested, unrequested, report
   )
   select
-    batch.run_id, batch.batch_id, false, identity_sync_private.service_origin(), apply_poison_input.verified_at, 1, 0,
+    coalesce(apply_poison_input.run_id, batch.run_id), batch.batch_id, false,
+    identity_sync_private.service_origin(), apply_poison_input.verified_at, 1, 0,
     counted
   from identity_sync.batch
   where batch.batch_id = apply_poison_input.batch_id
@@ -87,8 +89,11 @@ begin
 end;
 $$;
 
-revoke all on function identity_sync_private.apply_poison_input(bigint, integer, text, text, timestamptz, boolean)
-from public;
+revoke all on function identity_sync_private.apply_poison_input(
+  bigint, integer, text, text, timestamptz, boolean, bigint
+) from public;
 
-comment on function identity_sync_private.apply_poison_input(bigint, integer, text, text, timestamptz, boolean) is
-  'Takes the batch that held the input, its library, LML''s status in words, its body, of which 10,000 characters are kept, and the time and strictness of the call; settles it and returns the report. Raises 55P03 where another session holds the library for 5 seconds.';
+comment on function identity_sync_private.apply_poison_input(
+  bigint, integer, text, text, timestamptz, boolean, bigint
+) is
+  'Takes the batch that held the input, its library, LML''s status in words, its body, of which 10,000 characters are kept, the time and strictness of the call, and the run that it counts for (NULL: that of the batch); settles it and returns the report. Raises 55P03 where another session holds the library for 5 seconds.';

@@ -8,7 +8,9 @@ create or replace function identity_sync_private.record_settlement(
   requested_ids integer[],
   attempts_before jsonb,
   written identity_sync_private.write_result,
-  report jsonb
+  report jsonb,
+  run_id bigint,
+  batch_id bigint
 )
 returns void
 language plpgsql volatile
@@ -67,18 +69,19 @@ begin
   ) as counted;
 
   insert into identity_sync.settlement (
-    settlement_id, origin, verified_at, requested, unrequested, report, inserted_ids, history_ids,
-    linked_credit_ids, positioned_credit_ids,
+    settlement_id, run_id, batch_id, origin, verified_at, requested, unrequested, report, inserted_ids, history_ids,
+    linked_credit_ids, positioned_credit_ids, written_by,
     unresolved_counted, unresolved_seen, refused_counted, refused_seen, changed_counted, changed_seen
   )
   overriding system value
   values (
-    record_settlement.settlement_id, record_settlement.origin, record_settlement.verified_at,
+    record_settlement.settlement_id, record_settlement.run_id, record_settlement.batch_id,
+    record_settlement.origin, record_settlement.verified_at,
     coalesce(cardinality(requested_ids), scanned),
     coalesce(scanned - cardinality(requested_ids), 0),
     record_settlement.report,
     coalesce(settled.inserted_ids, '{}'), written.history_ids,
-    written.linked_credit_ids, written.positioned_credit_ids,
+    written.linked_credit_ids, written.positioned_credit_ids, coalesce(written.written_by, '{}'),
     settled.unresolved, settled.unresolved_seen, settled.refused, settled.refused_seen,
     settled.changed, settled.changed_seen
   );
@@ -96,10 +99,12 @@ end;
 $$;
 
 revoke all on function identity_sync_private.record_settlement(
-  bigint, text, timestamptz, integer[], jsonb, identity_sync_private.write_result, jsonb
+  bigint, text, timestamptz, integer[], jsonb, identity_sync_private.write_result, jsonb,
+  bigint, bigint
 ) from public;
 
 comment on function identity_sync_private.record_settlement(
-  bigint, text, timestamptz, integer[], jsonb, identity_sync_private.write_result, jsonb
+  bigint, text, timestamptz, integer[], jsonb, identity_sync_private.write_result, jsonb,
+  bigint, bigint
 ) is
-  'Takes the settlement''s id, origin and time, the requested ids (NULL: none were), the attempts that were there before, each with held_identity, what was written, and the report; records them.';
+  'Takes the settlement''s id, origin and time, the requested ids (NULL: none were), the attempts that were there before, each with held_identity, what was written, the report, and the run and the batch (NULL: a call by hand) that it belongs to; records them.';

@@ -15,7 +15,7 @@ as $$
 declare
   report jsonb;
 begin
-  report := identity_sync.apply_identity_verdicts(
+  report := identity_sync_private.settle_verdicts(
     response, requested, origin, verified_at, strict_bands, asked_as
   );
   -- A code of its own: PL/pgSQL takes one that ends in 000 for its whole class, and would swallow the writer's errors.

@@ -84,6 +84,11 @@ begin
     get diagnostics touched = row_count;
     perform identity_sync_private.assert_row_count('track links written', changed, touched);
 
+    written.written_by := array(
+      select known.xmin
+      from wxyc_schema.compilation_track_artist as known
+      where known.id = compared.changes[1].credit_id
+    );
     written.linked_credit_ids := compared.linked;
     written.positioned_credit_ids := compared.positioned;
 

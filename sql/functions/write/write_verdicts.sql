@@ -27,6 +27,7 @@ begin
   -- Check deferred constraints now, while bisection can still isolate the offending verdict.
   set constraints all immediate;
 
+  written.written_by := identity_sync_private.writing_transaction(identities, settlement_id);
   written.verdicts := identities;
   written.source_inserted := sources.uncompared + sources.inserted;
   written.source_changed := sources.changed;

@@ -16,6 +16,7 @@ import {
 import { connect, useDatabase } from '../../support/database.js';
 import { identified } from '../../support/faults.js';
 import { reportOf, runOf } from '../../support/ledger.js';
+import { lastRun } from '../../support/undo.js';
 
 const database = useDatabase();
 let ids: [number, number, number];
@@ -66,7 +67,12 @@ test('a poison input that the dry run named is quarantined, and a second time no
     select library_id, outcome, reason, run_id from identity_sync.quarantine`.then((rows) => [...rows]);
   const quarantined = await entries();
   expect(quarantined).toMatchObject([
-    { library_id: ids[0], outcome: 'poison_input', reason: expect.stringContaining('422'), run_id: runId },
+    {
+      library_id: ids[0],
+      outcome: 'poison_input',
+      reason: expect.stringContaining('422'),
+      run_id: await lastRun(database.sql),
+    },
   ]);
 
   expect(await apply(runId)).toMatchObject({ scanned: 2, identity: { unchanged: 1 } });
