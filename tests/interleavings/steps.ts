@@ -65,7 +65,7 @@ export const STEPS: Record<string, Do> = {
   dismiss: (sql, { entry }) => sql`select identity_sync.dismiss_quarantined_verdict(${entry}, 'why')`,
   release: (sql, { id }) => sql`select identity_sync.release_identity(${id}, 'why')`,
   hold: (sql, { id }) => sql`select identity_sync.hold_identity(${id}, 'why')`,
-  //   undo: (sql, { run }) => sql`select identity_sync.undo_identity_run(${run})`,
+  undo: (sql, { run }) => sql`select identity_sync.undo_identity_run(${run})`,
   plan: (sql, { id, other }) => plan(sql, { scope: 'ids', ids: [id, other] }),
   finish: (sql, { id, batch }) =>
     sql`

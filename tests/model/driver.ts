@@ -233,7 +233,9 @@ class Both {
   // Calls of the service, each compared with what the model returns.
 
   private asked(step: AnswerStep): Answer['asked'] {
-    return step.isLate && this.isAsked && step.origin === SERVICE ? new Map(this.ask) : null;
+    return step.isLate && step.requested && this.isAsked && step.origin === SERVICE
+      ? new Map(this.ask)
+      : null;
   }
 
   private async answer(step: AnswerStep): Promise<void> {
@@ -429,9 +431,6 @@ class Both {
       quarantine: model.quarantine
         .map(({ library, outcome, at, origin, strict }) => ({ library, outcome, at, origin, strict }))
         .sort(byLibrary),
-      asNow: rows(model.questions)
-        .filter(([id]) => model.libraries.has(id))
-        .map(([id, question]) => [id, question === model.questionOf(id)]),
       due: model.candidates('due'),
       dueWithAll: model.candidates('due', 0, 7, true),
       refresh: model.candidates('refresh'),
@@ -469,10 +468,6 @@ class Both {
         'quarantine', (
           select jsonb_agg(to_jsonb(q) || jsonb_build_object('at', ${this.ms('verified_at')}))
           from (select * from identity_sync.quarantined_verdict where closed_at is null) as q),
-        'questions', (
-          select jsonb_agg(jsonb_build_object('id', a.library_id, 'same', coalesce(
-              a.fingerprint = identity_sync_private.fingerprint(l.id, l.artist_name, l.album_title), false)) order by l.id)
-          from identity_sync.asked_as as a join wxyc_schema.library as l on l.id = a.library_id),
         'due', (select jsonb_agg(library_id order by library_id) from identity_sync.identity_candidates()),
         'dueWithAll', (
           select jsonb_agg(library_id order by library_id) from identity_sync.identity_candidates('due', 0, 7, true)),
@@ -531,7 +526,6 @@ class Both {
           ...{ library: library_id, outcome, at, origin, strict: strict_bands },
         }))
         .sort(byLibrary),
-      asNow: rows('questions').map(({ id, same }) => [id, same]),
       due: all.due ?? [],
       dueWithAll: all.dueWithAll ?? [],
       refresh: all.refresh ?? [],

@@ -70,6 +70,8 @@ export interface Entry {
   version: unknown;
   result: unknown;
   settlement: number;
+  /** What the library was called when it was asked; null where nobody knows. */
+  question: string | null;
 }
 
 export interface Answer {
@@ -83,6 +85,17 @@ export interface Answer {
   origin: string;
   at: number;
   strict: boolean;
+}
+
+/** What undoing reports. */
+interface Undone extends Fields {
+  identity: { removed: number; restored: number };
+  source: { removed: number; restored: number };
+  compilation_track: { restored: number };
+  newer: number;
+  held: number;
+  marks_lifted: number;
+  quarantine_closed: number;
 }
 
 type TrackCount = keyof Report['compilation_track'];
@@ -102,6 +115,8 @@ interface Settlement {
   identities: Map<number, Identity | null>;
   sources: Map<number, Map<string, Source | null>>;
   links: Map<number, Credit>;
+  /** The settlements that it takes back. */
+  undoes: number[];
 }
 
 export class Refused extends Error {
@@ -136,14 +151,13 @@ export class Model {
   marks = new Map<number, Mark>();
   /** Open quarantine, the oldest first. */
   quarantine: Entry[] = [];
-  /** What each library was called when an answer for it last counted. */
-  questions = new Map<number, string>();
+  /** What each library was called when an answer for it last counted; null where that was taken back. */
+  questions = new Map<number, string | null>();
   /** Credits that a repair has linked, or taken a link from. */
   repaired = new Set<number>();
   settlements: Settlement[] = [];
   /** Which settlement, or nobody of ours (0), made each row what it is. */
   writers = new Map<string, number>();
-  undone = new Set<string>();
 
   constructor(
     /** The present; the steps of one history take no time. */
@@ -232,13 +246,14 @@ export class Model {
     return this.report(judged, sources, tracks);
   }
 
-  private beginSettlement(at: number): Settlement {
+  private beginSettlement(at: number, undoes: number[] = []): Settlement {
     const settlement = {
       id: this.settlements.length + 1,
       at,
       identities: new Map(),
       sources: new Map(),
       links: new Map(),
+      undoes,
     };
     this.settlements.push(settlement);
     return settlement;
@@ -493,7 +508,7 @@ export class Model {
   }
 
   private recordQuarantine(judged: Judged[], answer: Answer, settlement: Settlement): void {
-    const { origin, at, strict, version } = answer;
+    const { origin, at, strict, version, asked } = answer;
     const settled = ['resolved', 'resolved_compilation', 'unresolved', 'compilation', 'library_gone'];
     for (const { id, outcome } of judged) {
       if (!settled.includes(outcome)) continue;
@@ -506,6 +521,8 @@ export class Model {
       ({ id, outcome, result }): Entry => ({
         ...{ library: id, outcome, at, origin, strict, version, result },
         settlement: settlement.id,
+        question:
+          id === null || isRepair(origin) ? null : asked ? (asked.get(id) ?? null) : this.questionOf(id),
       }),
     );
     this.quarantine.push(...entries.filter(({ library }) => library === null));
@@ -639,11 +656,11 @@ export class Model {
       .sort((one, other) => one.at - other.at);
     const reports = again.map((entry) => {
       this.close((open) => open === entry);
-      const { library, result, version, origin, at, strict } = entry;
+      const { library, result, version, origin, at, strict, question } = entry;
       return this.apply({
         ...{ results: [result], version, origin, at, strict },
         requested: library === null ? null : [library],
-        asked: library === null ? null : new Map([[library, this.questions.get(library) ?? null]]),
+        asked: library === null ? null : new Map([[library, question]]),
       });
     });
     return {
@@ -656,7 +673,7 @@ export class Model {
 
   /** Makes what a call of the writer wrote what it was before. */
   undo(numbers: number[], ids: number[] | null): Fields {
-    const undo = {
+    const undo: Undone = {
       identity: { removed: 0, restored: 0 },
       source: { removed: 0, restored: 0 },
       compilation_track: { restored: 0 },
@@ -670,31 +687,31 @@ export class Model {
     for (const [id, mark] of this.marks) {
       if (!numbers.includes(mark.settlement ?? 0) || !isChosen(id)) continue;
       this.marks.delete(id);
+      this.askAgain(id);
       undo.marks_lifted++;
     }
     const isTaken = ({ settlement, library }: Entry) => numbers.includes(settlement) && isChosen(library);
     undo.quarantine_closed = this.quarantine.filter(isTaken).length;
     this.close(isTaken);
-    for (const settlement of settlements) this.undoSettlement(settlement, isChosen, undo);
+    for (const settlement of settlements) this.undoSettlement(settlement, numbers, isChosen, undo);
     return undo;
   }
 
   private undoSettlement(
     settlement: Settlement,
+    run: number[],
     isChosen: (id: number) => boolean,
-    undo: {
-      [key: string]: unknown;
-      newer: number;
-      held: number;
-      identity: Record<string, number>;
-      source: Record<string, number>;
-      compilation_track: Record<string, number>;
-    },
+    undo: Undone,
   ): void {
-    const by = this.beginSettlement(settlement.at);
+    const by = this.beginSettlement(settlement.at, run);
     const isMine = (row: string) => this.writers.get(row) === settlement.id;
+    // Undoing twice changes nothing.
+    const isUndoneBefore = (writer: number | undefined) =>
+      this.settlements.some(
+        ({ id, undoes }) => id === writer && id !== by.id && undoes.includes(settlement.id),
+      );
     for (const id of unique([...settlement.identities.keys(), ...settlement.sources.keys()])) {
-      if (!isChosen(id) || this.undone.has(`${settlement.id} ${id}`)) continue;
+      if (!isChosen(id) || isUndoneBefore(this.writerOf(id))) continue;
       const before = settlement.identities.get(id);
       const sources = settlement.sources.get(id) ?? new Map<string, Source | null>();
       const known = this.identities.get(id);
@@ -711,48 +728,59 @@ export class Model {
       }
       if (before !== undefined) {
         if (known) this.archive(id, 'undo');
+        by.identities.set(id, known ? { ...known } : null);
         if (before) this.identities.set(id, { ...(known ?? before), ...ours(before) });
         else this.identities.delete(id);
-        undo.identity[before ? 'restored' : 'removed']!++;
+        undo.identity[before ? 'restored' : 'removed']++;
         this.writers.set(`identity ${id}`, by.id);
       }
-      const stored = this.sources.get(id) ?? new Map<string, Source>();
-      for (const [source, was] of sources) {
-        undo.source[was ? 'restored' : 'removed']!++;
-        if (stored.has(source)) this.keepSource(id);
-        if (was) stored.set(source, { ...was });
-        else stored.delete(source);
-        this.writers.set(`source ${id} ${source}`, by.id);
-      }
-      this.sources.set(id, stored);
-      this.undone.add(`${settlement.id} ${id}`);
-      this.makeDue(id, settlement.at, by.id);
+      this.undoSources(id, sources, by, undo);
+      this.askAgain(id);
     }
     for (const [creditId, before] of settlement.links) {
       const credit = this.credits.get(creditId);
-      if (!credit || !isChosen(credit.library) || this.undone.has(`${settlement.id} credit ${creditId}`))
-        continue;
+      if (!credit || !isChosen(credit.library)) continue;
+      if (isUndoneBefore(this.writers.get(`credit ${creditId}`))) continue;
       if (!isMine(`credit ${creditId}`)) {
-        undo[
-          credit.method === 'librarian' || this.marks.get(credit.library)?.outcome === 'held'
-            ? 'held'
-            : 'newer'
-        ]++;
+        const isHeld = credit.method === 'librarian' || this.marks.get(credit.library)?.outcome === 'held';
+        undo[isHeld ? 'held' : 'newer']++;
         continue;
       }
+      by.links.set(creditId, { ...credit });
       Object.assign(credit, before);
-      undo.compilation_track.restored!++;
+      undo.compilation_track.restored++;
       this.writers.set(`credit ${creditId}`, by.id);
-      this.undone.add(`${settlement.id} credit ${creditId}`);
-      this.makeDue(credit.library, settlement.at, by.id);
+      this.askAgain(credit.library);
     }
   }
 
-  private makeDue(id: number, at: number, settlement: number): void {
-    const known = this.marks.get(id);
-    if (known?.outcome === 'held') return;
-    if (!this.identities.has(id) && this.libraries.get(id)!.isCanonical) return;
-    this.marks.set(id, { outcome: 'released', at, settlement, releasedAt: known?.releasedAt ?? null });
+  private undoSources(id: number, sources: Map<string, Source | null>, by: Settlement, undo: Undone): void {
+    const stored = this.sources.get(id) ?? new Map<string, Source>();
+    this.sources.set(id, stored);
+    const before = new Map<string, Source | null>();
+    for (const [source, was] of sources) {
+      const known = stored.get(source) ?? null;
+      undo.source[was ? 'restored' : 'removed']++;
+      before.set(source, known);
+      if (known) this.keepSource(id);
+      if (was) stored.set(source, { ...was });
+      else stored.delete(source);
+      this.writers.set(`source ${id} ${source}`, by.id);
+    }
+    if (before.size > 0) by.sources.set(id, before);
+  }
+
+  /** What was taken back is due. Silent: of a row that is due anyway nothing is remembered. */
+  private askAgain(id: number): void {
+    if (!this.libraries.has(id)) return;
+    const isDueAnyway =
+      this.libraries.get(id)!.isCanonical && !this.identities.has(id) && !this.marks.has(id);
+    if (!isDueAnyway) this.questions.set(id, null);
+  }
+
+  /** The last of our settlements that wrote a library's identity or sources. */
+  private writerOf(id: number): number | undefined {
+    return this.settlements.findLast(({ identities, sources }) => identities.has(id) || sources.has(id))?.id;
   }
 
   // What the station's backend does, and the daily upkeep.
