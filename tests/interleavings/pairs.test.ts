@@ -33,9 +33,10 @@ const WAITING: Record<string, string[]> = {
   replay: [...WRITERS, 'dismiss', ...REMOVALS],
   release: [...WRITERS, 'dismiss', ...REMOVALS],
   hold: [...WRITERS, ...REMOVALS],
-  undo: [...WRITERS, 'dismiss', ...REMOVALS],
+  // The entry is another run's.
+  undo: [...WRITERS, ...REMOVALS],
   finish: [...WRITERS, 'dismiss', ...REMOVALS],
-  dismiss: [...WRITERS.filter((name) => name !== 'hold'), 'dismiss'],
+  dismiss: [...WRITERS.filter((name) => name !== 'hold' && name !== 'undo'), 'dismiss'],
   // One plans, rescues or prunes at a time; none of them waits for a writer, nor a writer for them.
   plan: ['plan'],
   rescue: ['rescue', 'finish'],

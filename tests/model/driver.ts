@@ -2,12 +2,14 @@
 // history is a transaction that is rolled back, and each of its steps a savepoint, so that thousands share a database.
 import type postgres from 'postgres';
 import { expect } from 'vitest';
-import type { AnswerStep, Step } from './histories.js';
+import { type Report, reported } from '../support/report.js';
+import type { AnswerStep, Fate, Step } from './histories.js';
 import { IDS } from './histories.js';
 import { read, write } from './json.js';
 import type { Fields } from './judge.js';
 import {
   type Answer,
+  add,
   type Credit,
   type Identity,
   Model,
@@ -157,6 +159,8 @@ class Both {
           })
           .catch(() => {});
         return;
+      case 'run':
+        return this.run(step);
       case 'ask':
         for (const id of IDS) this.ask.set(id, model.questionOf(id));
         this.isAsked = true;
@@ -241,12 +245,7 @@ class Both {
   private async answer(step: AnswerStep): Promise<void> {
     this.last = step;
     const asked = this.asked(step);
-    const results =
-      step.shape === 'whole' || step.shape === 'array'
-        ? step.results
-        : step.shape === 'one' && isOneResult(step.results[0])
-          ? [step.results[0]]
-          : undefined;
+    const results = resultsOf(step);
     const requested = step.requested?.filter((id) => id !== null) ?? null;
     const { origin, strict } = step;
     await this.same(
@@ -279,6 +278,92 @@ class Both {
             : null
         }
       ) as result`;
+  }
+
+  /** A run from its plan to its end, each of whose calls ends as its fate says. */
+  private async run({ scope, size, fates }: Extract<Step, { kind: 'run' }>): Promise<void> {
+    const { model, tx } = this;
+    const before = model.settlements.length;
+    const [{ run }] = await tx<[{ run: string }]>`
+      select identity_sync.plan_identity_run(
+        scope => ${scope}, ids => ${scope === 'ids' ? IDS : null}::integer[],
+        batch_size => ${size}, va_batch_size => ${size}) as run`;
+    const [{ planned }] = await tx<[{ planned: number[] }]>`
+      select array(
+        select unnest(library_ids) as id from identity_sync.batch where run_id = ${run} order by id) as planned`;
+    const named = IDS.filter((id) => model.questionOf(id) !== null);
+    expect(planned).toEqual(scope === 'ids' ? named : model.candidates('due'));
+
+    const reports: Report[] = [];
+    const closed = new Set<string>();
+    const answeredParts = new Set<string>();
+    const closeEmpty = async () => {
+      const empty = await tx<{ batch_id: string; planned: number[] }[]>`
+        select batch_id, library_ids as planned from identity_sync.batch where run_id = ${run} and state = 'empty'`;
+      for (const { batch_id, planned: ids } of empty) {
+        if (closed.has(batch_id)) continue;
+        closed.add(batch_id);
+        reports.push(
+          this.settle(
+            [],
+            ids.filter((id) => !model.libraries.has(id)),
+            new Map(),
+          ),
+        );
+      }
+    };
+    for (let turn = 0; turn < 30; turn++) {
+      const [claimed] = await tx<{ id: string; ids: number[]; root: string | null }[]>`
+        select batch.batch_id as id, batch.library_ids as ids, batch.root_batch_id as root
+        from identity_sync.claim_identity_batch(${run}::bigint, 'lane', 32, 600000) as claimed
+        join identity_sync.batch on batch.batch_id = claimed.batch_id`;
+      await closeEmpty();
+      if (!claimed) break;
+      const { id, ids, root } = claimed;
+      const asked = new Map(ids.map((library) => [library, model.questionOf(library)]));
+      const { came, meanwhile } = fates[turn] ?? { came: NOTHING, meanwhile: null };
+      if (meanwhile) await this.step(meanwhile);
+
+      const [{ outcome }] = await this.finish(id, came);
+      const results = typeof came === 'object' ? resultsOf(came) : undefined;
+      expect(outcome).toBe(fateOf(came, results, ids, root, answeredParts));
+      if (outcome === 'lost') await tx`select identity_sync.return_identity_batch(${id}, 'lane')`;
+      if (outcome === 'failed') reports.push(reported({ rows_skipped: { lml_error: ids.length } }));
+      if (outcome === 'poison_input') {
+        if (model.libraries.has(ids[0]!)) reports.push(model.poison(ids[0]!, asked.get(ids[0]!)!));
+        else await closeEmpty();
+      }
+      if (outcome === 'applied') {
+        answeredParts.add(root ?? '');
+        const requested = ids.filter(
+          (library) => asked.get(library) !== null || !model.libraries.has(library),
+        );
+        const version =
+          (came as AnswerStep).shape === 'whole' ? read((came as AnswerStep).version) : undefined;
+        reports.push(this.settle(results!, requested, asked, version));
+      }
+    }
+    await tx`
+      select identity_sync.stop_identity_run(run_id, 'over') from identity_sync.run where finished_at is null`;
+    const [{ report }] = await tx<[{ report: Report }]>`
+      select identity_sync.identity_run_report(${run}::bigint) as report`;
+    expect(report).toMatchObject(add(reports));
+    const settlements = model.settlements.slice(before).map((settlement) => settlement.id);
+    this.runs.push({ id: run, settlements });
+  }
+
+  private settle(results: unknown[], requested: number[], asked: Answer['asked'], version?: unknown): Report {
+    const at = this.model.tick();
+    return this.model.apply({ results, requested, asked, version, origin: SERVICE, at, strict: false });
+  }
+
+  private finish(id: string, came: Fate['came']) {
+    return this.tx<[{ outcome: string }]>`
+      select outcome from identity_sync.finish_identity_call(
+        batch_id => ${id}, leased_by => ${came === 'lost' ? 'another lane' : 'lane'},
+        http_status => ${typeof came === 'number' ? came : 200},
+        body => ${typeof came === 'object' ? textOf(came) : null},
+        failure => null, latency_ms => 1, max_tries => 1)`;
   }
 
   private async dismiss(number: number): Promise<void> {
@@ -415,11 +500,14 @@ class Both {
     const { model } = this;
     const rows = <Value>(map: Map<number, Value>) => [...map].sort(([one], [other]) => one - other);
     return {
-      identities: rows(model.identities),
+      identities: rows(model.identities).map(([id, row]) => [
+        id,
+        { ...row, verifiedAt: this.time(row.verifiedAt) },
+      ]),
       sources: rows(model.sources).flatMap(([id, sources]) =>
         [...sources]
           .sort(([one], [other]) => Buffer.compare(Buffer.from(one), Buffer.from(other)))
-          .map(([source, row]) => [id, source, row]),
+          .map(([source, row]) => [id, source, { ...row, verifiedAt: this.time(row.verifiedAt) }]),
       ),
       credits: rows(model.credits),
       history: rows(model.history),
@@ -429,7 +517,10 @@ class Both {
         { outcome, at: this.time(at), isReleased: releasedAt !== null },
       ]),
       quarantine: model.quarantine
-        .map(({ library, outcome, at, origin, strict }) => ({ library, outcome, at, origin, strict }))
+        .map(({ at, library, outcome, origin, strict }) => ({
+          ...{ library, outcome, origin, strict },
+          at: this.time(at),
+        }))
         .sort(byLibrary),
       due: model.candidates('due'),
       dueWithAll: model.candidates('due', 0, 7, true),
@@ -493,7 +584,7 @@ class Both {
           ),
           ...pick(row, 'bandcamp_id', 'method', 'notes', 'discogs_release_id', 'agreement_sources'),
           confidence: Math.fround(row.confidence),
-          verifiedAt: row.at,
+          verifiedAt: this.time(row.at),
         },
       ]),
       sources: rows('sources').map((row) => [
@@ -502,7 +593,7 @@ class Both {
         {
           ...pick(row, 'external_id', 'method', 'notes', 'boost_sources'),
           confidence: Math.fround(row.confidence),
-          verifiedAt: row.at,
+          verifiedAt: this.time(row.at),
         },
       ]),
       credits: rows('credits').map((row) => [
@@ -523,7 +614,7 @@ class Both {
       ]),
       quarantine: rows('quarantine')
         .map(({ library_id, outcome, at, origin, strict_bands }) => ({
-          ...{ library: library_id, outcome, at, origin, strict: strict_bands },
+          ...{ library: library_id, outcome, at: this.time(at), origin, strict: strict_bands },
         }))
         .sort(byLibrary),
       due: all.due ?? [],
@@ -552,8 +643,34 @@ interface Row extends Fields {
   reason_category: string;
 }
 
-const byLibrary = (one: { library: number | null; at: number }, other: typeof one) =>
-  (one.library ?? -1e10) - (other.library ?? -1e10) || one.at - other.at;
+const byLibrary = (one: { library: number | null; at: number | 'now' }, other: typeof one) =>
+  (one.library ?? -1e10) - (other.library ?? -1e10) || String(one.at).localeCompare(String(other.at));
+
+/** LML answers for none of the libraries. */
+const NOTHING: AnswerStep = {
+  ...{ kind: 'answer', results: [], requested: null, shape: 'whole', version: 1, stats: null },
+  ...{ origin: SERVICE, daysAgo: 0, strict: false, isLate: false },
+};
+
+/** The table of faults, where a call is tried once. */
+function fateOf(
+  came: Fate['came'],
+  results: unknown[] | undefined,
+  { length }: number[],
+  root: string | null,
+  answeredParts: Set<string>,
+): string {
+  if (came === 'lost') return 'lost';
+  if (results) return 'applied';
+  if (length > 1) return 'split';
+  return came === 422 || (root !== null && answeredParts.has(root)) ? 'poison_input' : 'failed';
+}
+
+/** The results that a reader of an answer finds; undefined where it is none. */
+function resultsOf({ shape, results }: AnswerStep): unknown[] | undefined {
+  if (shape === 'whole' || shape === 'array') return results;
+  return shape === 'one' && isOneResult(results[0]) ? [results[0]] : undefined;
+}
 
 /** Whether a value alone is an answer: a result, and nothing else. */
 function isOneResult(value: unknown): boolean {

@@ -22,6 +22,12 @@ export interface AnswerStep {
   isLate: boolean;
 }
 
+/** What comes of a call of a run, and what happens to the library while it is under way. */
+export interface Fate {
+  came: AnswerStep | 422 | 503 | 'lost';
+  meanwhile: Step | null;
+}
+
 export type Step =
   | AnswerStep
   /** The same answer in pieces, each a call of its own. */
@@ -30,6 +36,8 @@ export type Step =
   | { kind: 'again'; daysAgo: number; origin: string }
   /** A call whose transaction is lost. */
   | { kind: 'lost'; answer: AnswerStep }
+  /** A run: planned, claimed batch by batch, and answered. */
+  | { kind: 'run'; scope: 'due' | 'ids'; size: number; fates: Fate[] }
   | { kind: 'ask' }
   | { kind: 'release' | 'hold' | 'delete' | 'restore'; id: number }
   | { kind: 'dismiss'; entry: number }
@@ -287,6 +295,30 @@ const answer: fc.Arbitrary<AnswerStep> = fc.record({
 
 const someIds = fc.option(fc.uniqueArray(id, { maxLength: 2 }));
 
+const rename = fc.record({
+  kind: fc.constant('rename'),
+  id,
+  artist: fc.constantFrom('Ani DiFranco', 'Prince', 'e\u0301', ' \u3000', null),
+  title: fc.constantFrom('Untitled', 'Dilate'),
+});
+const meanwhile = fc.oneof(
+  { weight: 6, arbitrary: fc.constant(null) },
+  { weight: 2, arbitrary: rename },
+  fc.record({ kind: fc.constantFrom('release', 'hold', 'delete', 'restore'), id }),
+);
+const run = fc.record({
+  kind: fc.constant('run'),
+  scope: fc.constantFrom('due', 'ids'),
+  size: fc.integer({ min: 1, max: 4 }),
+  fates: fc.array(
+    fc.record({
+      came: fc.oneof({ weight: 6, arbitrary: answer }, fc.constantFrom(422, 422, 503, 'lost')),
+      meanwhile,
+    }),
+    { maxLength: 6, size: 'max' },
+  ),
+});
+
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 24, arbitrary: answer },
   {
@@ -303,15 +335,8 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('dismiss'), entry: fc.nat(5) }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('replay'), ids: someIds }) },
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('undo'), run: fc.nat(5), ids: someIds }) },
-  {
-    weight: 3,
-    arbitrary: fc.record({
-      kind: fc.constant('rename'),
-      id,
-      artist: fc.constantFrom('Ani DiFranco', 'Prince', 'e\u0301', ' \u3000', null),
-      title: fc.constantFrom('Untitled', 'Dilate'),
-    }),
-  },
+  { weight: 3, arbitrary: rename },
+  { weight: 6, arbitrary: run },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('merge'), loser: id, survivor: id }) },
   {
     weight: 4,

@@ -137,7 +137,9 @@ const CONTENT = [
 
 const REPLAYABLE = ['invalid_verdict', 'writer_error', 'poison_input'];
 /** The outcomes of verdicts that were judged, and so can be stale. */
-const JUDGED = ['resolved', 'resolved_compilation', 'unresolved', 'compilation', 'invalid_verdict'];
+const JUDGED = [
+  ...['resolved', 'resolved_compilation', 'unresolved', 'compilation', 'invalid_verdict', 'poison_input'],
+];
 
 export class Model {
   libraries = new Map<number, Library>();
@@ -160,10 +162,14 @@ export class Model {
   writers = new Map<string, number>();
 
   constructor(
-    /** The present; the steps of one history take no time. */
-    readonly now: number,
+    /** The present: each event that happens now is a moment after the last. */
+    public now: number,
     readonly artists: Map<number, string>,
   ) {}
+
+  tick(): number {
+    return ++this.now;
+  }
 
   // The rules about rows.
 
@@ -244,6 +250,34 @@ export class Model {
     if (!isRepair(origin)) this.rememberQuestions(judged, requested ?? [], asked);
     this.recordQuarantine(judged, answer, settlement);
     return this.report(judged, sources, tracks);
+  }
+
+  /** An input that LML refuses, or fails on while it answers others. */
+  poison(id: number, question: string | null): Report {
+    const at = this.tick();
+    const judged: Judged = { id, outcome: 'poison_input' };
+    this.markStale(judged, at, new Map([[id, question]]));
+    const settlement = this.beginSettlement(at);
+    const known = this.marks.get(id);
+    const isKnownLater = this.quarantine.some(
+      (entry) => entry.library === id && REPLAYABLE.includes(entry.outcome) && entry.at >= at,
+    );
+    if (judged.outcome === 'poison_input' && !isKnownLater) {
+      // A refusal never replaces the mark of a release; that of a replay is replaced.
+      const isReleased = known?.outcome === 'released' && known.releasedAt === known.at;
+      if (!this.isNewer(known?.at, at) && !isReleased)
+        this.marks.set(id, {
+          ...{ outcome: 'poison_input', at, settlement: settlement.id },
+          releasedAt: known?.releasedAt ?? null,
+        });
+      if (question !== null) this.questions.set(id, question);
+      this.close(({ library }) => library === id);
+      this.quarantine.push({
+        ...{ library: id, outcome: 'poison_input', at, origin: SERVICE, strict: false },
+        ...{ version: null, result: null, settlement: settlement.id, question },
+      });
+    }
+    return this.report([judged], NO_SOURCES, {});
   }
 
   private beginSettlement(at: number, undoes: number[] = []): Settlement {
@@ -581,7 +615,8 @@ export class Model {
 
   release(id: number): Fields {
     if (!this.libraries.has(id)) throw new Refused('LS002');
-    const settlement = this.beginSettlement(this.now);
+    const now = this.tick();
+    const settlement = this.beginSettlement(now);
     const known = this.identities.get(id);
     const isShared = known && (known.discogs_release_id !== null || known.agreement_sources !== null);
     if (known) {
@@ -602,8 +637,8 @@ export class Model {
     }
     if (before.size > 0) settlement.sources.set(id, before);
     this.marks.set(id, {
-      ...{ outcome: 'released', at: this.now, settlement: settlement.id },
-      releasedAt: this.now,
+      ...{ outcome: 'released', at: now, settlement: settlement.id },
+      releasedAt: now,
     });
     return {
       library_id: id,
@@ -614,7 +649,8 @@ export class Model {
 
   hold(id: number, by: string): Fields {
     if (!this.libraries.has(id)) throw new Refused('LS002');
-    const settlement = this.beginSettlement(this.now);
+    const now = this.tick();
+    const settlement = this.beginSettlement(now);
     const known = this.identities.get(id);
     if (known) {
       this.archive(id, 'hold');
@@ -623,8 +659,8 @@ export class Model {
       this.writers.set(`identity ${id}`, settlement.id);
     } else {
       this.marks.set(id, {
-        ...{ outcome: 'held', at: this.now, settlement: settlement.id },
-        releasedAt: this.now,
+        ...{ outcome: 'held', at: now, settlement: settlement.id },
+        releasedAt: now,
       });
     }
     return { library_id: id, identity: known ? 'held' : 'none' };
@@ -647,20 +683,22 @@ export class Model {
     for (const { library } of poisoned) {
       const known = this.marks.get(library!);
       this.marks.set(library!, {
-        ...{ outcome: 'released', at: this.now, settlement: known?.settlement ?? null },
+        ...{ outcome: 'released', at: this.tick(), settlement: known?.settlement ?? null },
         releasedAt: known?.releasedAt ?? null,
       });
     }
     const again = entries
       .filter((entry) => !poisoned.includes(entry))
       .sort((one, other) => one.at - other.at);
+    // Silent: where it is not known what was asked, the last question that is known counts.
     const reports = again.map((entry) => {
       this.close((open) => open === entry);
       const { library, result, version, origin, at, strict, question } = entry;
       return this.apply({
         ...{ results: [result], version, origin, at, strict },
         requested: library === null ? null : [library],
-        asked: library === null ? null : new Map([[library, question]]),
+        asked:
+          library === null ? null : new Map([[library, question ?? this.questions.get(library) ?? null]]),
       });
     });
     return {
@@ -848,7 +886,7 @@ const fold = (name: string) =>
     .toLowerCase();
 
 /** The sum of reports. */
-function add(reports: Report[]): Report {
+export function add(reports: Report[]): Report {
   const sum = (one: unknown, other: unknown): unknown =>
     typeof one === 'number'
       ? one + (other as number)
