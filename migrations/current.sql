@@ -37,3 +37,8 @@ drop function identity_sync_private.apply_poison_input(bigint, integer, text, te
 drop function identity_sync_private.record_settlement(
   bigint, text, timestamptz, integer[], jsonb, identity_sync_private.write_result, jsonb
 );
+
+alter table identity_sync.quarantined_verdict add column asked_as bigint;
+
+comment on column identity_sync.quarantined_verdict.asked_as is
+  'The fingerprint that the library was asked by; NULL where it is not known, as for a repair.';

@@ -283,7 +283,13 @@ class Both {
   /** A run from its plan to its end, each of whose calls ends as its fate says. */
   private async run({ scope, size, fates }: Extract<Step, { kind: 'run' }>): Promise<void> {
     const { model, tx } = this;
-    const before = model.settlements.length;
+    const settlements: number[] = [];
+    /** Counts what a call of the writer makes for this run, and not for what happens meanwhile. */
+    const count = (settle: () => Report) => {
+      const before = model.settlements.length;
+      reports.push(settle());
+      settlements.push(...model.settlements.slice(before).map((settlement) => settlement.id));
+    };
     const [{ run }] = await tx<[{ run: string }]>`
       select identity_sync.plan_identity_run(
         scope => ${scope}, ids => ${scope === 'ids' ? IDS : null}::integer[],
@@ -328,9 +334,12 @@ class Both {
       const results = typeof came === 'object' ? resultsOf(came) : undefined;
       expect(outcome).toBe(fateOf(came, results, ids, root, answeredParts));
       if (outcome === 'lost') await tx`select identity_sync.return_identity_batch(${id}, 'lane')`;
-      if (outcome === 'failed') reports.push(reported({ rows_skipped: { lml_error: ids.length } }));
+      if (outcome === 'failed') {
+        const there = ids.filter((library) => model.libraries.has(library)).length;
+        reports.push(reported({ rows_skipped: { lml_error: there, library_gone: ids.length - there } }));
+      }
       if (outcome === 'poison_input') {
-        if (model.libraries.has(ids[0]!)) reports.push(model.poison(ids[0]!, asked.get(ids[0]!)!));
+        if (model.libraries.has(ids[0]!)) count(() => model.poison(ids[0]!, asked.get(ids[0]!)!));
         else await closeEmpty();
       }
       if (outcome === 'applied') {
@@ -340,7 +349,7 @@ class Both {
         );
         const version =
           (came as AnswerStep).shape === 'whole' ? read((came as AnswerStep).version) : undefined;
-        reports.push(this.settle(results!, requested, asked, version));
+        count(() => this.settle(results!, requested, asked, version));
       }
     }
     await tx`
@@ -348,7 +357,6 @@ class Both {
     const [{ report }] = await tx<[{ report: Report }]>`
       select identity_sync.identity_run_report(${run}::bigint) as report`;
     expect(report).toMatchObject(add(reports));
-    const settlements = model.settlements.slice(before).map((settlement) => settlement.id);
     this.runs.push({ id: run, settlements });
   }
 
