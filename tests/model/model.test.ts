@@ -5,6 +5,7 @@ import { useDatabase } from '../support/database.js';
 import fc from '../support/fast-check.js';
 import { reported } from '../support/report.js';
 import { runHistory, seen, shelve } from './driver.js';
+import { EXAMPLES } from './examples.js';
 import { history } from './histories.js';
 
 const database = useDatabase();
@@ -18,6 +19,8 @@ const RARE = [
 ];
 
 beforeAll(() => shelve(database.sql));
+
+test.each(Object.entries(EXAMPLES))('%s', (_, steps) => runHistory(database.sql, steps));
 
 test('after every step of a history the tables are what the contract says', async () => {
   await fc.assert(
