@@ -114,6 +114,7 @@ class Both {
   private readonly ask = new Map<number, string | null>();
   private isAsked = false;
   private last: AnswerStep | undefined;
+  private readonly previews: { run: string; apply(): Report }[] = [];
   /** The runs so far, each with the settlements that the model counts for it. */
   private readonly runs: { id: string; settlements: number[] }[] = [];
 
@@ -161,6 +162,14 @@ class Both {
         return;
       case 'run':
         return this.run(step);
+      case 'preview': {
+        const preview = this.previews[step.number % this.previews.length];
+        if (!preview) return;
+        return this.same(
+          () => preview.apply(),
+          (inner) => inner`select identity_sync.apply_identity_preview(${preview.run}::bigint) as result`,
+        );
+      }
       case 'ask':
         for (const id of IDS) this.ask.set(id, model.questionOf(id));
         this.isAsked = true;
@@ -281,19 +290,22 @@ class Both {
   }
 
   /** A run from its plan to its end, each of whose calls ends as its fate says. */
-  private async run({ scope, size, fates }: Extract<Step, { kind: 'run' }>): Promise<void> {
+  private async run({ scope, size, isDry, fates }: Extract<Step, { kind: 'run' }>): Promise<void> {
     const { model, tx } = this;
     const settlements: number[] = [];
     /** Counts what a call of the writer makes for this run, and not for what happens meanwhile. */
-    const count = (settle: () => Report) => {
+    const previewed: (() => Report)[] = [];
+    const count = (settle: (at: number) => Report) => {
+      const at = model.tick();
+      if (isDry) return previewed.push(() => settle(at));
       const before = model.settlements.length;
-      reports.push(settle());
-      settlements.push(...model.settlements.slice(before).map((settlement) => settlement.id));
+      reports.push(settle(at));
+      return settlements.push(...model.settlements.slice(before).map((settlement) => settlement.id));
     };
     const [{ run }] = await tx<[{ run: string }]>`
       select identity_sync.plan_identity_run(
         scope => ${scope}, ids => ${scope === 'ids' ? IDS : null}::integer[],
-        batch_size => ${size}, va_batch_size => ${size}) as run`;
+        batch_size => ${size}, va_batch_size => ${size}, dry_run => ${isDry}) as run`;
     const [{ planned }] = await tx<[{ planned: number[] }]>`
       select array(
         select unnest(library_ids) as id from identity_sync.batch where run_id = ${run} order by id) as planned`;
@@ -309,13 +321,8 @@ class Both {
       for (const { batch_id, planned: ids } of empty) {
         if (closed.has(batch_id)) continue;
         closed.add(batch_id);
-        reports.push(
-          this.settle(
-            [],
-            ids.filter((id) => !model.libraries.has(id)),
-            new Map(),
-          ),
-        );
+        const gone = ids.filter((library) => !model.libraries.has(library));
+        count((at) => this.settle([], gone, new Map(), at));
       }
     };
     for (let turn = 0; turn < 30; turn++) {
@@ -339,7 +346,7 @@ class Both {
         reports.push(reported({ rows_skipped: { lml_error: there, library_gone: ids.length - there } }));
       }
       if (outcome === 'poison_input') {
-        if (model.libraries.has(ids[0]!)) count(() => model.poison(ids[0]!, asked.get(ids[0]!)!));
+        if (model.libraries.has(ids[0]!)) count((at) => model.poison(ids[0]!, asked.get(ids[0]!)!, at));
         else await closeEmpty();
       }
       if (outcome === 'applied') {
@@ -349,19 +356,35 @@ class Both {
         );
         const version =
           (came as AnswerStep).shape === 'whole' ? read((came as AnswerStep).version) : undefined;
-        count(() => this.settle(results!, requested, asked, version));
+        count((at) => this.settle(results!, requested, asked, at, version));
       }
     }
     await tx`
       select identity_sync.stop_identity_run(run_id, 'over') from identity_sync.run where finished_at is null`;
+    if (isDry) {
+      const isEmpty = previewed.length === 0 && planned.length > 0;
+      this.previews.push({
+        run,
+        apply() {
+          if (isEmpty) throw new Refused('LS004');
+          return add(previewed.map((settle) => settle()));
+        },
+      });
+      return;
+    }
     const [{ report }] = await tx<[{ report: Report }]>`
       select identity_sync.identity_run_report(${run}::bigint) as report`;
     expect(report).toMatchObject(add(reports));
     this.runs.push({ id: run, settlements });
   }
 
-  private settle(results: unknown[], requested: number[], asked: Answer['asked'], version?: unknown): Report {
-    const at = this.model.tick();
+  private settle(
+    results: unknown[],
+    requested: number[],
+    asked: Answer['asked'],
+    at: number,
+    version?: unknown,
+  ): Report {
     return this.model.apply({ results, requested, asked, version, origin: SERVICE, at, strict: false });
   }
 

@@ -37,7 +37,9 @@ export type Step =
   /** A call whose transaction is lost. */
   | { kind: 'lost'; answer: AnswerStep }
   /** A run: planned, claimed batch by batch, and answered. */
-  | { kind: 'run'; scope: 'due' | 'ids'; size: number; fates: Fate[] }
+  | { kind: 'run'; scope: 'due' | 'ids'; size: number; isDry: boolean; fates: Fate[] }
+  /** What a dry run has previewed is written. */
+  | { kind: 'preview'; number: number }
   | { kind: 'ask' }
   | { kind: 'release' | 'hold' | 'delete' | 'restore'; id: number }
   | { kind: 'dismiss'; entry: number }
@@ -310,6 +312,7 @@ const run = fc.record({
   kind: fc.constant('run'),
   scope: fc.constantFrom('due', 'ids'),
   size: fc.integer({ min: 1, max: 4 }),
+  isDry: fc.oneof({ weight: 3, arbitrary: fc.constant(false) }, fc.constant(true)),
   fates: fc.array(
     fc.record({
       came: fc.oneof({ weight: 6, arbitrary: answer }, fc.constantFrom(422, 422, 503, 'lost')),
@@ -337,6 +340,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('undo'), run: fc.nat(5), ids: someIds }) },
   { weight: 3, arbitrary: rename },
   { weight: 6, arbitrary: run },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant('preview'), number: fc.nat(3) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('merge'), loser: id, survivor: id }) },
   {
     weight: 4,

@@ -253,8 +253,11 @@ export class Model {
   }
 
   /** An input that LML refuses, or fails on while it answers others. */
-  poison(id: number, question: string | null): Report {
-    const at = this.tick();
+  poison(id: number, question: string | null, at: number): Report {
+    if (!this.libraries.has(id)) {
+      this.beginSettlement(at);
+      return this.report([{ id, outcome: 'library_gone' }], NO_SOURCES, {});
+    }
     const judged: Judged = { id, outcome: 'poison_input' };
     this.markStale(judged, at, new Map([[id, question]]));
     const settlement = this.beginSettlement(at);
@@ -556,7 +559,11 @@ export class Model {
         ...{ library: id, outcome, at, origin, strict, version, result },
         settlement: settlement.id,
         question:
-          id === null || isRepair(origin) ? null : asked ? (asked.get(id) ?? null) : this.questionOf(id),
+          id === null || isRepair(origin) || !answer.requested?.includes(id)
+            ? null
+            : asked
+              ? (asked.get(id) ?? null)
+              : this.questionOf(id),
       }),
     );
     this.quarantine.push(...entries.filter(({ library }) => library === null));
@@ -751,7 +758,13 @@ export class Model {
     for (const id of unique([...settlement.identities.keys(), ...settlement.sources.keys()])) {
       if (!isChosen(id) || isUndoneBefore(this.writerOf(id))) continue;
       const before = settlement.identities.get(id);
-      const sources = settlement.sources.get(id) ?? new Map<string, Source | null>();
+      // Silent: a source of a new identity that another writer has made its own since stays, and keeps nothing back.
+      const isTheirs = (source: string) => !isOurs(this.sources.get(id)?.get(source)?.notes ?? SERVICE);
+      const sources = new Map(
+        [...(settlement.sources.get(id) ?? [])].filter(
+          ([source, was]) => before !== null || was || !isTheirs(source),
+        ),
+      );
       const known = this.identities.get(id);
       const isUntouched =
         (before === undefined ? known !== undefined : isMine(`identity ${id}`)) &&
