@@ -100,7 +100,17 @@ const identifier = fc.oneof(
     arbitrary: fc.constantFrom(REFUSED_EXTERNAL_ID, '🎷'.repeat(512), '🎷'.repeat(513), '\u3000', '\ufeff'),
   },
 );
-const found = fc.record({ source, method, confidence: share, external_id: identifier });
+/** A known method at the edges of its band, within the tolerance and beyond it. */
+const atAnEdge = fc
+  .tuple(fc.constantFrom(...Object.entries(BANDS)), fc.constantFrom(0, 1), fc.constantFrom(0, 5e-6, 2e-5))
+  .map(([[name, band], edge, by]) => ({
+    method: name,
+    confidence: Math.min(1, Math.max(0, band[edge]! + (edge === 0 ? -by : by))),
+  }));
+const composed = fc.oneof({ weight: 2, arbitrary: fc.record({ method, confidence: share }) }, atAnEdge);
+const found = fc
+  .tuple(composed, fc.record({ source, external_id: identifier }))
+  .map(([rated, named]) => ({ ...rated, ...named }));
 const foundNothing = source.map((name) => ({
   ...{ source: name, method: null, confidence: null, external_id: null },
 }));
