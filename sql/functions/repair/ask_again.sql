@@ -1,5 +1,5 @@
 -- Forgets what libraries were asked by, so that they are due whatever holds. One that is due anyway, since it was never
--- asked for all that is known, needs no such trace.
+-- asked for all that is known, needs no such trace; the mark of another answer says that it was.
 create or replace function identity_sync_private.ask_again(library_ids integer[])
 returns void
 language sql volatile
@@ -10,7 +10,11 @@ as $$
   from wxyc_schema.library
   left join wxyc_schema.library_identity as identity on identity.library_id = library.id
   where library.id = any (ask_again.library_ids)
-    and (identity.library_id is not null or library.canonical_entity_id is null)
+    and (
+      identity.library_id is not null
+      or library.canonical_entity_id is null
+      or exists (select from identity_sync.attempt where attempt.library_id = library.id)
+    )
   order by library.id
   on conflict (library_id) do update
   set fingerprint = null

@@ -64,7 +64,8 @@ begin
       entry.verified_at,
       entry.strict_bands,
       array_agg(entry.quarantine_id) as quarantine_ids,
-      array_agg(entry.library_id) filter (where entry.library_id is not null) as requested,
+      array_agg(entry.library_id order by entry.library_id) filter (where entry.library_id is not null) as requested,
+      array_agg(entry.asked_as order by entry.library_id) filter (where entry.library_id is not null) as asked_as,
       min(entry.verdict_text) as verdict_text,
       jsonb_build_object(
         'results', jsonb_agg(entry.verdict order by entry.library_id, entry.quarantine_id),
@@ -94,10 +95,10 @@ begin
         origin => answer.origin,
         verified_at => answer.verified_at,
         strict_bands => answer.strict_bands,
-        -- A refusal is the last answer that its library has got.
+        -- Where it is not known what was asked, the refusal is taken for the last answer that its library has got.
         asked_as => array(
-          select known.fingerprint
-          from unnest(answer.requested) with ordinality as named (library_id, place)
+          select coalesce(named.asked_as, known.fingerprint)
+          from unnest(answer.requested, answer.asked_as) with ordinality as named (library_id, asked_as, place)
           left join identity_sync.asked_as as known on known.library_id = named.library_id
           order by named.place
         ),

@@ -78,7 +78,8 @@ begin
   )
   insert into identity_sync.quarantined_verdict (
     settlement_id, first_settlement_id, library_id, outcome, reason, path, value, sqlstate, message, constraint_name,
-    verdict, verdict_text, tracks_contract_version, origin, verified_at, strict_bands, closed_at, closed_reason
+    verdict, verdict_text, tracks_contract_version, origin, verified_at, strict_bands, closed_at, closed_reason,
+    asked_as
   )
   select
     quarantine_verdicts.settlement_id,
@@ -100,7 +101,13 @@ begin
     identity_sync_private.printable(quarantine_verdicts.tracks_contract_version),
     quarantine_verdicts.origin, quarantine_verdicts.verified_at, quarantine_verdicts.strict_bands,
     case when closing.reason is not null then clock_timestamp() end,
-    closing.reason
+    closing.reason,
+    -- The question of this answer is remembered already.
+    (
+      select known.fingerprint
+      from identity_sync.asked_as as known
+      where known.library_id = refused.library_id and not identity_sync_private.is_repair(origin)
+    )
   from refused
   cross join lateral (
     select results -> (refused.ordinal - 1) as verdict, set_aside -> refused.ordinal::text as aside

@@ -19,3 +19,16 @@ test('libraries with a fresh identity, without a canonical entity, or with a mar
   await writer.service(verdicts, { verifiedAt: new Date() });
   expect(await candidates(writer.sql)).toEqual([]);
 });
+
+test('a library whose identity was taken back, though the mark of another answer is still young', async () => {
+  await writer.sql`update wxyc_schema.library set canonical_entity_id = 'artist:1' where id = ${DILATE}`;
+  const daysAgo = (days: number) => new Date(Date.now() - days * 86_400_000);
+  await writer.service([unresolved(DILATE)], { verifiedAt: daysAgo(8) });
+  // An older answer, which came late: the mark of the newer one stays.
+  await writer.service([singleArtist(DILATE)], { verifiedAt: daysAgo(9) });
+  const run = await lastRun(writer.sql);
+
+  await undo(writer.sql, run);
+  expect(await writer.identity(DILATE)).toBeUndefined();
+  expect(await candidates(writer.sql)).toContain(DILATE);
+});
