@@ -1,8 +1,13 @@
 --! Previous: sha1:825317306e9bf1185382bf7d3fd1ef5390a2d6f7
---! Hash: sha1:5a825c25575cc69a02618e547ccf8c323b8e3295
---! Message: Renames beside the gauges
+--! Hash: sha1:1ed0001969db19f26c69b4f30ffb054c41310bcc
+--! Message: Questions beside gauges and refusals
 
 -- The next migration begins here.
+
+alter table identity_sync.quarantined_verdict add column asked_as bigint;
+
+comment on column identity_sync.quarantined_verdict.asked_as is
+  'The fingerprint that the library was asked by; NULL where it is not known, as for a repair.';
 
 drop function identity_sync_private.remember_questions(identity_sync_private.judged_verdict[], integer[], bigint[]);
 drop function identity_sync_private.record_settlement(
@@ -12,6 +17,170 @@ drop function identity_sync_private.record_settlement(
 comment on column identity_sync.settlement.changed_counted is
   'Identities confirmed or changed, without rows renamed since they were asked last and what a run had written that this gauge stopped: of them the brake measures changed_seen, which name another artist.';
 
+--! Included functions/write/quarantine_verdicts.sql
+-- Sets aside what was refused, as it came and with the reason in words, and closes the entries of libraries that have
+-- an outcome since. A library has one open entry, its latest refusal; one that LML named without being asked never
+-- pushes out a refusal that can be replayed.
+create or replace function identity_sync_private.quarantine_verdicts(
+  verdicts identity_sync_private.judged_verdict[],
+  results jsonb,
+  set_aside jsonb,
+  tracks_contract_version jsonb,
+  origin text,
+  verified_at timestamptz,
+  strict_bands boolean,
+  settlement_id bigint
+)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+-- A plan for one known answer would hold a copy of its megabytes for each time that it is named.
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  -- One field after another is looked at for a reason, so that a flood of refusals gets it for the first ones only.
+  most_explained constant integer := 5000;
+  later constant text := format('a later refusal, settlement %s', settlement_id);
+begin
+  update identity_sync.quarantined_verdict as entry
+  set
+    closed_at = clock_timestamp(), closed_by = quarantine_verdicts.settlement_id,
+    closed_reason = format('%s by settlement %s', judged.outcome, quarantine_verdicts.settlement_id)
+  from unnest(verdicts) as judged
+  where judged.outcome in ('resolved', 'resolved_compilation', 'unresolved', 'compilation', 'library_gone')
+    and entry.library_id = judged.library_id
+    and entry.closed_at is null
+    and (
+      entry.verified_at <= quarantine_verdicts.verified_at
+      or identity_sync_private.is_repair(quarantine_verdicts.origin)
+    );
+
+  if not exists (
+    select from unnest(verdicts) as judged
+    where judged.outcome in ('invalid_verdict', 'writer_error', 'lml_untrusted_library_id')
+  )
+  then
+    return;
+  end if;
+
+  update identity_sync.quarantined_verdict as entry
+  set closed_at = clock_timestamp(), closed_reason = later, closed_by = quarantine_verdicts.settlement_id
+  from (
+    select judged.library_id, bool_or(judged.outcome <> 'lml_untrusted_library_id') as can_be_replayed
+    from unnest(verdicts) as judged
+    where judged.outcome in ('invalid_verdict', 'writer_error', 'lml_untrusted_library_id')
+    group by judged.library_id
+  ) as refused
+  where entry.library_id = refused.library_id
+    and entry.closed_at is null
+    and (refused.can_be_replayed or entry.outcome = 'lml_untrusted_library_id');
+
+  with refused as materialized (
+    select
+      judged.ordinal,
+      judged.library_id,
+      judged.outcome,
+      judged.refusal,
+      outranking.library_id is not null as is_outranked,
+      -- What can be replayed is open before what was not asked, and the last of its kind.
+      row_number() over (
+        partition by judged.library_id
+        order by judged.outcome = 'lml_untrusted_library_id', judged.ordinal desc
+      ) as place,
+      row_number() over (order by judged.outcome = 'lml_untrusted_library_id', judged.ordinal) as number
+    from unnest(verdicts) as judged
+    left join identity_sync.quarantined_verdict as outranking
+      on outranking.library_id = judged.library_id
+      and outranking.closed_at is null
+      and judged.outcome = 'lml_untrusted_library_id'
+    where judged.outcome in ('invalid_verdict', 'writer_error', 'lml_untrusted_library_id')
+  )
+  insert into identity_sync.quarantined_verdict (
+    settlement_id, first_settlement_id, library_id, outcome, reason, path, value, sqlstate, message, constraint_name,
+    verdict, verdict_text, tracks_contract_version, origin, verified_at, strict_bands, closed_at, closed_reason,
+    asked_as
+  )
+  select
+    quarantine_verdicts.settlement_id,
+    identity_sync_private.replayed_settlement(
+      refused.library_id, quarantine_verdicts.origin, quarantine_verdicts.verified_at
+    ),
+    refused.library_id, refused.outcome,
+    coalesce((explained.fault).reason, 'the verdict breaks the wire contract'),
+    (explained.fault).path, (explained.fault).value,
+    (refused.refusal).sqlstate, (refused.refusal).message, nullif((refused.refusal).constraint_name, ''),
+    kept.verdict,
+    case
+      when listed.aside is not null then listed.aside ->> 'unreadable'
+      when kept.verdict is not null then null
+      when pg_column_size(listed.verdict) > 1000000
+      then format('%s bytes, with numbers too long to be shown', pg_column_size(listed.verdict))
+      else identity_sync_private.spell_out(listed.verdict)
+    end,
+    identity_sync_private.printable(quarantine_verdicts.tracks_contract_version),
+    quarantine_verdicts.origin, quarantine_verdicts.verified_at, quarantine_verdicts.strict_bands,
+    case when closing.reason is not null then clock_timestamp() end,
+    closing.reason,
+    -- The question of this answer is remembered already.
+    (
+      select known.fingerprint
+      from identity_sync.asked_as as known
+      where known.library_id = refused.library_id and not identity_sync_private.is_repair(origin)
+    )
+  from refused
+  cross join lateral (
+    select results -> (refused.ordinal - 1) as verdict, set_aside -> refused.ordinal::text as aside
+    offset 0
+  ) as listed
+  cross join lateral (
+    select case when listed.aside is null then identity_sync_private.printable(listed.verdict) end as verdict
+    offset 0
+  ) as kept
+  cross join lateral (
+    select
+      case
+        when refused.outcome = 'invalid_verdict' and listed.aside is not null then row(
+          listed.aside ->> 'path',
+          null,
+          format(
+            '%s holds text that PostgreSQL cannot store: %s',
+            coalesce(nullif(listed.aside ->> 'path', ''), 'the verdict'), listed.aside ->> 'fault'
+          )
+        )::identity_sync_private.refusal
+        when refused.outcome = 'invalid_verdict' and refused.number <= most_explained
+        then identity_sync_private.explain_refusal(listed.verdict, strict_bands)
+        when refused.outcome = 'lml_untrusted_library_id' then row(
+          'library_id',
+          to_jsonb(refused.library_id),
+          format('library_id %s was not asked, or is named for the second time', refused.library_id)
+        )::identity_sync_private.refusal
+        when refused.outcome = 'writer_error' then row(
+          null, null, format('the database refused it: %s', (refused.refusal).message)
+        )::identity_sync_private.refusal
+      end as fault
+    offset 0
+  ) as explained
+  cross join lateral (
+    select
+      case
+        when refused.is_outranked then 'nobody asked for it, and a refusal that can be replayed is open'
+        when refused.library_id is not null and refused.place > 1 then later
+      end as reason
+  ) as closing
+  order by refused.outcome <> 'lml_untrusted_library_id', refused.ordinal;
+end;
+$$;
+
+revoke all on function identity_sync_private.quarantine_verdicts(
+  identity_sync_private.judged_verdict[], jsonb, jsonb, jsonb, text, timestamptz, boolean, bigint
+) from public;
+
+comment on function identity_sync_private.quarantine_verdicts(
+  identity_sync_private.judged_verdict[], jsonb, jsonb, jsonb, text, timestamptz, boolean, bigint
+) is
+  'Takes verdicts with their final outcomes, LML''s results, those set aside by their number, the tracks_contract_version they came with, and the settlement''s origin, time, strictness and id; writes and closes quarantine entries.';
+--! EndIncluded functions/write/quarantine_verdicts.sql
 --! Included functions/write/record_settlement.sql
 -- Records one call of the writer: what it reported, what undoing it needs, and what the gauges of the brake counted:
 -- rows that held an identity or were never asked before, verdicts that were judged, and identities that were there, but
@@ -417,3 +586,157 @@ revoke all on function identity_sync_private.take_back_marks(bigint[], text) fro
 comment on function identity_sync_private.take_back_marks(bigint[], text) is
   'Takes settlements and the gauge that counted their rows (unresolved, refused, changed); restores the attempts of these rows, closes the quarantine entries they made and opens those they closed.';
 --! EndIncluded functions/run/take_back_marks.sql
+--! Included functions/repair/ask_again.sql
+-- Forgets what libraries were asked by, so that they are due whatever holds. One that is due anyway, since it was never
+-- asked for all that is known, needs no such trace; the mark of another answer says that it was.
+create or replace function identity_sync_private.ask_again(library_ids integer[])
+returns void
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  insert into identity_sync.asked_as as known (library_id, fingerprint)
+  select library.id, null
+  from wxyc_schema.library
+  left join wxyc_schema.library_identity as identity on identity.library_id = library.id
+  where library.id = any (ask_again.library_ids)
+    and (
+      identity.library_id is not null
+      or library.canonical_entity_id is null
+      or exists (select from identity_sync.attempt where attempt.library_id = library.id)
+    )
+  order by library.id
+  on conflict (library_id) do update
+  set fingerprint = null
+  where known.fingerprint is not null;
+$$;
+
+revoke all on function identity_sync_private.ask_again(integer[]) from public;
+
+comment on function identity_sync_private.ask_again(integer[]) is
+  'Takes library ids; makes those due that would not be so after their rows or marks were taken back.';
+--! EndIncluded functions/repair/ask_again.sql
+--! Included functions/repair/replay_quarantined_verdicts.sql
+-- Judges and applies quarantined verdicts again, after a rule or a constraint has changed: each with its own origin,
+-- time and strictness. What is refused again returns to quarantine, and a poison input, which has no verdict, becomes
+-- due; a verdict that was not asked, or is ahead of the clock, stays. Entries of one answer are applied together.
+create or replace function identity_sync.replay_quarantined_verdicts(
+  run_id bigint default null,
+  ids integer[] default null
+)
+returns jsonb
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
+as $$
+declare
+  this_run constant bigint := nextval('identity_sync.run_run_id_seq');
+  started_at constant timestamptz := clock_timestamp();
+  replayable bigint[];
+  never_replayed bigint;
+  answer record;
+  report jsonb := identity_sync_private.empty_report();
+  replayed integer := 0;
+  made_due bigint;
+begin
+  if run_id is not null
+    and not exists (select from identity_sync.run where run.run_id = replay_quarantined_verdicts.run_id)
+  then
+    raise exception using errcode = 'LS002', message = format('there is no run %s', run_id);
+  end if;
+
+  select
+    coalesce(array_agg(entry.quarantine_id) filter (where listed.can_be_replayed), '{}'),
+    count(*) filter (where not listed.can_be_replayed)
+  into replayable, never_replayed
+  from identity_sync.quarantined_verdict as entry
+  left join identity_sync.settlement
+    on settlement.settlement_id = coalesce(entry.first_settlement_id, entry.settlement_id)
+  cross join lateral (
+    select
+      entry.outcome = 'poison_input'
+      or entry.outcome <> 'lml_untrusted_library_id'
+        and isfinite(entry.verified_at)
+        and identity_sync_private.is_plausible_time(entry.verified_at) as can_be_replayed
+  ) as listed
+  where entry.closed_at is null
+    and (replay_quarantined_verdicts.run_id is null or settlement.run_id = replay_quarantined_verdicts.run_id)
+    and (ids is null or entry.library_id = any (ids));
+
+  -- Only what is replayed is held, and all of it at once.
+  perform identity_sync_private.lock_identities(
+    array(
+      select entry.library_id
+      from identity_sync.quarantined_verdict as entry
+      where entry.quarantine_id = any (replayable)
+    )
+  );
+
+  perform identity_sync_private.replace_attempt(entry.library_id, 'released', clock_timestamp(), null)
+  from identity_sync.quarantined_verdict as entry
+  where entry.quarantine_id = any (replayable) and entry.closed_at is null and entry.outcome = 'poison_input';
+  get diagnostics made_due = row_count;
+
+  for answer in
+    select
+      entry.origin,
+      entry.verified_at,
+      entry.strict_bands,
+      array_agg(entry.quarantine_id) as quarantine_ids,
+      array_agg(entry.library_id order by entry.library_id) filter (where entry.library_id is not null) as requested,
+      array_agg(entry.asked_as order by entry.library_id) filter (where entry.library_id is not null) as asked_as,
+      min(entry.verdict_text) as verdict_text,
+      jsonb_build_object(
+        'results', jsonb_agg(entry.verdict order by entry.library_id, entry.quarantine_id),
+        'tracks_contract_version', entry.tracks_contract_version
+      ) as verdicts
+    from identity_sync.quarantined_verdict as entry
+    where entry.quarantine_id = any (replayable) and entry.closed_at is null and entry.outcome <> 'poison_input'
+    group by
+      entry.verified_at, entry.origin, entry.strict_bands, entry.tracks_contract_version,
+      entry.library_id is null,
+      -- A text that jsonb cannot hold is an answer of its own.
+      case when entry.verdict_text is not null then entry.quarantine_id end
+    order by entry.verified_at, min(entry.quarantine_id)
+  loop
+    update identity_sync.quarantined_verdict
+    set closed_at = clock_timestamp(), closed_reason = 'replayed'
+    where quarantined_verdict.quarantine_id = any (answer.quarantine_ids);
+
+    report := identity_sync_private.add_reports(
+      report,
+      identity_sync_private.settle_verdicts(
+        response => case
+          when answer.verdict_text is null then answer.verdicts
+          else identity_sync.read_identity_answer(answer.verdict_text)
+        end,
+        requested => answer.requested,
+        origin => answer.origin,
+        verified_at => answer.verified_at,
+        strict_bands => answer.strict_bands,
+        -- Where it is not known what was asked, the refusal is taken for the last answer that its library has got.
+        asked_as => array(
+          select coalesce(named.asked_as, known.fingerprint)
+          from unnest(answer.requested, answer.asked_as) with ordinality as named (library_id, asked_as, place)
+          left join identity_sync.asked_as as known on known.library_id = named.library_id
+          order by named.place
+        ),
+        run_id => this_run
+      )
+    );
+    replayed := replayed + cardinality(answer.quarantine_ids);
+  end loop;
+
+  perform identity_sync_private.record_run_by_hand(this_run, 'replay', started_at, report, run_id, ids);
+  return report || jsonb_build_object(
+    'replayed', replayed,
+    'made_due', made_due,
+    'never_replayed', never_replayed
+  );
+end;
+$$;
+
+revoke all on function identity_sync.replay_quarantined_verdicts(bigint, integer[]) from public;
+
+comment on function identity_sync.replay_quarantined_verdicts(bigint, integer[]) is
+  'Takes a run (NULL: all runs) and library ids (NULL: all libraries); replays their open quarantine entries and returns the report, with the counts replayed, made_due and never_replayed (untrusted, or ahead of the clock). Raises LS002 for an unknown run, 55P03 where another session holds one of the libraries for 5 seconds.';
+--! EndIncluded functions/repair/replay_quarantined_verdicts.sql
