@@ -1,5 +1,8 @@
 -- What `identity-sync migrate` asks for a login that may not migrate: whether another has done all of it. It is a
 -- function of the session, so it leaves nothing behind, and a login without a role of roles.sql gets no answer but no.
+-- A login whose transactions are read only by default could not even ask.
+set transaction_read_only = off;
+
 create function pg_temp.is_migrated_by_another(known_migrations text[])
 returns boolean
 language plpgsql

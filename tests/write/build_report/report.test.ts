@@ -149,7 +149,7 @@ describe('a settlement', () => {
 
     const [history] = await writer.sql`select history_id from wxyc_schema.library_identity_history`;
     expect(await recorded()).toMatchObject({
-      run_id: null,
+      run_id: expect.any(String),
       dry_run: false,
       origin: SERVICE,
       verified_at: TUESDAY,
