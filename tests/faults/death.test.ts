@@ -18,7 +18,8 @@ beforeEach(async () => {
   database = await cloneDatabase();
   lml = await startStandIn({ identities: loadIdentities(), latencyMs: 300 });
   // Each holds an identity that a run replaces, so that a row written twice would leave two rows of history.
-  ids = await shelveMany(database.sql, 200);
+  // Fewer than the brake counts, since each comes back as another artist.
+  ids = await shelveMany(database.sql, 190);
   await call(database.sql, 'apply_identity_response', {
     body: answerOf(ids.map((id) => verdict.resolved(id, 999))),
     requested: ids,
@@ -81,7 +82,8 @@ test('a run survives those who carry it: nothing is lost or written twice, and o
   const [victim] = await startTwoWorkers(runId);
   inDeadHands.push(...(await killAtWork(victim)));
   expect(inDeadHands.length).toBeGreaterThan(0);
-  await expect.poll(async () => (await runOf(database.sql)).outcome, { timeout: 60_000 }).toBe('completed');
+  await expect.poll(async () => (await runOf(database.sql)).outcome, { timeout: 60_000 }).not.toBeNull();
+  expect(await runOf(database.sql)).toMatchObject({ outcome: 'completed' });
 
   expect(await identified(database.sql)).toEqual(ids);
   expect(await candidates(database.sql)).toEqual([]);

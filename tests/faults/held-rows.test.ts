@@ -54,6 +54,8 @@ test.each(['1', '4'])(
       lml_total_calls: 20,
     });
     expect(await candidates(database.sql)).toEqual([]);
-    expect(logOf(ended).map(({ msg }) => msg)).toContainEqual(expect.stringContaining('its answer is kept'));
+    expect(logOf(ended).map(({ msg }) => msg)).toContainEqual(
+      expect.stringContaining('is applied as soon as its rows are free'),
+    );
   },
 );
