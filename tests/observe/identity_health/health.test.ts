@@ -95,7 +95,9 @@ describe('/healthz', () => {
   test('is well where there never was a run, as long as a success could not be there yet', async () => {
     expect(await healthz()).toMatchObject({
       status: 200,
-      body: { last_success: { ok: true, finished_at: null, age_seconds: near(0, 60) } },
+      body: {
+        last_success: { ok: true, finished_at: null, age_seconds: near(performance.now() / 1000, 60) },
+      },
     });
     const yesterday = { process_started_at: new Date(Date.now() - 27 * 3_600_000).toISOString() };
     expect(await health(yesterday)).toMatchObject({

@@ -213,7 +213,10 @@ describe('the libraries that are held', () => {
   /** What a session needs for a small piece of work of its own. */
   const locksInTable = async () => {
     const [row] = await writer.sql<[{ locks: number }]>`
-      select count(*)::integer as locks from pg_locks where pid <> pg_backend_pid() and not fastpath`;
+      select count(*)::integer as locks
+      from pg_locks
+      join pg_stat_activity using (pid)
+      where datname = current_database() and pid <> pg_backend_pid() and not fastpath`;
     return row.locks;
   };
 
