@@ -16,6 +16,7 @@ import {
   type SettingsOf,
   settingNamed,
   settingsOf,
+  shownOf,
   UsageError,
 } from '../settings.js';
 import { VERSION } from '../version.js';
@@ -125,12 +126,14 @@ export async function settingsFrom<Command extends CommandName>(
 export function logStart(command: CommandName, settings: Partial<Settings>): void {
   const shown = settingsOf(command).filter((name) => settingNamed(name).isSecret !== true);
   const set = shown.filter((name) => settings[name] !== defaultOf(settingNamed(name)));
-  const words = set.map((name) => `${name} ${settings[name]}${isFromFile(name) ? ' (.env)' : ''}`).join(', ');
+  const words = set
+    .map((name) => `${name} ${shownOf(name, settings[name])}${isFromFile(name) ? ' (.env)' : ''}`)
+    .join(', ');
   const fields = {
     step: 'start',
     version: VERSION,
     command,
-    settings: Object.fromEntries(shown.map((name) => [name, settings[name]])),
+    settings: Object.fromEntries(shown.map((name) => [name, shownOf(name, settings[name])])),
   };
   log.info(fields, `identity-sync ${VERSION} ${command} starts${words === '' ? '' : `: ${words}`}`);
 }
