@@ -14,7 +14,7 @@ const command = new Command('diff')
   .description('what a run changed, or what applying a dry run would change: old beside new')
   .requiredOption('--run <id>', 'the run')
   .option('--json', 'print a JSON array, as into a pipe')
-  .option('--csv', 'print CSV with a line of titles');
+  .option('--csv', "print CSV with a line of titles; ' precedes what a spreadsheet would take for a formula");
 
 interface Options {
   run: string;
