@@ -6,6 +6,7 @@ import { decode } from '../carry/decode.js';
 import type { JudgedReport } from '../database/transaction.js';
 import { isFromFile, readEnvFile } from '../env-file.js';
 import { configureLog, describeFailure, log } from '../observe/log.js';
+import { jsonOf } from '../screens/format.js';
 import {
   allowedBy,
   type CommandName,
@@ -139,7 +140,7 @@ export function logStart(command: CommandName, settings: Partial<Settings>): voi
 }
 
 export function print(result: unknown): void {
-  process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
+  process.stdout.write(`${jsonOf(result, 2)}\n`);
 }
 
 /** Shows a result: to a person at a terminal in words, into a pipe or with --json as it is. */
