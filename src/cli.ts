@@ -19,7 +19,7 @@ import { verbCommands } from './commands/verbs.js';
 import { workerCommand } from './commands/worker.js';
 import { namesFromFile } from './env-file.js';
 import { allOf, inWords } from './errors.js';
-import { log } from './observe/log.js';
+import { log, onOneLine } from './observe/log.js';
 import { UsageError } from './settings.js';
 import { VERSION } from './version.js';
 
@@ -60,12 +60,13 @@ try {
       ...error.message.split('\n'),
       ...(file.length > 0 ? [`set by the file .env here: ${file.join(', ')}`] : []),
     ];
-    for (const line of lines) process.stderr.write(`identity-sync: ${line}\n`);
+    for (const line of lines) process.stderr.write(`identity-sync: ${onOneLine(line)}\n`);
     process.exitCode = WRONG_USAGE;
   } else {
     const { words, code } = inWords(error);
     const rest = program.opts<{ verbose?: true }>().verbose ? { failure: allOf(error) } : {};
-    if (process.stderr.isTTY && !('failure' in rest)) process.stderr.write(`identity-sync: ${words}\n`);
+    if (process.stderr.isTTY && !('failure' in rest))
+      process.stderr.write(`identity-sync: ${onOneLine(words)}\n`);
     else log.error({ step: 'end', code, ...rest }, `identity-sync: ${words}`);
     // A socket that is still open must not keep a process alive that cannot work.
     process.exit(FAILED);

@@ -368,14 +368,18 @@ function isNearly(given: string, name: string): boolean {
 function refusal(name: SettingName, value: string | undefined, error: z.ZodError): string {
   const { value: schema, isSecret } = settingNamed(name);
   const shown =
-    value === undefined ? 'not set' : isSecret ? 'not usable' : JSON.stringify(withoutLogin(value));
+    value === undefined ? 'not set' : isSecret ? 'not usable' : JSON.stringify(shownOf(name, value));
   const [issue] = error.issues;
   const fault = issue?.code === 'custom' ? issue.params?.fault : undefined;
   return `${name} is ${shown}; allowed: ${allowedBy(schema)}${fault ? ` (${fault})` : ''}`;
 }
 
-/** A value that is shown. What stands before an @ may hold a password, also where the value is no URL. */
-const withoutLogin = (value: string) => value.replace(/^([a-z+.-]+:\/\/)?.+@/is, '$1');
+/** A value as it is shown: what stands before an @ may hold a password, also where it is no URL, and a query a token. */
+export function shownOf<Value>(name: SettingName, value: Value): Value | string {
+  if (typeof value !== 'string') return value;
+  const shown = value.replace(/^([a-z+.-]+:\/\/)?.+@/is, '$1');
+  return name.endsWith('_URL') ? shown.replace(/[?#].*$/s, '') : shown;
+}
 
 /** What a setting is where it is not set; undefined where it has to be, or is off. */
 export const defaultOf = ({ value }: Setting): unknown => value.safeParse(undefined).data;

@@ -42,13 +42,9 @@ export function failureOf(error: unknown, endpoint: URL, timeoutMs: number): str
 }
 
 /** What an answer that points elsewhere means; null for any other. It is not followed: the key would go along. */
-export function redirectTo(
-  status: number,
-  location: string | string[] | undefined,
-  endpoint: URL,
-): string | null {
+export function redirectTo(status: number, location: string | undefined, endpoint: URL): string | null {
   if (status < 300 || status > 399 || location === undefined) return null;
-  const target = URL.parse(String(location), endpoint.href);
+  const target = URL.parse(location, endpoint.href);
   if (target !== null) Object.assign(target, { username: '', password: '', search: '', hash: '' });
   const place = (target?.href ?? 'no URL').slice(0, MOST_LOCATION);
   return `${placeOf(endpoint)} answered ${status} and points to ${place}, which is not followed: LIBRARY_METADATA_URL must name where LML itself is`;

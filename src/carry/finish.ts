@@ -12,7 +12,7 @@ export async function finishCall(carrier: Carrier, leasedBy: string, pending: Pe
       batch_id => ${batchId}, leased_by => ${leasedBy}, http_status => ${answer.status}, body => ${answer.body},
       failure => ${answer.failure}, latency_ms => ${answer.latencyMs}, retry_after => ${answer.retryAfter},
       max_tries => ${carrier.maxTries})`;
-  // While this lane waits to try again, nobody else may take its batch and ask once more.
+  // While this lane waits to try again, no other lane may take its batch and ask once more.
   const renew = () => carrier.sql`
     select from identity_sync.renew_identity_lease(
       batch_id => ${batchId}, leased_by => ${leasedBy}, lease_ms => ${MAX_BACKOFF_MS + LEASE_MARGIN_MS})`;

@@ -70,7 +70,8 @@ export function connectLml(
   /** An error that quotes the key must not carry it into a log or the quarantine. */
   function withoutKey(text: string, status: number): string {
     if (!apiKey || (status === 200 && apiKey.length < SHORTEST_SECRET)) return text;
-    return text.replaceAll(apiKey, '[LML_API_KEY]');
+    const inJson = JSON.stringify(apiKey).slice(1, -1);
+    return text.replaceAll(apiKey, '[LML_API_KEY]').replaceAll(inJson, '[LML_API_KEY]');
   }
 
   return {
@@ -102,8 +103,11 @@ export function connectLml(
           const { text, fault } = decode(await response.body.arrayBuffer());
           way.isReused = true;
           idle.push(way);
-          const redirect = redirectTo(status, response.headers.location, endpoint);
-          if (redirect !== null) return answer(null, withoutKey(redirect, status));
+          const { location } = response.headers;
+          // Before a long one is cut, and the key with it.
+          const target = location === undefined ? undefined : withoutKey(String(location), status);
+          const redirect = redirectTo(status, target, endpoint);
+          if (redirect !== null) return answer(null, redirect);
           if (fault !== null) return answer(null, `the answer ${fault}`);
           return answer(withoutKey(text, status), null);
         } catch (error) {

@@ -6,6 +6,7 @@ import { decode } from '../carry/decode.js';
 import type { JudgedReport } from '../database/transaction.js';
 import { isFromFile, readEnvFile } from '../env-file.js';
 import { configureLog, describeFailure, log } from '../observe/log.js';
+import { jsonOf } from '../screens/format.js';
 import {
   allowedBy,
   type CommandName,
@@ -16,6 +17,7 @@ import {
   type SettingsOf,
   settingNamed,
   settingsOf,
+  shownOf,
   UsageError,
 } from '../settings.js';
 import { VERSION } from '../version.js';
@@ -125,18 +127,20 @@ export async function settingsFrom<Command extends CommandName>(
 export function logStart(command: CommandName, settings: Partial<Settings>): void {
   const shown = settingsOf(command).filter((name) => settingNamed(name).isSecret !== true);
   const set = shown.filter((name) => settings[name] !== defaultOf(settingNamed(name)));
-  const words = set.map((name) => `${name} ${settings[name]}${isFromFile(name) ? ' (.env)' : ''}`).join(', ');
+  const words = set
+    .map((name) => `${name} ${shownOf(name, settings[name])}${isFromFile(name) ? ' (.env)' : ''}`)
+    .join(', ');
   const fields = {
     step: 'start',
     version: VERSION,
     command,
-    settings: Object.fromEntries(shown.map((name) => [name, settings[name]])),
+    settings: Object.fromEntries(shown.map((name) => [name, shownOf(name, settings[name])])),
   };
   log.info(fields, `identity-sync ${VERSION} ${command} starts${words === '' ? '' : `: ${words}`}`);
 }
 
 export function print(result: unknown): void {
-  process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
+  process.stdout.write(`${jsonOf(result, 2)}\n`);
 }
 
 /** Shows a result: to a person at a terminal in words, into a pipe or with --json as it is. */

@@ -4,7 +4,7 @@ import { Command } from 'commander';
 import type postgres from 'postgres';
 import { inTransaction } from '../database/transaction.js';
 import { type Change, csvLine, type DiffedRun, DiffScreen } from '../screens/diff.js';
-import { columnsOf } from '../screens/format.js';
+import { columnsOf, jsonOf } from '../screens/format.js';
 import { UsageError } from '../settings.js';
 import { addSettings, idOf, OK, settingsFrom } from './command.js';
 
@@ -14,7 +14,7 @@ const command = new Command('diff')
   .description('what a run changed, or what applying a dry run would change: old beside new')
   .requiredOption('--run <id>', 'the run')
   .option('--json', 'print a JSON array, as into a pipe')
-  .option('--csv', 'print CSV with a line of titles');
+  .option('--csv', "print CSV with a line of titles; ' precedes what a spreadsheet would take for a formula");
 
 interface Options {
   run: string;
@@ -48,9 +48,7 @@ export const diffCommand = addSettings(command, 'diff', {
       await write('[');
       for await (const part of changes) {
         await write(
-          part
-            .map((change, index) => `${isFirst && index === 0 ? '' : ','}\n  ${JSON.stringify(change)}`)
-            .join(''),
+          part.map((change, index) => `${isFirst && index === 0 ? '' : ','}\n  ${jsonOf(change)}`).join(''),
         );
         isFirst = false;
       }

@@ -4,7 +4,8 @@ import { Command } from 'commander';
 import colors from 'picocolors';
 import { inTransaction } from '../database/transaction.js';
 import { columnsOf } from '../screens/format.js';
-import { type Status, statusScreen, type Ticks } from '../screens/status.js';
+import { type Status, statusScreen } from '../screens/status.js';
+import { nextTicks } from '../screens/ticks.js';
 import { UsageError } from '../settings.js';
 import { addSettings, settingsFrom, show } from './command.js';
 
@@ -42,10 +43,3 @@ export const statusCommand = addSettings(command, 'status', {
     await sleep(WATCH_MS);
   }
 });
-
-/** When each crontab time comes next. What reads them is loaded where there is one to read. */
-async function nextTicks({ at, planning }: Status): Promise<Ticks> {
-  if (planning.crons.length === 0) return new Map();
-  const { nextTick } = await import('../worker/crontab.js');
-  return new Map(planning.crons.map((cron) => [cron, nextTick(cron, new Date(at))]));
-}

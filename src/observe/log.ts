@@ -52,7 +52,8 @@ export function textLine(at: Date, level: number, { detail, hint }: Fields, mess
 }
 
 /** A text without the characters that move a terminal's cursor or turn the direction of writing. */
-const onOneLine = (text: string) => text.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]+/gu, ' ');
+export const onOneLine = (text: string): string =>
+  text.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]+/gu, ' ');
 
 /** Logs a failure: the words say what failed, its own message why. */
 export function logFailure(level: 'warn' | 'error', fields: Fields, words: string, error: unknown): void {
@@ -75,4 +76,4 @@ export function describeFailure(error: unknown): {
   return Object.fromEntries(words.map(([name, word]) => [name, withoutLogin(word)])) as { message: string };
 }
 
-const withoutLogin = (text: string) => text.replaceAll(/\b([a-z+]+:\/\/)[^\s/]*@/g, '$1');
+const withoutLogin = (text: string) => text.replaceAll(/\b([a-z+]+:\/\/)[^\s/]*@/gi, '$1');

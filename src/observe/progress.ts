@@ -1,5 +1,5 @@
 // How far a run is: its rows done and failed, its rate, the time left, and what it waits for.
-import { keepLastLine, log, logsText } from './log.js';
+import { keepLastLine, log, logsText, onOneLine } from './log.js';
 import { counted, lasting } from './words.js';
 
 const LINE_EVERY_MS = 5000;
@@ -80,7 +80,7 @@ export function partsOf(now: RunProgress, pace: { perSecond: number; leftMs: num
           { text: `${counted(Math.round(pace.perSecond))} rows/s`, rank: 5 },
           { text: pace.leftMs === null ? '? left' : `${lasting(pace.leftMs)} left`, rank: 4 },
         ]
-      : [{ text: `waits: ${waitsFor}${waits}`, rank: 3 }]),
+      : [{ text: `waits: ${onOneLine(waitsFor)}${waits}`, rank: 3 }]),
   ];
 }
 

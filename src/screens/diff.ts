@@ -106,10 +106,11 @@ function kindOf({ column_name, old_value, new_value }: Change): number {
 const nameOf = ({ artist_name, album_title }: Change) =>
   artist_name === null ? '–' : printable(`${artist_name} – ${album_title ?? ''}`);
 
-/** A line of CSV as RFC 4180 has it. */
+/** A line of CSV as RFC 4180 has it. A spreadsheet takes for a formula what begins as one, be it an artist's name. */
 export function csvLine(cells: (string | number | null)[]): string {
   const quoted = cells.map((cell) => {
-    const text = cell === null ? '' : String(cell);
+    const value = cell === null ? '' : String(cell);
+    const text = /^[=+\-@\t\r]/.test(value) && !/^[+-]?\d+(\.\d+)?$/.test(value) ? `'${value}` : value;
     return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   });
   return `${quoted.join(',')}\r\n`;

@@ -51,9 +51,15 @@ export const clock = (time: Date | string): string =>
 
 /** Makes a text from the database safe to print: what could move a terminal's cursor becomes a visible sign. */
 export const printable = (text: string): string =>
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not reach a terminal
-  text.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, (sign) =>
+  text.replace(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu, (sign) =>
     sign < ' ' ? String.fromCharCode(0x2400 + sign.charCodeAt(0)) : '\ufffd',
+  );
+
+/** JSON that moves no cursor: of what could, JSON itself escapes only the older half. */
+export const jsonOf = (value: unknown, indent = 0): string =>
+  JSON.stringify(value, null, indent).replace(
+    /[\x7f-\x9f\p{Zl}\p{Zp}\p{Bidi_Control}]/gu,
+    (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
 
 /** The columns that a text takes on a terminal, where a wide letter takes two. */

@@ -125,6 +125,21 @@ describe('a call', () => {
     await other.close();
   });
 
+  test('never brings a key back that JSON writes with escapes, nor a part of one in a long redirect', async () => {
+    const apiKey = 'sk-"12\\34"/5678';
+    const other = connectLml(standIn.url, { apiKey, timeoutMs: 5000 });
+    standIn.respondWith(() => ({ status: 401, body: JSON.stringify({ detail: `no such key: ${apiKey}` }) }));
+    const answer = await other.ask(REQUEST, never);
+    expect(JSON.parse(answer.body!)).toEqual({ detail: 'no such key: [LML_API_KEY]' });
+    await other.close();
+
+    const redirected = connectLml(standIn.url, { apiKey: 'sk-1234-5678', timeoutMs: 5000 });
+    const path = `/${'x'.repeat(193 - standIn.url.length)}`;
+    standIn.respondWith(() => ({ status: 307, headers: { location: `${path}sk-1234-5678` }, body: '' }));
+    expect((await redirected.ask(REQUEST, never)).failure).not.toContain('sk-1');
+    await redirected.close();
+  });
+
   test('says how long it took', async () => {
     standIn.respondWith(() => ({ delayMs: 150 }));
     const { latencyMs } = await lml.ask(REQUEST, never);

@@ -80,6 +80,22 @@ test('a call that fails on its way says nothing of the key', async () => {
   expect(secretsIn(await storedTexts())).toEqual([]);
 });
 
+test("what LML's URL asks for is in no log line and no error, since it may hold a token", async () => {
+  for (const url of [
+    `http://127.0.0.1:1/?token=${KEY}`,
+    `ftp://lml/?token=${KEY}`,
+    `http://bob:x@lml/#${KEY}`,
+  ]) {
+    const ended = await cli(['run'], {
+      DATABASE_URL: database.url,
+      LIBRARY_METADATA_URL: url,
+      LML_MAX_TRIES: '1',
+    });
+    expect(ended.status).not.toBe(0);
+    expect(secretsIn(ended.stdout + ended.stderr)).toEqual([]);
+  }
+});
+
 test('a key that LML refuses is nowhere, even where LML says it back', async () => {
   const echo = await startStandIn({
     identities: new Map(),

@@ -49,6 +49,27 @@ test('a worker that is up is alive, with its version and its next tick', async (
   expect(screen).toMatch(/next tick \d{4}-\d\d-\d\d 03:17 UTC, in \d+ \w+ · cron 17 3 \* \* \*/);
 });
 
+test('a crontab time that this program cannot read leaves out its next tick, and nothing else', async ({
+  database,
+  cli,
+}) => {
+  await database.sql`
+    select from identity_sync.rescue_identity_runs(lanes => 1, worker => 'other:1', plan_cron => 'every night')`;
+  const { status, stdout } = await cli.run(['status']);
+  expect([status, JSON.parse(stdout || '{}').planning?.crons]).toEqual([0, ['every night']]);
+  expect((await cli.run(['report', '--html', '-'])).stdout).toContain(
+    'next tick <code>every night</code></p>',
+  );
+});
+
+test('at a terminal JSON moves no cursor either, and is the same JSON', async ({ database }) => {
+  const name = 'Aute\u009b2Jchre \u202e\u007f';
+  const id = await shelve(database.sql, { artist: name });
+  const { screen } = await atATerminal(['explain', String(id), '--json'], { DATABASE_URL: database.url });
+  expect(screen).not.toMatch(/[\u007f-\u009f\u202e]/);
+  expect(JSON.parse(screen)).toMatchObject({ artist_name: name });
+});
+
 test.for([
   [['status'], 60],
   [['status'], 200],

@@ -15,6 +15,7 @@ test.each<[number, Record<string, unknown>, string, string]>([
   [40, {}, 'the database is away', '03:17:00 warning: the database is away\n'],
   [50, { code: '28P01', hint: 'Set it.' }, 'no password', '03:17:00 error: no password – Set it.\n'],
   [30, {}, 'two\r\nlines \x1b[2J and a \u202eturn', '03:17:00 two lines  [2J and a  turn\n'],
+  [30, {}, 'a \u200fturn, a \u061cturn and a \x9b2J', '03:17:00 a  turn, a  turn and a  2J\n'],
 ])(
   'a log line for a person says the time, how bad it is, and what happened: %i %j %j',
   (level, fields, words, line) => {
@@ -50,6 +51,11 @@ describe('the bar', () => {
     expect(barLine(partsOf(waiting, pace), waiting, 200)).toMatch(
       / {2}4,711 of 9,240 rows {2}waits: LML asked for quiet, 40 s more$/,
     );
+  });
+
+  test('moves no cursor, whatever LML said', () => {
+    const waiting = { ...half, waits_for: 'LML says \x1b[2J\n', waits_until: null };
+    expect(barLine(partsOf(waiting, pace), waiting, 200)).toMatch(/waits: LML says {2}\[2J $/);
   });
 
   test('of a run of nothing is full', () => {

@@ -37,7 +37,7 @@ test('a time of day is in UTC and says so', () => {
 });
 
 test('a text from the database moves no cursor', () => {
-  expect(printable('a\u001b[2J\r\n\u009b31m\u202eb')).toBe('a␛[2J␍␊\ufffd31m\ufffdb');
+  expect(printable('a\u001b[2J\r\n\u009b31m\u202eb\u061c')).toBe('a␛[2J␍␊\ufffd31m\ufffdb\ufffd');
 });
 
 test('a wide letter takes two columns, and what is cut says so', () => {

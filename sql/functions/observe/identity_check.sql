@@ -133,7 +133,7 @@ as $$
         to_char(hold.since at time zone 'UTC', 'YYYY-MM-DD HH24:MI'), hold.name, hold.reason
       ),
       format('identity-sync resume %s, when what is behind it is cured.', hold.name)
-    from identity_sync.planning_hold as hold
+    from identity_sync_private.holds_in_force() as hold
   )
   select jsonb_agg(
     jsonb_build_object(

@@ -64,7 +64,7 @@ begin
       'limit_seconds', floor(extract(epoch from max_silence))
     ),
     'planning_holds', (
-      select coalesce(jsonb_agg(hold.name order by hold.name), '[]') from identity_sync.planning_hold as hold
+      select coalesce(jsonb_agg(hold.name order by hold.name), '[]') from identity_sync_private.holds_in_force() as hold
     )
   );
 end;

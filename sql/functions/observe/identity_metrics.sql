@@ -83,7 +83,7 @@ as $$
     ),
     'planning_holds', (
       select '{"paused": 0, "key_refused": 0, "brake": 0}'::jsonb || coalesce(jsonb_object_agg(hold.name, 1), '{}')
-      from identity_sync.planning_hold as hold
+      from identity_sync_private.holds_in_force() as hold
     ),
     'runs', (
       select

@@ -12,7 +12,7 @@ as $$
       ),
       '[]'
     )
-  from identity_sync.planning_hold as hold
+  from identity_sync_private.holds_in_force() as hold
   cross join lateral (
     select jsonb_agg(jsonb_build_object('purpose', step.purpose, 'command', step.command) order by step.place) as steps
     from (
@@ -29,8 +29,7 @@ as $$
         )
     ) as step (hold, place, purpose, command)
     where step.hold = hold.name
-  ) as cure
-  where coalesce(hold.ends_at > clock_timestamp(), true);
+  ) as cure;
 $$;
 
 revoke all on function identity_sync_private.planning_holds() from public;

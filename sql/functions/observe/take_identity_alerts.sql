@@ -19,7 +19,7 @@ as $$
   held as (
     update identity_sync.planning_hold as hold
     set alerted_at = clock_timestamp()
-    where hold.alerted_at is null
+    where hold.alerted_at is null and hold.name in (select name from identity_sync_private.holds_in_force())
     returning hold.*
   )
   select

@@ -23,7 +23,7 @@ begin
   insert into identity_sync.planning_hold as hold (name, reason, ends_at)
   values ('paused', format('paused by %s: %s', session_user, reason), nullif(until, 'infinity'))
   on conflict (name) do update
-  set reason = excluded.reason, ends_at = excluded.ends_at, since = clock_timestamp();
+  set reason = excluded.reason, ends_at = excluded.ends_at, since = clock_timestamp(), alerted_at = null;
 end;
 $$;
 

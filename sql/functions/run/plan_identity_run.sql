@@ -51,12 +51,7 @@ begin
       hint = 'Allowed: unresolved, refused, changed.';
   end if;
 
-  if scheduled
-    and exists (
-      select from identity_sync.planning_hold as hold
-      where hold.ends_at is null or hold.ends_at > clock_timestamp()
-    )
-  then
+  if scheduled and exists (select from identity_sync_private.holds_in_force()) then
     return null;
   end if;
 

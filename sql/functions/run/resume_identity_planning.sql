@@ -19,11 +19,12 @@ begin
   with gone as (
     delete from identity_sync.planning_hold as hold
     where resume_identity_planning.name is null or hold.name = resume_identity_planning.name
-    returning hold.name
+    returning hold.name, hold.ends_at
   )
   select coalesce(array_agg(gone.name order by gone.name), '{}')
   into lifted
-  from gone;
+  from gone
+  where coalesce(gone.ends_at > clock_timestamp(), true);
   return lifted;
 end;
 $$;

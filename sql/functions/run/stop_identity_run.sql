@@ -13,6 +13,13 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '5s'
 as $$
 begin
+  if btrim(coalesce(reason, '')) = '' then
+    raise exception using
+      errcode = 'LS001',
+      message = format('reason is %s', coalesce(quote_literal(reason), 'NULL')),
+      hint = 'Say why: the report of the run shows it.';
+  end if;
+
   update identity_sync.run
   set stop_reason = coalesce(run.stop_reason, reason), stop_cause = coalesce(run.stop_cause, cause)
   where run.run_id = stop_identity_run.run_id
@@ -45,4 +52,4 @@ $$;
 revoke all on function identity_sync.stop_identity_run(bigint, text, text, text) from public;
 
 comment on function identity_sync.stop_identity_run(bigint, text, text, text) is
-  'Takes a run, the reason, who must have opened the run (NULL: anybody), and the cause (hand, deadline, budget, key, brake, breaker); abandons every batch that no lane holds, and ends the run once no call is in flight. Returns false where no such run is open.';
+  'Takes a run, the reason, who must have opened the run (NULL: anybody), and the cause (hand, deadline, budget, key, brake, breaker); abandons every batch that no lane holds, and ends the run once no call is in flight. Returns false where no such run is open. Raises LS001 for an empty reason.';

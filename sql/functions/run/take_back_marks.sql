@@ -21,7 +21,7 @@ begin
     where kept.settlement_id = any (settlement_ids)
     order by kept.settlement_id
   loop
-    -- No answer that counts was given to the question of what is marked no more.
+    -- A row that loses its mark has got no answer that counts, so it forgets what it was asked by.
     with lifted as (
       delete from identity_sync.attempt
       where attempt.settlement_id = memory.settlement_id and attempt.library_id = any (memory.library_ids)

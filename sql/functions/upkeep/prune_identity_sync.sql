@@ -23,7 +23,7 @@ begin
   using pruned
   where batch.run_id = pruned.run_id;
 
-  -- What nobody can replay or answer any more.
+  -- Nothing can be replayed or asked for them any more.
   update identity_sync.quarantined_verdict
   set closed_at = clock_timestamp(), closed_reason = 'the library is gone'
   where quarantined_verdict.closed_at is null

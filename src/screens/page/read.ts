@@ -1,6 +1,7 @@
 // What the page is made of, from the database.
 import type { Sql } from '../../database/connect.js';
 import type { SettingsOf } from '../../settings.js';
+import { nextTicks } from '../ticks.js';
 import { type PageData, page } from './page.js';
 
 export type PageSettings = Pick<
@@ -18,11 +19,5 @@ export async function readPage(sql: Sql, settings: PageSettings): Promise<string
     select page as series from identity_sync.identity_page(
       stale_days => ${settings.STALE_THRESHOLD_DAYS}, unresolved_retry_days => ${settings.UNRESOLVED_RETRY_DAYS},
       include_null_canonical => ${settings.INCLUDE_NULL_CANONICAL}) as page`;
-  const { at, planning } = status;
-  // What reads crontab times is loaded where there is one.
-  const { nextTick } = planning.crons.length === 0 ? {} : await import('../../worker/crontab.js');
-  return page(
-    { status, series },
-    new Map(planning.crons.map((cron) => [cron, nextTick?.(cron, new Date(at)) ?? null])),
-  );
+  return page({ status, series }, await nextTicks(status));
 }

@@ -35,6 +35,15 @@ test('a run that ended badly and a hold that began are taken once, a run that di
   expect(await take()).toMatchObject([{ alert: 'hold_began' }]);
 });
 
+test('a pause that begins after one that ended by itself is told of, too', async ({ database: { sql } }) => {
+  await sql`
+    insert into identity_sync.planning_hold (name, reason, since, ends_at, alerted_at)
+    values ('paused', 'a deploy', now() - interval '2 days', now() - interval '1 day', now() - interval '2 days')`;
+  await call(sql, 'pause_identity_planning', { reason: 'another' });
+  const [row] = await sql`select alert from identity_sync.take_identity_alerts() as alert`;
+  expect(row?.alert).toMatchObject({ alert: 'hold_began' });
+});
+
 test('of two sessions that ask at once one gets it', async ({ database }) => {
   await call(database.sql, 'pause_identity_planning', { reason: 'a deploy' });
   const taken = await Promise.all(

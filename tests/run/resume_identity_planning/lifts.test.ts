@@ -39,6 +39,14 @@ test('lifts every hold where none is named', async () => {
   expect(await resume(null)).toEqual([]);
 });
 
+test('does not name a pause that ended by itself, and removes it', async () => {
+  await database.sql`
+    insert into identity_sync.planning_hold (name, reason, since, ends_at)
+    values ('paused', 'by hand', now() - interval '2 hours', now() - interval '1 hour')`;
+  expect(await resume(null)).toEqual([]);
+  expect([...(await database.sql`select from identity_sync.planning_hold`)]).toEqual([]);
+});
+
 test('refuses a name that is none, and lifts nothing', async () => {
   await hold();
   await expect(resume('braek')).rejects.toMatchObject({ code: 'LS001', message: "name is 'braek'" });

@@ -73,6 +73,14 @@ describe('a run that is stopped', () => {
     expect(await candidates(database.sql)).toEqual(ids);
   });
 
+  test.each([null, '', ' '])('needs a reason, and goes on without one: %j', async (reason) => {
+    const runId = await plan(database.sql);
+    await expect(call(database.sql, 'stop_identity_run', { run_id: runId, reason })).rejects.toMatchObject({
+      code: 'LS001',
+    });
+    expect(await runOf(database.sql, runId)).toMatchObject({ stop_cause: null, finished_at: null });
+  });
+
   test('keeps the first cause', async () => {
     const runId = await plan(database.sql);
     const { batch_id, request } = await claim(database.sql, runId);
