@@ -96,7 +96,11 @@ describe('/healthz', () => {
     expect(await healthz()).toMatchObject({
       status: 200,
       body: {
-        last_success: { ok: true, finished_at: null, age_seconds: near(Math.floor(performance.now() / 1000), 60) },
+        last_success: {
+          ok: true,
+          finished_at: null,
+          age_seconds: near(Math.floor(performance.now() / 1000), 60),
+        },
       },
     });
     const yesterday = { process_started_at: new Date(Date.now() - 27 * 3_600_000).toISOString() };
