@@ -156,8 +156,11 @@ export async function runOnce(
     sql = lanes;
     return await resultOf(sql, await carry(settings, { sql, observer, opened, stop, abortNow }));
   } finally {
-    await reportEndedRuns(sql, observer, settings, followed);
-    await createAlerts(settings.ALERT_WEBHOOK_URL).send(sql);
+    // A run that was not begun has just said why, and this database may be none of ours.
+    if (followed !== null) {
+      await reportEndedRuns(sql, observer, settings, followed);
+      await createAlerts(settings.ALERT_WEBHOOK_URL).send(sql);
+    }
     await observer.close();
     await Promise.all([planner.end(), lanes.end()]);
     dropLines();

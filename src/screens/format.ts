@@ -6,12 +6,17 @@ const counts = new Intl.NumberFormat('en-US');
 /** 64676 → 64,676 */
 export const count = (value: number): string => counts.format(value);
 
+/** 1 call, 2 calls */
+export const counted = (sum: number, one: string, many = `${one}s`): string =>
+  `${count(sum)} ${sum === 1 ? one : many}`;
+
 /** 0.484 → 48.4 %; what is there, but less than a tenth of a percent, is not said to be nothing. */
 export const percent = (share: number): string =>
   share > 0 && share < 0.0005 ? '< 0.1 %' : `${counts.format(Math.round(share * 1000) / 10)} %`;
 
 /** How long something took, or will: 102000 ms → 1 min 42 s. */
 export function duration(milliseconds: number): string {
+  if (milliseconds <= 0) return '0 s';
   const seconds = Math.round(milliseconds / 1000);
   if (milliseconds < 1000) return `${Math.round(milliseconds)} ms`;
   if (seconds < 10) return `${(milliseconds / 1000).toFixed(1)} s`;

@@ -1,6 +1,6 @@
 // The end of a run, for a person: how it went, what became of its rows, and what to do about the rest.
 import { changesOf, durationOf, listed, type RunReport } from '../observe/ended-runs.js';
-import { count, duration, wrap } from './format.js';
+import { count, counted, duration, wrap } from './format.js';
 
 export function runEndScreen(report: RunReport, width: number): string[] {
   const { run_id, dry_run: isDryRun, outcome, outcome_reason: reason, left, quarantined } = report;
@@ -13,7 +13,9 @@ export function runEndScreen(report: RunReport, width: number): string[] {
     [reason !== null, String(reason)],
     [quarantined > 0, `${count(quarantined)} refused → quarantine: identity-sync quarantine --run ${run_id}`],
     [left > 0, `left for next time: ${counted(left, 'row')}`],
-    [isDryRun && report.scanned > 0, `nothing was written; to write it: identity-sync apply --run ${run_id}`],
+    [isDryRun, 'nothing was written'],
+    [isDryRun && report.scanned > 0, `look, row by row: identity-sync diff --run ${run_id}`],
+    [isDryRun && report.scanned > 0, `write it: identity-sync apply --run ${run_id}`],
   ];
   return [
     ...wrap(head, width),
@@ -21,9 +23,6 @@ export function runEndScreen(report: RunReport, width: number): string[] {
     ...next.flatMap(([when, words]) => (when ? wrap(words, width, '  ') : [])),
   ];
 }
-
-/** 1 call, 2 calls */
-const counted = (sum: number, what: string) => `${count(sum)} ${what}${sum === 1 ? '' : 's'}`;
 
 function countsOf(report: RunReport): string {
   const { identity, compilation_track: tracks, rows_skipped: skipped } = report;

@@ -8,6 +8,7 @@ test('numbers have separators and shares one digit', () => {
 });
 
 test.each<[number, string]>([
+  [-5, '0 s'],
   [340, '340 ms'],
   [1900, '1.9 s'],
   [42_000, '42 s'],

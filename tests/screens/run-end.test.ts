@@ -24,7 +24,7 @@ test('it says how it went, what became of the rows, and the next command', () =>
   expect(Math.max(...runEndScreen(report, 60).map((line) => line.length))).toBeLessThanOrEqual(60);
 });
 
-test('a run that stopped says why and what is left, a dry run how to write it, and one of another goes on', () => {
+test('a run that stopped says why and what is left, a dry run how to look at it and to write it, and one of another goes on', () => {
   const stopped = {
     ...report,
     scanned: 1000,
@@ -41,7 +41,11 @@ test('a run that stopped says why and what is left, a dry run how to write it, a
   ]);
 
   const rehearsed = runEndScreen({ ...report, dry_run: true, quarantined: 0 }, 200);
-  expect(rehearsed.at(-1)).toBe('  nothing was written; to write it: identity-sync apply --run 211');
+  expect(rehearsed.slice(-3)).toEqual([
+    '  nothing was written',
+    '  look, row by row: identity-sync diff --run 211',
+    '  write it: identity-sync apply --run 211',
+  ]);
 
   expect(runEndScreen({ ...report, outcome: null }, 200)).toEqual([
     'run 211 goes on with the process that opened it',
