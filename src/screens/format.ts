@@ -77,6 +77,16 @@ export function cut(text: string, columns: number): string {
   return `${kept}…`;
 }
 
+/** Cuts a text in its middle, so that both of its ends are seen. */
+export function cutInside(text: string, columns: number): string {
+  if (widthOf(text) <= columns) return text;
+  const end = Math.floor((columns - 1) / 2);
+  const signs = [...text];
+  let tail = '';
+  while (signs.length > 0 && widthOf(signs.at(-1)! + tail) <= end) tail = signs.pop() + tail;
+  return cut(text, columns - widthOf(tail)) + tail;
+}
+
 /** Breaks a text between its words into lines of at most so many columns, each behind the indent; nothing makes no line. */
 export function wrap(text: string, columns: number, indent = ''): string[] {
   const lines: string[] = [];

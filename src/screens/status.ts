@@ -169,8 +169,8 @@ function openRuns({ open_runs: runs }: Status, width: number, now: Date, colors:
 
 function endedRuns({ runs }: Status, width: number, now: Date): string[] {
   if (runs.length === 0) return [`${head('RUNS')}none has ended`];
-  const numbers = ['changed', 'new', 'confirmed', 'unresolved', 'refused'] as const;
-  const ranks = { changed: 1, new: 3, confirmed: 5, unresolved: 4, refused: 2 };
+  const numbers = ['changed', 'new', 'confirmed', 'unresolved', 'refused', 'left'] as const;
+  const ranks = { changed: 1, new: 4, confirmed: 6, unresolved: 5, refused: 2, left: 3 };
   const rows = table<EndedRun>(
     [
       { title: 'run', cell: ({ run_id }) => String(run_id), align: 'right' },
@@ -182,7 +182,7 @@ function endedRuns({ runs }: Status, width: number, now: Date): string[] {
         cell: ({ scanned, planned }) =>
           scanned === planned ? count(scanned) : `${count(scanned)} of ${count(planned)}`,
         align: 'right',
-        rank: 6,
+        rank: 7,
       },
       ...numbers.map((name) => ({
         title: name,

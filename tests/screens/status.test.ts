@@ -289,8 +289,8 @@ describe('a run is open', () => {
                 waits: LML asked for a pause (429), until 2026-11-28 03:24 UTC (in 40 s)
                 waits: 1 in the hands of station-2:88, which is silent
 
-      RUNS      run  scope  outcome    ended      rows  changed  new  confirmed  unresolved  refused
-                211  due    completed  24 h ago  9,113       12   41      8,631         388        0
+      RUNS      run  scope  outcome    ended      rows  changed  new  confirmed  unresolved  refused  left
+                211  due    completed  24 h ago  9,113       12   41      8,631         388        0     0
                 next tick 2026-11-29 03:17 UTC, in 24 h · cron 17 3 * * * · last success 2026-11-27 03:24 UTC, 24 h ago
 
       WORKERS   1 alive: station-1:4711 0.1.0 · 2 of 2 calls in flight
@@ -375,9 +375,9 @@ describe('a person has to act', () => {
         14 in quarantine: 12 invalid_verdict (main.discogs_artist_id), 2 writer_error (23514)
           look: identity-sync quarantine
 
-      RUNS      run  scope  outcome          ended                rows  changed  new  confirmed  unresolved  refused
-                212  due    stopped (brake)  3 min ago  1,000 of 9,240      261    0        739           0        0
-                211  due    completed        24 h ago            9,113       12   41      8,631         388        0
+      RUNS      run  scope  outcome          ended                rows  changed  new  confirmed  unresolved  refused   left
+                212  due    stopped (brake)  3 min ago  1,000 of 9,240      261    0        739           0        0  8,240
+                211  due    completed        24 h ago            9,113       12   41      8,631         388        0      0
                 no next tick: start identity-sync worker · last success 2026-11-27 03:24 UTC, 24 h ago
 
       WORKERS   none alive · 0 calls in flight

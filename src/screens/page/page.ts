@@ -243,7 +243,7 @@ function charts(
   return html`${drawn.length > 0 && html`<h2>Charts</h2><div class="cards">${drawn}</div>`}`;
 }
 
-const NUMBERS = ['changed', 'new', 'confirmed', 'unresolved', 'refused'] as const;
+const NUMBERS = ['changed', 'new', 'confirmed', 'unresolved', 'refused', 'left'] as const;
 
 function runs({ runs, planning }: Status, { changes }: PageData['series'], ticks: Ticks, now: Date): Html {
   const shown = new Set(changes.map(({ run_id }) => run_id));
