@@ -5,8 +5,7 @@ import { describeFailure } from './observe/log.js';
 export class Failure extends Error {}
 
 const MIGRATE = 'Run identity-sync migrate, then sql/roles.sql (README, "Production").';
-const ROLES =
-  'psql "$DATABASE_URL" -v worker=LOGIN or operator=LOGIN, -f sql/roles.sql (README, "Which login")';
+const ROLES = 'psql "$DBA_URL" -v worker=LOGIN or operator=LOGIN, -f sql/roles.sql (README, "Which login")';
 
 /** Before a program knows that its database is its own: what its first call meets, by SQLSTATE. */
 const AT_FIRST: Record<string, string> = {

@@ -9,7 +9,7 @@ test.each<[string, Error, string]>([
     'a function that a login may not call',
     failure('permission denied for function undo_identity_run', { code: '42501' }),
     'permission denied for function undo_identity_run (42501). This login lacks the role for it: ' +
-      'psql "$DATABASE_URL" -v worker=LOGIN or operator=LOGIN, -f sql/roles.sql (README, "Which login").',
+      'psql "$DBA_URL" -v worker=LOGIN or operator=LOGIN, -f sql/roles.sql (README, "Which login").',
   ],
   [
     'a column that went meanwhile',
