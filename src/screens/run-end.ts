@@ -1,6 +1,18 @@
 // The end of a run, for a person: how it went, what became of its rows, and what to do about the rest.
+
+import type { Report } from '../database/transaction.js';
 import { changesOf, durationOf, listed, type RunReport } from '../observe/ended-runs.js';
 import { count, counted, duration, wrap } from './format.js';
+
+type CountedReport = Pick<
+  RunReport,
+  | 'identity'
+  | 'compilation_track'
+  | 'rows_skipped'
+  | 'rows_resolved'
+  | 'rows_resolved_compilation'
+  | 'rows_unresolved'
+>;
 
 export function runEndScreen(report: RunReport, width: number): string[] {
   const { run_id, dry_run: isDryRun, outcome, outcome_reason: reason, left, quarantined } = report;
@@ -24,7 +36,22 @@ export function runEndScreen(report: RunReport, width: number): string[] {
   ];
 }
 
-function countsOf(report: RunReport): string {
+/** What a repair, a replay or an applied preview did, or would do. A dry run has some counts under names of its own. */
+export function operationScreen(report: Report, isDryRun: boolean, width: number): string[] {
+  const counts = countsOf({
+    identity: {},
+    compilation_track: {},
+    rows_resolved: report.would_resolve ?? 0,
+    rows_resolved_compilation: report.would_resolve_compilation ?? 0,
+    rows_unresolved: report.would_unresolved ?? 0,
+    rows_skipped: report.would_skip ?? {},
+    ...report,
+  } as CountedReport);
+  const head = `${counted(Number(report.scanned), 'row')}: ${counts === '' ? 'nothing to do' : counts}`;
+  return wrap(isDryRun ? `dry run, nothing was written. ${head}` : head, width);
+}
+
+function countsOf(report: CountedReport): string {
   const { identity, compilation_track: tracks, rows_skipped: skipped } = report;
   const changes = changesOf(identity);
   const links = listed({ written: tracks.written, unlinked: tracks.unlinked });
