@@ -48,7 +48,9 @@ export function inWords(error: unknown): { words: string; code?: string } {
     return { words: `port ${port} ${what} (${code}). HEALTH_PORT names another.`, code };
   }
   const isSaid = code === undefined || code.startsWith('LS') || message.includes(code);
-  const sentences = [isSaid ? message : `${message} (${code})`, hint ?? LATER[code ?? ''] ?? detail];
+  // A detail beside a hint names whom the hint is about: the sessions that hold a library, say.
+  const found = isSaid || hint === undefined ? undefined : detail;
+  const sentences = [isSaid ? message : `${message} (${code})`, found, hint ?? LATER[code ?? ''] ?? detail];
   const words = sentences
     .filter((sentence) => sentence !== undefined)
     .map((sentence) => sentence.replace(/[.\s]*$/, '.').replaceAll(/\s*\n\s*/g, ' '))

@@ -105,7 +105,10 @@ export function describeRunEnd(report: RunReport): string {
     ...(report.scanned > 0 || reason === null ? [rows] : []),
     ...(counts === '' ? [] : [counts]),
   ];
-  const words = [...(reason === null ? [] : [reason]), ...(facts.length === 0 ? [] : [facts.join(', ')])];
+  const words = [
+    ...(reason === null ? [] : [reason.replace(/\.$/, '')]),
+    ...(facts.length === 0 ? [] : [facts.join(', ')]),
+  ];
   return `${run} ${outcome}${took}: ${words.join('; ')}`;
 }
 

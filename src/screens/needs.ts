@@ -16,6 +16,8 @@ export function needsOf(status: Status, now: Date): Need[] {
   });
   const failed = badRuns(runs)
     .filter(({ run_id }) => !planning.holds.some((hold) => hold.run_id === run_id))
+    // What it refused may be cured since, and what another run holds is not its own.
+    .filter(({ left }) => left > 0 || quarantine.entries > 0)
     .map((run) => ({
       what: `run ${run.run_id} ${how(run)} ${age(run.finished_at, now)}`,
       why: run.outcome_reason,

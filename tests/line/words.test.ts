@@ -22,6 +22,11 @@ test.each<[string, Error, string]>([
     'batch_size is 0. Allowed: 1 to 1000.',
   ],
   [
+    'rows that others hold, with their sessions',
+    failure('another session is writing', { code: '55P03', detail: 'Sessions: 8544.', hint: 'Try again.' }),
+    'another session is writing (55P03). Sessions: 8544. Try again.',
+  ],
+  [
     'whatever else a server says, with its detail, in one line',
     failure('could not extend file:\nNo space left', { code: '53100', detail: 'wrote 0 of 8192' }),
     'could not extend file: No space left (53100). wrote 0 of 8192.',

@@ -444,6 +444,13 @@ test('what a run refused is not said to be due: the quarantine has its cure', ()
   ]);
 });
 
+test('a run that left nothing needs nobody once its quarantine is empty', () => {
+  const cured = { ...yesterday, outcome: 'failed', outcome_reason: '12 rows were refused, 0 settled' };
+  expect(statusScreen({ ...running, open_runs: [], runs: [cured] }, ticks, 80)[0]).toBe(
+    'all is well: nothing needs you',
+  );
+});
+
 test('rows of failed batches are said beside those that are done', () => {
   const [run] = running.open_runs;
   const lines = statusScreen({ ...running, open_runs: [{ ...run!, done: 0, failed: 2000 }] }, ticks, 120);
