@@ -72,14 +72,18 @@ interface Part {
 /** What there is to say, from left to right. */
 export function partsOf(now: RunProgress, pace: { perSecond: number; leftMs: number | null }): Part[] {
   const { planned, done, failed, waits_for: waitsFor, waits_until: until } = now;
-  const waits = until === null ? '' : `, ${duration(until.getTime() - Date.now())} more`;
+  const waits =
+    until === null ? '' : `, ${duration(Math.round((until.getTime() - Date.now()) / 1000) * 1000)} more`;
   return [
     { text: `${count(done)} of ${count(planned)} rows`, rank: 1 },
     ...(failed > 0 ? [{ text: `${count(failed)} failed`, rank: 2 }] : []),
     ...(waitsFor === null
       ? [
           { text: `${count(Math.round(pace.perSecond))} rows/s`, rank: 5 },
-          { text: pace.leftMs === null ? '? left' : `${duration(pace.leftMs)} left`, rank: 4 },
+          {
+            text: pace.leftMs === null ? '? left' : `${duration(Math.round(pace.leftMs / 1000) * 1000)} left`,
+            rank: 4,
+          },
         ]
       : [{ text: `waits: ${waitsFor}${waits}`, rank: 3 }]),
   ];

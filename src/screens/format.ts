@@ -19,7 +19,7 @@ export function duration(milliseconds: number): string {
   if (milliseconds <= 0) return '0 s';
   const seconds = Math.round(milliseconds / 1000);
   if (milliseconds < 1000) return `${Math.round(milliseconds)} ms`;
-  if (seconds < 10) return `${(milliseconds / 1000).toFixed(1)} s`;
+  if (seconds < 10) return `${(milliseconds / 1000).toFixed(1).replace('.0', '')} s`;
   const units: [string, number][] = [
     ['day', 86_400],
     ['h', 3600],

@@ -1,5 +1,5 @@
--- A run that is over, in the few numbers that a person asks for first: what it changed, and what it could not. What got no answer
--- is no refusal: it is left.
+-- A run that is over, in the few numbers that a person asks for first: what it changed, and what it could not. What
+-- got no answer is no refusal: it is left.
 create or replace function identity_sync_private.describe_ended_run(run identity_sync.run)
 returns jsonb
 language sql stable

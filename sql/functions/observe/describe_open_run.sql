@@ -1,5 +1,5 @@
--- How far an open run is, how fast it has been within the last minute, and what it waits for. Rows of failed batches are
--- not done: they are due again.
+-- How far an open run is, how fast it has been within the last minute, and what it waits for. Rows of failed batches
+-- are not done: they are due again.
 create or replace function identity_sync_private.describe_open_run(run_id bigint)
 returns jsonb
 language sql stable

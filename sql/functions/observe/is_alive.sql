@@ -1,5 +1,6 @@
 -- A process that carries runs is heard of every ten seconds at least, also while its calls to LML are under way. One
--- that has missed that twice is taken for dead. One that plans nothing carries runs alone, and is gone once all are over.
+-- that has missed that twice is taken for dead. One that plans nothing carries runs alone, and is gone once all are
+-- over.
 create or replace function identity_sync_private.is_alive(worker identity_sync.worker)
 returns boolean
 language sql stable
