@@ -1,21 +1,23 @@
--- Who may do what: psql "$DATABASE_URL" -f sql/roles.sql
+-- Who may do what: psql "$DBA_URL" -f sql/roles.sql
 -- For the DBA, after `identity-sync migrate` and again after every later one: new functions get their grants here.
 -- Grants name roles, so they stand in this file alone; functions only revoke from PUBLIC. A second run changes nothing.
 --
 -- identity_reader    reads everything, through every function that writes nothing
 -- identity_operator  also repairs, through the functions that write; it writes no table directly
--- identity_worker    reads, runs the worker, and writes what a dry run of its own previewed: it reads and writes
---                    graphile-worker's tables, and owns none of them
+-- identity_worker    reads, runs the worker, and looks at and writes what a dry run of its own previewed: it reads and
+--                    writes graphile-worker's tables, and owns none of them
 --
 -- These roles do not log in. Give them to logins. The unqualified call needs a search_path too, which membership does
 -- not pass on. A login's transactions and timeouts are set too, whatever the database's defaults are: where these are
 -- serializable, every lane would pay for it in retries, and a session that waits for jobs must not be cut as idle.
---   psql "$DATABASE_URL" -v reader=dashboard -f sql/roles.sql
---   psql "$DATABASE_URL" -v operator=alice -f sql/roles.sql
---   psql "$DATABASE_URL" -v worker=identity_sync_service -f sql/roles.sql
+--   psql "$DBA_URL" -v reader=dashboard -f sql/roles.sql
+--   psql "$DBA_URL" -v operator=alice -f sql/roles.sql
+--   psql "$DBA_URL" -v worker=identity_sync_service -f sql/roles.sql
 
 \set ON_ERROR_STOP on
 begin isolation level read committed read write;
+-- That a role has a role already is no news.
+set local client_min_messages = warning;
 
 do $$
 declare
@@ -26,10 +28,15 @@ begin
       execute format('create role %I nologin', wanted);
     end if;
   end loop;
+  grant identity_reader to identity_operator, identity_worker;
+exception
+  when insufficient_privilege then
+    raise exception using
+      errcode = 'insufficient_privilege',
+      message = format('%I may not give roles: %s', current_user, sqlerrm),
+      hint = 'Run this as the DBA: a superuser, or a login with CREATEROLE that made these roles.';
 end;
 $$;
-
-grant identity_reader to identity_operator, identity_worker;
 
 -- A function that reads runs with the rights of its caller, who needs the private functions it calls: none writes.
 grant usage on schema identity_sync, identity_sync_private, wxyc_schema, graphile_migrate to identity_reader;
@@ -115,7 +122,8 @@ grant execute on function
   identity_sync.prune_identity_sync(integer),
   identity_sync.analyze_filled_tables(),
   identity_sync.resume_identity_planning(text),
-  identity_sync.apply_identity_preview(bigint, integer[])
+  identity_sync.apply_identity_preview(bigint, integer[]),
+  identity_sync.identity_run_changes(bigint)
 to identity_worker;
 
 -- graphile-worker's objects stay with the owner of our functions, which enqueue jobs with its rights: a function that

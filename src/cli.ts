@@ -44,7 +44,7 @@ const program = new Command('identity-sync')
   .description("Keeps the station's library identity tables in step with LML.")
   .version(`identity-sync ${VERSION}`, '-V, --version', 'which version this is')
   .option('--verbose', 'where a command fails, all that is known of it')
-  .configureHelp({ showGlobalOptions: true })
+  .configureHelp({ showGlobalOptions: true, minWidthToWrap: 20 })
   .exitOverride();
 
 for (const command of COMMANDS) program.addCommand(command.copyInheritedSettings(program));

@@ -5,8 +5,7 @@ import { describeFailure } from './observe/log.js';
 export class Failure extends Error {}
 
 const MIGRATE = 'Run identity-sync migrate, then sql/roles.sql (README, "Production").';
-const ROLES =
-  'psql "$DATABASE_URL" -v worker=LOGIN or operator=LOGIN, -f sql/roles.sql (README, "Which login")';
+const ROLES = 'psql "$DBA_URL" -v worker=LOGIN or operator=LOGIN, -f sql/roles.sql (README, "Which login")';
 
 /** Before a program knows that its database is its own: what its first call meets, by SQLSTATE. */
 const AT_FIRST: Record<string, string> = {
@@ -49,7 +48,9 @@ export function inWords(error: unknown): { words: string; code?: string } {
     return { words: `port ${port} ${what} (${code}). HEALTH_PORT names another.`, code };
   }
   const isSaid = code === undefined || code.startsWith('LS') || message.includes(code);
-  const sentences = [isSaid ? message : `${message} (${code})`, hint ?? LATER[code ?? ''] ?? detail];
+  // A detail beside a hint names whom the hint is about: the sessions that hold a library, say.
+  const found = isSaid || hint === undefined ? undefined : detail;
+  const sentences = [isSaid ? message : `${message} (${code})`, found, hint ?? LATER[code ?? ''] ?? detail];
   const words = sentences
     .filter((sentence) => sentence !== undefined)
     .map((sentence) => sentence.replace(/[.\s]*$/, '.').replaceAll(/\s*\n\s*/g, ' '))

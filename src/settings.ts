@@ -11,6 +11,8 @@ export class UsageError extends Error {}
 const VERBS = ['hold', 'release', 'dismiss', 'pause', 'resume', 'stop', 'undo'] as const;
 const RUNS = ['run', 'worker', 'check'] as const;
 const SHOWS = ['status', 'explain', 'quarantine', 'diff', 'report'] as const;
+// Those that say which rows are due.
+const JUDGES = ['status', 'explain', 'report'] as const;
 const ALL = [...RUNS, 'apply', 'replay', ...VERBS, ...SHOWS] as const;
 
 export type CommandName = 'migrate' | (typeof ALL)[number];
@@ -170,21 +172,21 @@ export const SETTINGS = {
   },
   STALE_THRESHOLD_DAYS: {
     value: integer(1, 3650).default(7),
-    readBy: [...RUNS, ...SHOWS],
+    readBy: [...RUNS, ...JUDGES],
     about: 'age at which an identity is due again',
     flag: '--stale-days <days>',
     plan: 'stale_days',
   },
   UNRESOLVED_RETRY_DAYS: {
     value: integer(1, 3650).default(30),
-    readBy: [...RUNS, ...SHOWS],
+    readBy: [...RUNS, ...JUDGES],
     about: 'age at which an answer without an identity is due again',
     flag: '--unresolved-retry-days <days>',
     plan: 'unresolved_retry_days',
   },
   INCLUDE_NULL_CANONICAL: {
     value: yesOrNo.default(false),
-    readBy: [...RUNS, ...SHOWS],
+    readBy: [...RUNS, ...JUDGES],
     about: 'also take rows without a canonical entity',
     flag: '--include-null-canonical',
     plan: 'include_null_canonical',

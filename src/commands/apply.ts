@@ -8,11 +8,13 @@ const command = new Command('apply')
   .description('apply a file of verdicts, or what a dry run previewed')
   .argument('[file]', "LML's answer, an array of results or one result; - for standard input")
   .option('--run <id>', 'instead of a file: the answers that this dry run kept')
-  .option('--ids <ids>', 'of a dry run only these libraries, as in 1,2,3');
+  .option('--ids <ids>', 'of a dry run only these libraries, as in 1,2,3')
+  .option('--json', 'print JSON, as into a pipe');
 
 interface Options {
   run?: string;
   ids?: string;
+  json?: true;
 }
 
 export const applyCommand = addSettings(command, 'apply', {
@@ -29,7 +31,7 @@ export const applyCommand = addSettings(command, 'apply', {
     options.run === undefined
       ? await applyText(settings, await readText('FILE', file as string))
       : await applyPreview(settings, idOf('--run', options.run), ids);
-  process.exitCode = concludeOperation(judged);
+  process.exitCode = concludeOperation(options, settings.DRY_RUN, judged);
 });
 
 /** Applies a text of verdicts. The report of a dry run has a shape of its own. */

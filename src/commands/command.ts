@@ -6,7 +6,8 @@ import { decode } from '../carry/decode.js';
 import type { JudgedReport } from '../database/transaction.js';
 import { isFromFile, readEnvFile } from '../env-file.js';
 import { configureLog, describeFailure, log } from '../observe/log.js';
-import { jsonOf } from '../screens/format.js';
+import { columnsOf, jsonOf } from '../screens/format.js';
+import { operationScreen } from '../screens/run-end.js';
 import {
   allowedBy,
   type CommandName,
@@ -215,8 +216,12 @@ export function stopOnSignals(withinMs: number): { stop: AbortSignal; abortNow: 
   return { stop: stop.signal, abortNow: abortNow.signal };
 }
 
-/** Prints an operation's report and finds its exit status, which the database judges. */
-export function concludeOperation({ report, isSuccess }: JudgedReport): number {
-  print(report);
+/** Shows an operation's report and finds its exit status, which the database judges. */
+export function concludeOperation(
+  options: { json?: true },
+  isDryRun: boolean,
+  { report, isSuccess }: JudgedReport,
+): number {
+  show(options, report, () => operationScreen(report, isDryRun, columnsOf(process.stdout)));
   return isSuccess ? OK : FAILED;
 }

@@ -34,9 +34,10 @@ export const migrateCommand = addManual(
   const setting = settings.MIGRATE_DATABASE_URL === undefined ? 'DATABASE_URL' : 'MIGRATE_DATABASE_URL';
   const databaseUrl =
     settings.MIGRATE_DATABASE_URL ?? (await readSettings(['DATABASE_URL'], {}, process.env)).DATABASE_URL;
-  if (!(await isMigratedByAnother(databaseUrl, setting)))
-    await migrate(databaseUrl, { setting, publicationsAreSeenTo });
-  log.info({ step: 'migrate' }, 'the database is up to date');
+  const isDone = await isMigratedByAnother(databaseUrl, setting);
+  if (!isDone) await migrate(databaseUrl, { setting, publicationsAreSeenTo });
+  const next = isDone ? '' : '; what is new gets its grants by psql "$DBA_URL" -f sql/roles.sql';
+  log.info({ step: 'migrate' }, `the database is up to date${next}`);
   process.exitCode = OK;
 });
 

@@ -6,13 +6,14 @@ import { addSettings, concludeOperation, idOf, idsOf, settingsFrom } from './com
 const command = new Command('replay')
   .description('judge and apply again what is in quarantine')
   .option('--run <id>', 'only what this run refused')
-  .option('--ids <list>', 'only these libraries, as in 1,2,3');
+  .option('--ids <list>', 'only these libraries, as in 1,2,3')
+  .option('--json', 'print JSON, as into a pipe');
 
 export const replayCommand = addSettings(command, 'replay', {
   examples: ['identity-sync replay --dry-run', 'identity-sync replay --ids 1,2,3'],
   failed: 'more rows were refused than settled, or it could not go on',
-}).action(async (options: { run?: string; ids?: string }) => {
-  const { DATABASE_URL, DRY_RUN } = await settingsFrom('replay', options);
+}).action(async (options: { run?: string; ids?: string; json?: true }) => {
+  const { DATABASE_URL, DRY_RUN } = await settingsFrom('replay', { ...options });
   const runId = options.run === undefined ? null : idOf('--run', options.run);
   const ids = options.ids === undefined ? null : idsOf('--ids', options.ids);
   const judged = await inTransaction(
@@ -24,5 +25,5 @@ export const replayCommand = addSettings(command, 'replay', {
       return await judge(sql, row?.report);
     },
   );
-  process.exitCode = concludeOperation(judged);
+  process.exitCode = concludeOperation(options, DRY_RUN, judged);
 });

@@ -18,7 +18,7 @@ import {
 import { log, logsText } from '../observe/log.js';
 import type { RunProgress } from '../observe/progress.js';
 import { type Observer, startSentry } from '../observe/sentry.js';
-import { columnsOf } from '../screens/format.js';
+import { columnsOf, counted } from '../screens/format.js';
 import { runEndScreen } from '../screens/run-end.js';
 import { type SettingsOf, UsageError } from '../settings.js';
 import { VERSION } from '../version.js';
@@ -147,7 +147,7 @@ export async function runOnce(
       const more = opened.held_by_others > opened.held_ids.length ? ', …' : '';
       log.warn(
         { step: 'plan', run_id: opened.run_id },
-        `${opened.held_by_others} rows are left to another open run (${opened.held_by_runs.join(', ')}): ${opened.held_ids.join(',')}${more}`,
+        `${counted(opened.held_by_others, 'row')} left to another open run (${opened.held_by_runs.join(', ')}): ${opened.held_ids.join(',')}${more}`,
       );
     }
     if (opened.finished_at !== null) return await resultOf(sql, opened);
@@ -156,8 +156,11 @@ export async function runOnce(
     sql = lanes;
     return await resultOf(sql, await carry(settings, { sql, observer, opened, stop, abortNow }));
   } finally {
-    await reportEndedRuns(sql, observer, settings, followed);
-    await createAlerts(settings.ALERT_WEBHOOK_URL).send(sql);
+    // A run that was not begun has just said why, and this database may be none of ours.
+    if (followed !== null) {
+      await reportEndedRuns(sql, observer, settings, followed);
+      await createAlerts(settings.ALERT_WEBHOOK_URL).send(sql);
+    }
     await observer.close();
     await Promise.all([planner.end(), lanes.end()]);
     dropLines();

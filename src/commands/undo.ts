@@ -55,7 +55,9 @@ function wordsOf(undone: Undone, isDryRun: boolean): string[] {
     held > 0 ? `${count(held)} are held by hand` : '',
   ].filter((words) => words !== '');
   return [
-    `${isDryRun ? 'dry run: ' : ''}run ${undone.of_run_id} is undone${isDryRun ? '' : ` by run ${undone.run_id}`}`,
+    isDryRun
+      ? `dry run: run ${undone.of_run_id} would be undone`
+      : `run ${undone.of_run_id} is undone by run ${undone.run_id}`,
     `  identities   ${count(identity.restored)} restored, ${count(identity.removed)} removed`,
     `  sources      ${count(source.restored)} restored, ${count(source.removed)} removed`,
     `  track links  ${count(compilation_track.restored)} restored`,

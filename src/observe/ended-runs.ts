@@ -1,9 +1,9 @@
 // Reports how runs ended: to the log, and to Sentry where it is on.
 import type { Sql } from '../database/connect.js';
+import { count, counted, duration } from '../screens/format.js';
 import type { SettingsOf } from '../settings.js';
 import { log, logFailure } from './log.js';
 import type { Observer, SentrySettings } from './sentry.js';
-import { counted, lasting } from './words.js';
 
 /** The report of a run as identity_run_report makes it: these are the keys that the program looks at. */
 export interface RunReport {
@@ -65,7 +65,7 @@ export function logRunEnd(report: RunReport): void {
   logWarnings(report);
   const line = { step: 'report', run_id };
   if (quarantined > 0) {
-    log.warn(line, `${counted(quarantined)} rows are in quarantine: select * from identity_sync.quarantine`);
+    log.warn(line, `${count(quarantined)} refused → quarantine: identity-sync quarantine --run ${run_id}`);
   }
   const { scanned, rows_resolved: resolved, rows_unresolved: unresolved, lml_total_calls: calls } = report;
   const facts = {
@@ -90,8 +90,8 @@ export function describeRunEnd(report: RunReport): string {
   const { run_id, dry_run, outcome, outcome_reason: reason, left, identity } = report;
   const run = `${dry_run ? 'dry run' : 'run'} ${run_id}`;
   if (outcome === null) return `${run} goes on with the process that opened it`;
-  const duration = durationOf(report);
-  const took = duration === null ? '' : ` in ${lasting(duration)}`;
+  const lasted = durationOf(report);
+  const took = lasted === null ? '' : ` in ${duration(lasted)}`;
   const changes = changesOf(identity);
   const counts = listed({
     resolved: report.rows_resolved,
@@ -100,12 +100,15 @@ export function describeRunEnd(report: RunReport): string {
     ...report.rows_skipped,
     left,
   }).replace(/^[\d,]+ resolved/, (resolved) => (changes === '' ? resolved : `${resolved} (${changes})`));
-  const rows = `${counted(report.scanned)} rows in ${counted(report.lml_total_calls)} calls`;
+  const rows = `${counted(report.scanned, 'row')} in ${counted(report.lml_total_calls, 'call')}`;
   const facts = [
     ...(report.scanned > 0 || reason === null ? [rows] : []),
     ...(counts === '' ? [] : [counts]),
   ];
-  const words = [...(reason === null ? [] : [reason]), ...(facts.length === 0 ? [] : [facts.join(', ')])];
+  const words = [
+    ...(reason === null ? [] : [reason.replace(/\.$/, '')]),
+    ...(facts.length === 0 ? [] : [facts.join(', ')]),
+  ];
   return `${run} ${outcome}${took}: ${words.join('; ')}`;
 }
 
@@ -115,8 +118,8 @@ export const changesOf = ({ changed, inserted, unchanged }: RunReport['identity'
 
 /** The counts that are not zero, as in "12 changed, 41 new". */
 export function listed(counts: Record<string, number | undefined>): string {
-  const words = Object.entries(counts).filter(([, count]) => count);
-  return words.map(([name, count]) => `${counted(count as number)} ${name}`).join(', ');
+  const words = Object.entries(counts).filter(([, sum]) => sum);
+  return words.map(([name, sum]) => `${count(sum as number)} ${name}`).join(', ');
 }
 
 export function durationOf({ started_at, finished_at }: RunReport): number | null {

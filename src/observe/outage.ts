@@ -1,6 +1,7 @@
 // The database's absence, said once when it begins and once when it is over, however many sessions meet it meanwhile.
+
+import { duration } from '../screens/format.js';
 import { log, logFailure } from './log.js';
-import { lasting } from './words.js';
 
 let awaySince = null as number | null;
 
@@ -16,5 +17,5 @@ export function databaseIsBack(): void {
   if (awaySince === null) return;
   const awayMs = Math.round(performance.now() - awaySince);
   awaySince = null;
-  log.info({ step: 'database', away_ms: awayMs }, `the database is back after ${lasting(awayMs)}`);
+  log.info({ step: 'database', away_ms: awayMs }, `the database is back after ${duration(awayMs)}`);
 }

@@ -1,6 +1,6 @@
 // How far a run is: its rows done and failed, its rate, the time left, and what it waits for.
+import { count, duration } from '../screens/format.js';
 import { keepLastLine, log, logsText, onOneLine } from './log.js';
-import { counted, lasting } from './words.js';
 
 const LINE_EVERY_MS = 5000;
 const BAR_CELLS = 15;
@@ -71,14 +71,18 @@ interface Part {
 /** What there is to say, from left to right. */
 export function partsOf(now: RunProgress, pace: { perSecond: number; leftMs: number | null }): Part[] {
   const { planned, done, failed, waits_for: waitsFor, waits_until: until } = now;
-  const waits = until === null ? '' : `, ${lasting(until.getTime() - Date.now())} more`;
+  const waits =
+    until === null ? '' : `, ${duration(Math.round((until.getTime() - Date.now()) / 1000) * 1000)} more`;
   return [
-    { text: `${counted(done)} of ${counted(planned)} rows`, rank: 1 },
-    ...(failed > 0 ? [{ text: `${counted(failed)} failed`, rank: 2 }] : []),
+    { text: `${count(done)} of ${count(planned)} rows`, rank: 1 },
+    ...(failed > 0 ? [{ text: `${count(failed)} failed`, rank: 2 }] : []),
     ...(waitsFor === null
       ? [
-          { text: `${counted(Math.round(pace.perSecond))} rows/s`, rank: 5 },
-          { text: pace.leftMs === null ? '? left' : `${lasting(pace.leftMs)} left`, rank: 4 },
+          { text: `${count(Math.round(pace.perSecond))} rows/s`, rank: 5 },
+          {
+            text: pace.leftMs === null ? '? left' : `${duration(Math.round(pace.leftMs / 1000) * 1000)} left`,
+            rank: 4,
+          },
         ]
       : [{ text: `waits: ${onOneLine(waitsFor)}${waits}`, rank: 3 }]),
   ];

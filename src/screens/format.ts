@@ -6,15 +6,20 @@ const counts = new Intl.NumberFormat('en-US');
 /** 64676 → 64,676 */
 export const count = (value: number): string => counts.format(value);
 
+/** 1 call, 2 calls */
+export const counted = (sum: number, one: string, many = `${one}s`): string =>
+  `${count(sum)} ${sum === 1 ? one : many}`;
+
 /** 0.484 → 48.4 %; what is there, but less than a tenth of a percent, is not said to be nothing. */
 export const percent = (share: number): string =>
   share > 0 && share < 0.0005 ? '< 0.1 %' : `${counts.format(Math.round(share * 1000) / 10)} %`;
 
 /** How long something took, or will: 102000 ms → 1 min 42 s. */
 export function duration(milliseconds: number): string {
+  if (milliseconds <= 0) return '0 s';
   const seconds = Math.round(milliseconds / 1000);
   if (milliseconds < 1000) return `${Math.round(milliseconds)} ms`;
-  if (seconds < 10) return `${(milliseconds / 1000).toFixed(1)} s`;
+  if (seconds < 10) return `${(milliseconds / 1000).toFixed(1).replace('.0', '')} s`;
   const units: [string, number][] = [
     ['day', 86_400],
     ['h', 3600],
@@ -76,6 +81,16 @@ export function cut(text: string, columns: number): string {
     kept += sign;
   }
   return `${kept}…`;
+}
+
+/** Cuts a text in its middle, so that both of its ends are seen. */
+export function cutInside(text: string, columns: number): string {
+  if (widthOf(text) <= columns) return text;
+  const end = Math.floor((columns - 1) / 2);
+  const signs = [...text];
+  let tail = '';
+  while (signs.length > 0 && widthOf(signs.at(-1)! + tail) <= end) tail = signs.pop() + tail;
+  return cut(text, columns - widthOf(tail)) + tail;
 }
 
 /** Breaks a text between its words into lines of at most so many columns, each behind the indent; nothing makes no line. */

@@ -1,6 +1,18 @@
 // The end of a run, for a person: how it went, what became of its rows, and what to do about the rest.
+
+import type { Report } from '../database/transaction.js';
 import { changesOf, durationOf, listed, type RunReport } from '../observe/ended-runs.js';
-import { count, duration, wrap } from './format.js';
+import { count, counted, duration, wrap } from './format.js';
+
+type CountedReport = Pick<
+  RunReport,
+  | 'identity'
+  | 'compilation_track'
+  | 'rows_skipped'
+  | 'rows_resolved'
+  | 'rows_resolved_compilation'
+  | 'rows_unresolved'
+>;
 
 export function runEndScreen(report: RunReport, width: number): string[] {
   const { run_id, dry_run: isDryRun, outcome, outcome_reason: reason, left, quarantined } = report;
@@ -13,7 +25,9 @@ export function runEndScreen(report: RunReport, width: number): string[] {
     [reason !== null, String(reason)],
     [quarantined > 0, `${count(quarantined)} refused → quarantine: identity-sync quarantine --run ${run_id}`],
     [left > 0, `left for next time: ${counted(left, 'row')}`],
-    [isDryRun && report.scanned > 0, `nothing was written; to write it: identity-sync apply --run ${run_id}`],
+    [isDryRun, 'nothing was written'],
+    [isDryRun && report.scanned > 0, `look, row by row: identity-sync diff --run ${run_id}`],
+    [isDryRun && report.scanned > 0, `write it: identity-sync apply --run ${run_id}`],
   ];
   return [
     ...wrap(head, width),
@@ -22,10 +36,22 @@ export function runEndScreen(report: RunReport, width: number): string[] {
   ];
 }
 
-/** 1 call, 2 calls */
-const counted = (sum: number, what: string) => `${count(sum)} ${what}${sum === 1 ? '' : 's'}`;
+/** What a repair, a replay or an applied preview did, or would do. A dry run has some counts under names of its own. */
+export function operationScreen(report: Report, isDryRun: boolean, width: number): string[] {
+  const counts = countsOf({
+    identity: {},
+    compilation_track: {},
+    rows_resolved: report.would_resolve ?? 0,
+    rows_resolved_compilation: report.would_resolve_compilation ?? 0,
+    rows_unresolved: report.would_unresolved ?? 0,
+    rows_skipped: report.would_skip ?? {},
+    ...report,
+  } as CountedReport);
+  const head = `${counted(Number(report.scanned), 'row')}: ${counts === '' ? 'nothing to do' : counts}`;
+  return wrap(isDryRun ? `dry run, nothing was written. ${head}` : head, width);
+}
 
-function countsOf(report: RunReport): string {
+function countsOf(report: CountedReport): string {
   const { identity, compilation_track: tracks, rows_skipped: skipped } = report;
   const changes = changesOf(identity);
   const links = listed({ written: tracks.written, unlinked: tracks.unlinked });

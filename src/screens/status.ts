@@ -1,6 +1,7 @@
 // How things stand, on one screen: what needs a person first, each with the command that cures it.
 import { age, clock, count, duration, percent, printable } from './format.js';
 import { flow, type Palette, plain, wrapped } from './lines.js';
+import { calmOf, how, needsOf } from './needs.js';
 import { table } from './table.js';
 
 interface Hold {
@@ -19,13 +20,14 @@ interface OpenRun {
   stop_reason: string | null;
   planned: number;
   done: number;
+  failed: number;
   rows_per_second: number | null;
   seconds_left: number | null;
   calls_in_flight: number;
   waits: { kind: string; until: string | null; what: string }[];
 }
 
-interface EndedRun {
+export interface EndedRun {
   run_id: number;
   scope: string;
   dry_run: boolean;
@@ -40,6 +42,7 @@ interface EndedRun {
   confirmed: number;
   unresolved: number;
   refused: number;
+  left: number;
 }
 
 interface Worker {
@@ -116,7 +119,6 @@ export function statusScreen(status: Status, ticks: Ticks, width: number, colors
 
 /** The first line answers the question whether a person has to act. */
 function urgent(status: Status, width: number, now: Date, colors: Palette): string[] {
-  const { planning, quarantine, runs, workers } = status;
   const lines: string[] = [];
   const problem = (words: string, cures: { purpose: string; command: string }[]) => {
     lines.push(...wrapped('  ', words, width));
@@ -128,50 +130,11 @@ function urgent(status: Status, width: number, now: Date, colors: Palette): stri
     }
   };
 
-  for (const hold of planning.holds) {
-    const until = hold.ends_at === null ? '' : ` until ${clock(hold.ends_at)}`;
-    const since = `planning is on hold since ${clock(hold.since)}${until} (${hold.name})`;
-    problem(`${since}: ${printable(hold.reason)}`, hold.cures);
-  }
-  const last = runs.find(({ dry_run }) => !dry_run);
-  if (last && isBad(last) && !planning.holds.some(({ run_id }) => run_id === last.run_id)) {
-    const reason = last.outcome_reason === null ? '' : `: ${printable(last.outcome_reason)}`;
-    problem(`run ${last.run_id} ${how(last)} ${age(last.finished_at, now)}${reason}`, [
-      { purpose: 'what is left is due', command: 'identity-sync run' },
-    ]);
-  }
-  const planners = workers.filter(({ plan_cron }) => plan_cron !== null);
-  if (planners.length > 0 && !planners.some(({ is_alive }) => is_alive)) {
-    const [latest] = planners;
-    problem(
-      `no worker is alive, and the cron plans nothing: ${printable(latest!.name)} has been silent since ` +
-        `${clock(latest!.seen_at)}, ${age(latest!.seen_at, now)}`,
-      [{ purpose: 'start one', command: 'identity-sync worker' }],
-    );
-  }
-  if (quarantine.entries > 0) {
-    const reasons = quarantine.by_reason.map(({ outcome, field, sqlstate, entries }) => {
-      const detail = field ?? sqlstate;
-      return `${count(entries)} ${outcome}${detail === null ? '' : ` (${printable(detail)})`}`;
-    });
-    const shown = reasons.length > 5 ? [...reasons.slice(0, 5), '…'] : reasons;
-    problem(`${count(quarantine.entries)} in quarantine: ${shown.join(', ')}`, [
-      { purpose: 'look', command: 'identity-sync quarantine' },
-    ]);
-  }
+  for (const { what, why, cures } of needsOf(status, now))
+    problem(why === null ? what : `${what}: ${printable(why)}`, cures);
   if (lines.length > 0) return [colors.bold(colors.red('NEEDS YOU')), ...lines, ''];
-  const calm =
-    status.open_runs.length === 0 && status.runs.length === 0
-      ? 'nothing has run yet: identity-sync run'
-      : 'all is well: nothing needs you';
-  return [colors.bold(colors.green(calm)), ''];
+  return [colors.bold(colors.green(calmOf(status))), ''];
 }
-
-const isBad = ({ outcome, stop_cause }: EndedRun) =>
-  outcome === 'failed' || ['key', 'brake', 'breaker'].includes(stop_cause ?? '');
-
-const how = ({ outcome, stop_cause }: EndedRun) =>
-  outcome === 'completed' || stop_cause === null ? outcome : `${outcome} (${stop_cause})`;
 
 const scopeOf = ({ scope, dry_run }: { scope: string; dry_run: boolean }) =>
   dry_run ? `${scope}, dry` : scope;
@@ -186,6 +149,7 @@ function openRuns({ open_runs: runs }: Status, width: number, now: Date, colors:
     const facts = [
       `${run.run_id} ${scopeOf(run)}  ${bar}`,
       `${count(run.done)} of ${count(run.planned)} rows`,
+      ...(run.failed > 0 ? [`${count(run.failed)} failed`] : []),
       ...(run.rows_per_second === null ? [] : [`${count(Math.round(run.rows_per_second))} rows/s`]),
       ...(run.seconds_left === null ? [] : [`${duration(run.seconds_left * 1000)} left`]),
       run.calls_in_flight === 1 ? '1 call in flight' : `${count(run.calls_in_flight)} calls in flight`,
@@ -205,8 +169,8 @@ function openRuns({ open_runs: runs }: Status, width: number, now: Date, colors:
 
 function endedRuns({ runs }: Status, width: number, now: Date): string[] {
   if (runs.length === 0) return [`${head('RUNS')}none has ended`];
-  const numbers = ['changed', 'new', 'confirmed', 'unresolved', 'refused'] as const;
-  const ranks = { changed: 1, new: 3, confirmed: 5, unresolved: 4, refused: 2 };
+  const numbers = ['changed', 'new', 'confirmed', 'unresolved', 'refused', 'left'] as const;
+  const ranks = { changed: 1, new: 4, confirmed: 6, unresolved: 5, refused: 2, left: 3 };
   const rows = table<EndedRun>(
     [
       { title: 'run', cell: ({ run_id }) => String(run_id), align: 'right' },
@@ -218,7 +182,7 @@ function endedRuns({ runs }: Status, width: number, now: Date): string[] {
         cell: ({ scanned, planned }) =>
           scanned === planned ? count(scanned) : `${count(scanned)} of ${count(planned)}`,
         align: 'right',
-        rank: 6,
+        rank: 7,
       },
       ...numbers.map((name) => ({
         title: name,
@@ -244,7 +208,7 @@ function planning({ planning }: Status, ticks: Ticks, width: number, now: Date):
   return flow(
     ' '.repeat(HEAD),
     [
-      ...(next.length === 0 ? ['no next tick: no worker plans'] : next),
+      ...(next.length === 0 ? ['no next tick: start identity-sync worker'] : next),
       success === null ? 'no run has succeeded yet' : `last success ${clock(success)}, ${age(success, now)}`,
     ],
     width,

@@ -1,5 +1,5 @@
 // A table for a terminal of any width: what does not fit loses its least important columns, and never breaks a line.
-import { cut, printable, widthOf } from './format.js';
+import { cut, cutInside, printable, widthOf } from './format.js';
 
 export interface Column<Row> {
   title: string;
@@ -9,6 +9,8 @@ export interface Column<Row> {
   rank?: number;
   /** May be cut, down to this many columns. */
   atLeast?: number;
+  /** Is cut in its middle, since two ids often differ at the end alone. */
+  keepsEnd?: true;
 }
 
 const GAP = 2;
@@ -39,8 +41,8 @@ export function table<Row>(columns: Column<Row>[], rows: Row[], width: number): 
     cut(
       texts
         .map((text, index) => {
-          const { width: columns, align } = shown[index]!;
-          const cell = cut(text, columns);
+          const { width: columns, align, keepsEnd } = shown[index]!;
+          const cell = (keepsEnd ? cutInside : cut)(text, columns);
           const pad = ' '.repeat(columns - widthOf(cell));
           return align === 'right' ? pad + cell : cell + pad;
         })

@@ -2,7 +2,7 @@
 import { hostname } from 'node:os';
 import type { Notice, Sql } from '../database/connect.js';
 import { log } from '../observe/log.js';
-import { counted } from '../observe/words.js';
+import { counted } from '../screens/format.js';
 import { planArguments, type SettingsOf } from '../settings.js';
 
 /** This process's name in leases and in the ledger of runs. */
@@ -10,7 +10,7 @@ export const PROCESS_NAME = `${hostname()}:${process.pid}`;
 
 /** The line about a planned run. */
 export const describePlan = (runId: string | number, rows: number, batches?: number): string =>
-  `run ${runId} planned: ${counted(rows)} rows${batches === undefined ? '' : ` in ${counted(batches)} batches`}`;
+  `run ${runId} planned: ${counted(rows, 'row')}${batches === undefined ? '' : ` in ${counted(batches, 'batch', 'batches')}`}`;
 
 /** Which rows a run takes, and what an operator has decided about it. */
 export interface RunRequest {

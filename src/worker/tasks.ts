@@ -276,10 +276,7 @@ async function planScheduled(
   const runId = await plan(sql, settings, request, notices);
   if (runId === null) {
     observer.checkedIn(null, { status: 'error', ...monitorOf(settings) });
-    log.error(
-      { step: 'plan' },
-      'nothing is planned until a person has acted: select * from identity_sync.planning_hold',
-    );
+    log.error({ step: 'plan' }, 'nothing is planned until a person has acted: identity-sync status says how');
     return;
   }
   const [progress] = await sql<[{ trace_id: string; planned: number }]>`

@@ -39,7 +39,7 @@ test('a run says at its start which program it is and how it is set, less its se
       calls: 2,
     },
     duration_ms: expect.any(Number),
-    msg: expect.stringMatching(/^run 1 completed in \d+ s: 2 rows in 2 calls, 2 resolved \(2 new\)$/),
+    msg: expect.stringMatching(/^run 1 completed in [\d.]+ m?s: 2 rows in 2 calls, 2 resolved \(2 new\)$/),
   });
   expect(ended.stderr).not.toContain('hunter2');
   expect(ended.stderr).not.toContain(new URL(database.url).pathname);
@@ -83,9 +83,9 @@ test.each(['warn', 'silent'])('LOG_LEVEL=%s leaves out what is less', async (lev
 test('LOG_FORMAT=text is for people', async ({ database, cli }) => {
   await shelveAll(database.sql, 'Autechre');
   const { stderr } = await cli.run(['run'], { LOG_FORMAT: 'text' });
-  expect(stderr).toMatch(/^\d\d:\d\d:\d\d run 1 planned: 1 rows in 1 batches$/m);
+  expect(stderr).toMatch(/^\d\d:\d\d:\d\d run 1 planned: 1 row in 1 batch$/m);
   expect(stderr).toMatch(
-    /^\d\d:\d\d:\d\d run 1 completed in \d+ s: 1 rows in 1 calls, 1 resolved \(1 new\)$/m,
+    /^\d\d:\d\d:\d\d run 1 completed in [\d.]+ m?s: 1 row in 1 call, 1 resolved \(1 new\)$/m,
   );
 });
 

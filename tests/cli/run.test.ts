@@ -457,8 +457,10 @@ describe('a run whose process was killed', () => {
     });
     expect(logOf(ended).map((line) => line.msg)).toEqual([
       'run 2 planned: 0 rows in 0 batches',
-      `3 rows are left to another open run (1): ${ids.join()}`,
-      expect.stringMatching(/^run 2 failed in \d+ s: all 3 of its rows are held by another open run: 1$/),
+      `3 rows left to another open run (1): ${ids.join()}`,
+      expect.stringMatching(
+        /^run 2 failed in [\d.]+ m?s: all 3 of its rows are held by another open run: 1$/,
+      ),
     ]);
   });
 });
@@ -480,7 +482,7 @@ describe('a run of ids that cannot be asked', () => {
     const ended = await cli(['run', '--ids', '999999'], settings());
     expect(ended.status).toBe(1);
     expect(logOf(ended).at(-1)!.msg).toMatch(
-      /^run 1 failed in \d+ s: none of the ids named is in library with an artist name$/,
+      /^run 1 failed in [\d.]+ m?s: none of the ids named is in library with an artist name$/,
     );
   });
 });

@@ -96,7 +96,8 @@ test.for([60, 80, 200])(
     expect(foretold.screen).toContain(`dry run ${previewed} (ids, completed) would change 2 libraries`);
     expect(foretold.screen).toContain(`identity-sync apply --run ${previewed}`);
 
-    await run(database, ['apply', '--run', previewed]);
+    const applied = await at(['apply', '--run', previewed]);
+    expect(applied.screen).toContain('2 rows: 2 resolved (2 new)');
     const runId = await lastRun(database.sql);
     const { screen } = await at(['diff', '--run', runId]);
     expect(screen).toContain('2 gained an id');
@@ -104,6 +105,8 @@ test.for([60, 80, 200])(
     expect(screen).not.toContain('\u001b[2J');
 
     await database.sql`update wxyc_schema.library_identity set spotify_id = 'x' where library_id = ${two}`;
+    const rehearsed = await at(['undo', '--run', runId, '--dry-run']);
+    expect(rehearsed.screen).toContain(`dry run: run ${runId} would be undone`);
     const undone = await at(['undo', '--run', runId]);
     expect(undone.screen).toContain(`run ${runId} is undone by run`);
     expect(undone.screen).toContain('left alone: 1 were changed since');

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { cli } from '../support/cli.js';
 import { readText } from '../support/repository.js';
+import { atATerminal } from '../support/terminal.js';
 
 const NOWHERE = {
   DATABASE_URL: 'postgres://wxyc:hunter2@127.0.0.1:1/station',
@@ -192,6 +193,15 @@ test('the help of each command has its variables, exit statuses and an example',
     expect(Math.max(...help.split('\n').map((line) => line.length))).toBeLessThanOrEqual(80);
   }
 });
+
+test.each([['--help'], ['run', '--help'], ['explain', '--help']])(
+  '%s: the help fits a narrow terminal',
+  async (...args) => {
+    const { screen } = await atATerminal(args, {}, 60);
+    const lines = screen.split('\n').filter((line) => !line.includes('identity-sync run --ids-from'));
+    expect(lines.filter((line) => line.length > 60)).toEqual([]);
+  },
+);
 
 test.each([['--help'], ['help'], ['run', '--help']])(
   '%j is no error, and lists the commands or flags',

@@ -43,7 +43,7 @@ describe('the deadline of a run', () => {
     expect(ended.status).toBe(1);
     expect(lml.calls).toHaveLength(2);
     expect(logOf(ended).at(-1)!.msg).toMatch(
-      /^run 1 stopped in \d+ s: its deadline has passed, what is left is due next time; 2 rows in 2 calls/,
+      /^run 1 stopped in [\d.]+ m?s: its deadline has passed, what is left is due next time; 2 rows in 2 calls/,
     );
     expect(await runOf(database.sql)).toMatchObject({ stop_cause: 'deadline' });
     expect(await reportOf(database.sql)).toMatchObject({ scanned: 2, left: 4 });

@@ -23,7 +23,7 @@ test('a worker says once that the database is away, and once that it is back', a
   expect(lines.map(({ msg }) => msg)).toEqual([
     'the worker is up',
     expect.stringMatching(/^the database is away, trying again: /),
-    expect.stringMatching(/^the database is back after \d+ s$/),
+    expect.stringMatching(/^the database is back after [\d.]+ m?s$/),
     'the worker is down',
   ]);
 });

@@ -9,7 +9,7 @@ test.each<[string, Error, string]>([
     'a function that a login may not call',
     failure('permission denied for function undo_identity_run', { code: '42501' }),
     'permission denied for function undo_identity_run (42501). This login lacks the role for it: ' +
-      'psql "$DATABASE_URL" -v worker=LOGIN or operator=LOGIN, -f sql/roles.sql (README, "Which login").',
+      'psql "$DBA_URL" -v worker=LOGIN or operator=LOGIN, -f sql/roles.sql (README, "Which login").',
   ],
   [
     'a column that went meanwhile',
@@ -20,6 +20,11 @@ test.each<[string, Error, string]>([
     'a refusal of ours, with its hint',
     failure('batch_size is 0', { code: 'LS001', hint: 'Allowed: 1 to 1000.', detail: 'unused' }),
     'batch_size is 0. Allowed: 1 to 1000.',
+  ],
+  [
+    'rows that others hold, with their sessions',
+    failure('another session is writing', { code: '55P03', detail: 'Sessions: 8544.', hint: 'Try again.' }),
+    'another session is writing (55P03). Sessions: 8544. Try again.',
   ],
   [
     'whatever else a server says, with its detail, in one line',

@@ -3,7 +3,6 @@ import { describe, expect, test } from 'vitest';
 import { describeRunEnd, type RunReport } from '../../src/observe/ended-runs.js';
 import { textLine } from '../../src/observe/log.js';
 import { barLine, partsOf, type RunProgress } from '../../src/observe/progress.js';
-import { lasting } from '../../src/observe/words.js';
 
 const AT = new Date('2026-11-27T03:17:00Z');
 const quiet = { waits_for: null, waits_until: null };
@@ -97,14 +96,4 @@ test.each<[Partial<RunReport>, string]>([
   [{ outcome: null, finished_at: null }, 'run 211 goes on with the process that opened it'],
 ])('the end of a run in one line: %j', (changes, line) => {
   expect(describeRunEnd({ ...report, ...changes })).toBe(line);
-});
-
-test.each([
-  [0, '0 s'],
-  [59_400, '59 s'],
-  [102_300, '1 min 42 s'],
-  [7_380_000, '2 h 3 min'],
-  [-5, '0 s'],
-])('%i ms last %j', (milliseconds, words) => {
-  expect(lasting(milliseconds)).toBe(words);
 });

@@ -27,11 +27,13 @@ describe('run by a superuser', () => {
     expect(applied).toEqual({ scanned: JSON.parse(previewed.stdout).scanned });
   });
 
-  test('one login does all of the first days: the worker writes what its own dry run previewed', async () => {
+  test('one login does all of the first days: the worker looks at what its own dry run previewed, and writes it', async () => {
     const settings = { DATABASE_URL: worker.into(database), LIBRARY_METADATA_URL: lml().url };
     const previewed = await cli(['run', '--dry-run', '--scope', 'refresh'], settings);
     expect(previewed, previewed.stderr).toMatchObject({ status: 0 });
     const [dryRun] = await database.sql`select max(run_id) as run_id from identity_sync.run where dry_run`;
+    const looked = await cli(['diff', '--run', dryRun!.run_id], settings);
+    expect(looked, looked.stderr).toMatchObject({ status: 0 });
     const applied = await cli(['apply', '--run', dryRun!.run_id], settings);
     expect(applied, applied.stderr).toMatchObject({ status: 0 });
     expect(JSON.parse(applied.stdout)).toMatchObject({ scanned: JSON.parse(previewed.stdout).scanned });
@@ -118,6 +120,22 @@ describe('run by a DBA who is no superuser and a member of the owner', () => {
   const owner = useLogin();
   const dba = useLogin(`createrole in role ${owner.name}`);
   promises({ owner, dba });
+});
+
+describe('run by a login that may not give roles', () => {
+  const roles = useRoles();
+  const [owner, stranger] = [useLogin(), useLogin()];
+  const database = useDatabase(() => createProduction(owner, 1));
+
+  test('says who may', async () => {
+    await migrate(owner.into(database));
+    await roles.run(database.url);
+    await expect(roles.run(stranger.into(database))).rejects.toMatchObject({
+      ...REFUSED,
+      message: expect.stringContaining(`${stranger.name} may not give roles`),
+      hint: expect.stringContaining('a superuser'),
+    });
+  });
 });
 
 describe("run by a DBA who owns the service's tables, and may only read the others", () => {

@@ -1,6 +1,16 @@
 // What a person reads on a screen, at any width.
 import { describe, expect, test } from 'vitest';
-import { age, clock, count, cut, duration, percent, printable, widthOf } from '../../src/screens/format.js';
+import {
+  age,
+  clock,
+  count,
+  cut,
+  cutInside,
+  duration,
+  percent,
+  printable,
+  widthOf,
+} from '../../src/screens/format.js';
 import { table } from '../../src/screens/table.js';
 
 test('numbers have separators and shares one digit', () => {
@@ -8,8 +18,10 @@ test('numbers have separators and shares one digit', () => {
 });
 
 test.each<[number, string]>([
+  [-5, '0 s'],
   [340, '340 ms'],
   [1900, '1.9 s'],
+  [3000, '3 s'],
   [42_000, '42 s'],
   [102_000, '1 min 42 s'],
   [3_600_000, '1 h'],
@@ -89,4 +101,11 @@ describe('a table', () => {
     expect(draw(30)[0]).not.toContain('reason');
     expect(draw(17)[0]).toBe(' id  artist');
   });
+});
+
+test('two ids that differ at their end alone differ in a narrow table too', () => {
+  expect(cutInside('dbd1b11b-0ab2-4afd-8264-c2909237b6fb', 8)).toBe('dbd1…6fb');
+  expect(cutInside('dbd1b11b-0ab2-4afd-8264-c2909237b6fa', 8)).toBe('dbd1…6fa');
+  expect(cutInside('音楽音楽音楽', 6)).toBe('音…楽');
+  expect(cutInside('1489', 8)).toBe('1489');
 });

@@ -1,7 +1,7 @@
 // The end of a run as a person reads it.
 import { expect, test } from 'vitest';
 import type { RunReport } from '../../src/observe/ended-runs.js';
-import { runEndScreen } from '../../src/screens/run-end.js';
+import { operationScreen, runEndScreen } from '../../src/screens/run-end.js';
 
 const report: RunReport = {
   ...{ run_id: 211, dry_run: false, planned: 9113, scanned: 9113, left: 0, batches: 31, failed_batches: 0 },
@@ -24,7 +24,7 @@ test('it says how it went, what became of the rows, and the next command', () =>
   expect(Math.max(...runEndScreen(report, 60).map((line) => line.length))).toBeLessThanOrEqual(60);
 });
 
-test('a run that stopped says why and what is left, a dry run how to write it, and one of another goes on', () => {
+test('a run that stopped says why and what is left, a dry run how to look at it and to write it, and one of another goes on', () => {
   const stopped = {
     ...report,
     scanned: 1000,
@@ -41,9 +41,24 @@ test('a run that stopped says why and what is left, a dry run how to write it, a
   ]);
 
   const rehearsed = runEndScreen({ ...report, dry_run: true, quarantined: 0 }, 200);
-  expect(rehearsed.at(-1)).toBe('  nothing was written; to write it: identity-sync apply --run 211');
+  expect(rehearsed.slice(-3)).toEqual([
+    '  nothing was written',
+    '  look, row by row: identity-sync diff --run 211',
+    '  write it: identity-sync apply --run 211',
+  ]);
 
   expect(runEndScreen({ ...report, outcome: null }, 200)).toEqual([
     'run 211 goes on with the process that opened it',
   ]);
+});
+
+test('what is done by hand says in words what became of its rows, and a dry run that nothing was written', () => {
+  const { rows_resolved, rows_skipped, identity, compilation_track } = report;
+  const applied = { scanned: 2, rows_resolved, rows_skipped, identity, compilation_track };
+  expect(operationScreen(applied, false, 200)).toEqual([
+    '2 rows: 8,684 resolved (12 changed, 41 new, 8,631 confirmed) · 2 invalid_verdict',
+  ]);
+  const rehearsed = { scanned: 1, would_resolve: 1, would_skip: { invalid_verdict: 0 } };
+  expect(operationScreen(rehearsed, true, 200)).toEqual(['dry run, nothing was written. 1 row: 1 resolved']);
+  expect(operationScreen({ scanned: 0, rows_skipped: {} }, false, 200)).toEqual(['0 rows: nothing to do']);
 });

@@ -1,7 +1,7 @@
 // `status` as a person sees it: an empty, a running and a sick database, at the narrowest and at a wide terminal.
 import { describe, expect, test } from 'vitest';
 import { widthOf } from '../../src/screens/format.js';
-import { type Status, statusScreen, type Ticks } from '../../src/screens/status.js';
+import { type EndedRun, type Status, statusScreen, type Ticks } from '../../src/screens/status.js';
 
 const AT = '2026-11-28T03:24:00+00:00';
 const ticks: Ticks = new Map([['17 3 * * *', new Date('2026-11-29T03:17:00Z')]]);
@@ -93,7 +93,7 @@ const yesterday = {
     stop_cause: null,
   },
   ...{ finished_at: '2026-11-27T03:24:00+00:00', planned: 9113, scanned: 9113 },
-  ...{ new: 41, changed: 12, confirmed: 8631, unresolved: 388, refused: 0 },
+  ...{ new: 41, changed: 12, confirmed: 8631, unresolved: 388, refused: 0, left: 0 },
 };
 
 const running: Status = {
@@ -102,7 +102,15 @@ const running: Status = {
   planning: { holds: [], crons: ['17 3 * * *'], last_success_at: '2026-11-27T03:24:00+00:00' },
   open_runs: [
     {
-      ...{ run_id: 212, scope: 'due', dry_run: false, stop_reason: null, planned: 9240, done: 4711 },
+      ...{
+        run_id: 212,
+        scope: 'due',
+        dry_run: false,
+        stop_reason: null,
+        planned: 9240,
+        done: 4711,
+        failed: 0,
+      },
       ...{ rows_per_second: 318.2, seconds_left: 14, calls_in_flight: 2 },
       waits: [
         { kind: 'pause', until: '2026-11-28T03:24:40+00:00', what: 'LML asked for a pause (429)' },
@@ -154,7 +162,7 @@ const sick: Status = {
     {
       ...yesterday,
       ...{ run_id: 212, outcome: 'stopped', stop_cause: 'brake', finished_at: '2026-11-28T03:21:00+00:00' },
-      ...{ planned: 9240, scanned: 1000, new: 0, changed: 261, confirmed: 739, unresolved: 0 },
+      ...{ planned: 9240, scanned: 1000, new: 0, changed: 261, confirmed: 739, unresolved: 0, left: 8240 },
     },
     yesterday,
   ],
@@ -190,10 +198,10 @@ describe('an empty database', () => {
   test('at 60 columns', () => {
     expect(screen(empty, 60)).toMatchInlineSnapshot(`
       "
-      nothing has run yet: identity-sync run
+      nothing has been written yet: identity-sync run
 
       RUNS      none has ended
-                no next tick: no worker plans
+                no next tick: start identity-sync worker
                 no run has succeeded yet
 
       WORKERS   none alive · 0 calls in flight
@@ -212,10 +220,10 @@ describe('an empty database', () => {
   test('at 200 columns', () => {
     expect(screen(empty, 200)).toMatchInlineSnapshot(`
       "
-      nothing has run yet: identity-sync run
+      nothing has been written yet: identity-sync run
 
       RUNS      none has ended
-                no next tick: no worker plans · no run has succeeded yet
+                no next tick: start identity-sync worker · no run has succeeded yet
 
       WORKERS   none alive · 0 calls in flight
       LML       never asked
@@ -281,8 +289,8 @@ describe('a run is open', () => {
                 waits: LML asked for a pause (429), until 2026-11-28 03:24 UTC (in 40 s)
                 waits: 1 in the hands of station-2:88, which is silent
 
-      RUNS      run  scope  outcome    ended      rows  changed  new  confirmed  unresolved  refused
-                211  due    completed  24 h ago  9,113       12   41      8,631         388        0
+      RUNS      run  scope  outcome    ended      rows  changed  new  confirmed  unresolved  refused  left
+                211  due    completed  24 h ago  9,113       12   41      8,631         388        0     0
                 next tick 2026-11-29 03:17 UTC, in 24 h · cron 17 3 * * * · last success 2026-11-27 03:24 UTC, 24 h ago
 
       WORKERS   1 alive: station-1:4711 0.1.0 · 2 of 2 calls in flight
@@ -328,7 +336,7 @@ describe('a person has to act', () => {
       RUNS      run  scope  outcome          ended      changed
                 212  due    stopped (brake)  3 min ago      261
                 211  due    completed        24 h ago        12
-                no next tick: no worker plans
+                no next tick: start identity-sync worker
                 last success 2026-11-27 03:24 UTC, 24 h ago
 
       WORKERS   none alive · 0 calls in flight
@@ -367,10 +375,10 @@ describe('a person has to act', () => {
         14 in quarantine: 12 invalid_verdict (main.discogs_artist_id), 2 writer_error (23514)
           look: identity-sync quarantine
 
-      RUNS      run  scope  outcome          ended                rows  changed  new  confirmed  unresolved  refused
-                212  due    stopped (brake)  3 min ago  1,000 of 9,240      261    0        739           0        0
-                211  due    completed        24 h ago            9,113       12   41      8,631         388        0
-                no next tick: no worker plans · last success 2026-11-27 03:24 UTC, 24 h ago
+      RUNS      run  scope  outcome          ended                rows  changed  new  confirmed  unresolved  refused   left
+                212  due    stopped (brake)  3 min ago  1,000 of 9,240      261    0        739           0        0  8,240
+                211  due    completed        24 h ago            9,113       12   41      8,631         388        0      0
+                no next tick: start identity-sync worker · last success 2026-11-27 03:24 UTC, 24 h ago
 
       WORKERS   none alive · 0 calls in flight
       LML       last call 3 min ago (no answer) · p50 1.8 s, p95 29 s · 7 of the last 100 calls failed
@@ -404,16 +412,47 @@ test('colour only repeats what the words say', () => {
   expect(coloured).toEqual(statusScreen(sick, ticks, 80).map((line) => line.replaceAll(/[<>]/g, '')));
 });
 
-test('a last run that failed needs a person, whatever its scope', () => {
+test('a run that failed needs a person until one over the catalogue went well', () => {
   const failed = {
     ...yesterday,
-    ...{ scope: 'ids', outcome: 'failed', outcome_reason: 'LML does not answer', finished_at: AT },
+    ...{ run_id: 213, scope: 'ids', outcome: 'failed', outcome_reason: 'LML does not answer' },
+    ...{ finished_at: AT, left: 3 },
   };
-  expect(
-    statusScreen({ ...running, open_runs: [], runs: [failed, yesterday] }, ticks, 80).slice(0, 3),
-  ).toEqual([
+  const first = (...runs: EndedRun[]) =>
+    statusScreen({ ...running, open_runs: [], runs }, ticks, 80).slice(0, 3);
+  const needed = [
     'NEEDS YOU',
-    '  run 211 failed just now: LML does not answer',
+    '  run 213 failed just now: LML does not answer',
     '    what is left is due: identity-sync run',
+  ];
+  const byHand = { ...yesterday, run_id: 214, scope: 'repair' };
+  expect(first(failed, yesterday)).toEqual(needed);
+  expect(first(byHand, failed, yesterday)).toEqual(needed);
+  expect(first({ ...yesterday, run_id: 214 }, failed)[0]).toBe('all is well: nothing needs you');
+
+  const nightly = { ...failed, scope: 'due' };
+  expect(first({ ...byHand, scope: 'ids' }, nightly)).toEqual(needed);
+});
+
+test('what a run refused is not said to be due: the quarantine has its cure', () => {
+  const refused = { ...yesterday, outcome: 'failed', outcome_reason: '12 rows were refused, 0 settled' };
+  const status = { ...sick, planning: { ...sick.planning, holds: [] }, workers: [], runs: [refused] };
+  expect(statusScreen(status, ticks, 120).slice(1, 4)).toEqual([
+    '  run 211 failed 24 h ago: 12 rows were refused, 0 settled',
+    expect.stringContaining('14 in quarantine'),
+    '    look: identity-sync quarantine',
   ]);
+});
+
+test('a run that left nothing needs nobody once its quarantine is empty', () => {
+  const cured = { ...yesterday, outcome: 'failed', outcome_reason: '12 rows were refused, 0 settled' };
+  expect(statusScreen({ ...running, open_runs: [], runs: [cured] }, ticks, 80)[0]).toBe(
+    'all is well: nothing needs you',
+  );
+});
+
+test('rows of failed batches are said beside those that are done', () => {
+  const [run] = running.open_runs;
+  const lines = statusScreen({ ...running, open_runs: [{ ...run!, done: 0, failed: 2000 }] }, ticks, 120);
+  expect(lines.find((line) => line.startsWith('OPEN'))).toContain('0 % · 0 of 9,240 rows · 2,000 failed');
 });

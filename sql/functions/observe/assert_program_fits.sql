@@ -65,7 +65,7 @@ begin
       ),
       hint = format(
         'Use a login that is (README, "Which login"), or make this one a member: '
-          'psql "$DATABASE_URL" -v %s=%I -f sql/roles.sql.',
+          'psql "$DBA_URL" -v %s=%I -f sql/roles.sql.',
         coalesce(denied.variable, 'worker'), current_user
       );
   end if;

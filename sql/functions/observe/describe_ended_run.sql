@@ -1,4 +1,5 @@
--- A run that is over, in the few numbers that a person asks for first: what it changed, and what it could not.
+-- A run that is over, in the few numbers that a person asks for first: what it changed, and what it could not. What
+-- got no answer is no refusal: it is left.
 create or replace function identity_sync_private.describe_ended_run(run identity_sync.run)
 returns jsonb
 language sql stable
@@ -25,7 +26,7 @@ as $$
       (run.report ->> 'rows_resolved_compilation')::bigint + (run.report #>> '{rows_skipped,compilation}')::bigint, 0
     ),
     'unresolved', coalesce((run.report ->> 'rows_unresolved')::bigint, 0),
-    'refused', identity_sync_private.refused_rows(run.report),
+    'refused', identity_sync_private.refused_rows(run.report #- '{rows_skipped,lml_error}'),
     'left', coalesce((run.report ->> 'left')::bigint, 0)
   );
 $$;

@@ -87,14 +87,14 @@ as $$
           || case when is_operator then ', repair' else '' end || case when is_owner then ', migrate' else '' end
       ),
       format(
-        'A worker''s login (README, "Which login"): psql "$DATABASE_URL" -v worker=%I -f sql/roles.sql', current_user
+        'A worker''s login (README, "Which login"): psql "$DBA_URL" -v worker=%I -f sql/roles.sql', current_user
       )
     from fact
     union all
     select
       5, 'session', case when unsuitable is null then 'ok' else 'warn' end,
       coalesce(unsuitable, 'isolation and timeouts suit a run'),
-      format('psql "$DATABASE_URL" -v worker=%I -f sql/roles.sql sets them for this login.', current_user)
+      format('psql "$DBA_URL" -v worker=%I -f sql/roles.sql sets them for this login.', current_user)
     from fact
     union all
     select
@@ -123,7 +123,7 @@ as $$
         when to_regnamespace('graphile_worker') is null then 'graphile-worker''s schema is not there'
         else coalesce('closed to this login: ' || closed, 'open to this login')
       end,
-      format('identity-sync migrate, then psql "$DATABASE_URL" -v worker=%I -f sql/roles.sql', current_user)
+      format('identity-sync migrate, then psql "$DBA_URL" -v worker=%I -f sql/roles.sql', current_user)
     from fact
     union all
     select

@@ -22,7 +22,7 @@ as $$
       'last_success_at', (
         select max(run.finished_at)
         from identity_sync.run
-        where run.outcome = 'completed' and not run.dry_run and run.scope <> 'ids'
+        where run.outcome = 'completed' and not run.dry_run and run.scope in ('due', 'refresh', 'recheck')
       )
     ),
     'open_runs', (

@@ -1,13 +1,12 @@
 // The page: how things stand, with charts, in one file that needs nothing else. It shows what `status` shows, in its order:
 // what needs a person comes first.
 import { age, clock, count, duration, percent } from '../format.js';
-import type { Status, Ticks } from '../status.js';
+import { calmOf, needsOf } from '../needs.js';
+import type { EndedRun, Status, Ticks } from '../status.js';
 import { bars, lines, shares } from './chart.js';
 import { Html, html } from './html.js';
 import { pageOf } from './links.js';
 import { POLICY, STYLE } from './style.js';
-
-type EndedRun = Status['runs'][number];
 
 interface Refusal {
   quarantine_id: number;
@@ -82,54 +81,22 @@ ${rest(status, now)}
 // Of our own making, and hashed as it is.
 const STYLE_AS_IT_IS = new Html(STYLE);
 
-const isBad = ({ outcome }: EndedRun) => outcome === 'failed';
-
 /** What keeps the service from its work, each with the commands that cure it. */
-function needs({ planning, quarantine, runs, workers, open_runs }: Status, now: Date): Html {
-  const holds = planning.holds.map(
-    ({ name, reason, since, ends_at, cures }) => html`<section class="card needs">
-<h3>Planning is on hold (${name}) since ${clock(since)}, ${age(since, now)}${ends_at !== null && `, until ${clock(ends_at)}`}</h3>
-<p>${reason}</p><ul class="cures">${cures.map(({ purpose, command }) => html`<li>${purpose}: <code>${command}</code></li>`)}</ul></section>`,
-  );
-  const last = runs.find(({ dry_run, scope }) => !dry_run && scope !== 'ids');
-  const failed =
-    last && isBad(last) && !planning.holds.some(({ run_id }) => run_id === last.run_id)
-      ? [
-          html`<section class="card needs"><h3>Run ${last.run_id} failed ${age(last.finished_at, now)}</h3>
-<p>${last.outcome_reason}</p><p>what is left is due: <code>identity-sync run</code></p></section>`,
-        ]
-      : [];
-  const planners = workers.filter(({ plan_cron }) => plan_cron !== null);
-  const dead =
-    planners.length > 0 && !planners.some(({ is_alive }) => is_alive)
-      ? [
-          html`<section class="card needs"><h3>No worker is alive, and the cron plans nothing</h3>
-<p>${planners[0]!.name} has been silent since ${clock(planners[0]!.seen_at)}, ${age(planners[0]!.seen_at, now)}</p>
-<p>start one: <code>identity-sync worker</code></p></section>`,
-        ]
-      : [];
-  const refused =
-    quarantine.entries > 0
-      ? [
-          html`<section class="card needs"><h3>${count(quarantine.entries)} in quarantine</h3>
-<p>${quarantine.by_reason
-            .slice(0, 5)
-            .map(({ outcome, field, sqlstate, entries }) =>
-              `${count(entries)} ${outcome} ${field ?? sqlstate ?? ''}`.trim(),
-            )
-            .join(
-              ', ',
-            )}</p><p><a href="#quarantine">look</a>: <code>identity-sync quarantine</code></p></section>`,
-        ]
-      : [];
-  const all = [...holds, ...failed, ...dead, ...refused];
-  if (all.length > 0) return html`${all}`;
-  const calm =
-    open_runs.length === 0 && runs.length === 0
-      ? 'Nothing has run yet: identity-sync run'
-      : 'All is well: nothing needs you';
-  return html`<section class="card calm"><h3>${calm}</h3></section>`;
+function needs(status: Status, now: Date): Html {
+  const all = needsOf(status, now);
+  if (all.length === 0) return html`<section class="card calm"><h3>${titled(calmOf(status))}</h3></section>`;
+  return html`${all.map(
+    ({
+      what,
+      why,
+      cures,
+    }) => html`<section class="card needs"><h3>${titled(what)}</h3>${why !== null && html`<p>${why}</p>`}
+<ul class="cures">${cures.map(({ purpose, command }) => html`<li>${purpose}: <code>${command}</code></li>`)}</ul></section>`,
+  )}`;
 }
+
+/** A title begins with a capital letter. */
+const titled = (words: string) => words.charAt(0).toUpperCase() + words.slice(1);
 
 function openRuns({ open_runs }: Status, now: Date): Html | false {
   if (open_runs.length === 0) return false;
@@ -137,6 +104,7 @@ function openRuns({ open_runs }: Status, now: Date): Html | false {
     const share = run.planned === 0 ? 0 : run.done / run.planned;
     const facts = [
       `${count(run.done)} of ${count(run.planned)} rows`,
+      ...(run.failed > 0 ? [`${count(run.failed)} failed`] : []),
       ...(run.rows_per_second === null ? [] : [`${count(Math.round(run.rows_per_second))} rows/s`]),
       ...(run.seconds_left === null ? [] : [`${duration(run.seconds_left * 1000)} left`]),
       `${count(run.calls_in_flight)} calls in flight`,
@@ -275,7 +243,7 @@ function charts(
   return html`${drawn.length > 0 && html`<h2>Charts</h2><div class="cards">${drawn}</div>`}`;
 }
 
-const NUMBERS = ['changed', 'new', 'confirmed', 'unresolved', 'refused'] as const;
+const NUMBERS = ['changed', 'new', 'confirmed', 'unresolved', 'refused', 'left'] as const;
 
 function runs({ runs, planning }: Status, { changes }: PageData['series'], ticks: Ticks, now: Date): Html {
   const shown = new Set(changes.map(({ run_id }) => run_id));

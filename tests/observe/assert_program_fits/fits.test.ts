@@ -56,7 +56,7 @@ test('a login that may not call what the program calls is told which role it lac
   expect(await refusal(known, ['plan_identity_run'], operator.into(database))).toEqual({
     code: '42501',
     message: `permission denied for plan_identity_run: ${operator.name} is no member of ${roles.worker}`,
-    hint: `Use a login that is (README, "Which login"), or make this one a member: psql "$DATABASE_URL" -v worker=${operator.name} -f sql/roles.sql.`,
+    hint: `Use a login that is (README, "Which login"), or make this one a member: psql "$DBA_URL" -v worker=${operator.name} -f sql/roles.sql.`,
   });
   expect(await refusal(known, ['release_identity'], worker.into(database))).toMatchObject({
     message: expect.stringContaining(`is no member of ${roles.operator}`),

@@ -37,3 +37,14 @@ test('counts of an ended run what a person asks for first', async ({ database: {
     left: 0,
   });
 });
+
+test('counts what got no answer as left, and not as refused', async ({ database: { sql } }) => {
+  await shelveAll(sql, 'Autechre', 'Stereolab');
+  const runId = await plan(sql);
+  const { batch_id } = await claim(sql, runId);
+  await settle(sql, batch_id, { status: 401, body: '{}' });
+
+  const [row] = await sql`
+    select identity_sync_private.describe_ended_run(run) as run from identity_sync.run where run_id = ${runId}`;
+  expect(row!.run).toMatchObject({ outcome: 'failed', scanned: 2, refused: 0, left: 2 });
+});

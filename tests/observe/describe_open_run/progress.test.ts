@@ -9,7 +9,13 @@ test('says how far a run is, how fast, and when it will be over', async ({ datab
     const [row] = await sql`select identity_sync_private.describe_open_run(${runId}) as run`;
     return row!.run;
   };
-  expect(await described()).toMatchObject({ planned: 4, done: 0, rows_per_second: null, seconds_left: null });
+  expect(await described()).toMatchObject({
+    planned: 4,
+    done: 0,
+    failed: 0,
+    rows_per_second: null,
+    seconds_left: null,
+  });
 
   const { batch_id, request } = await claim(sql, runId);
   await settle(sql, batch_id, { body: resolveAll(request) });

@@ -46,6 +46,16 @@ test('has the keys that README.md names, and no others', async ({ database: { sq
   });
 });
 
+test('a repair is no success of the service', async ({ database: { sql } }) => {
+  const [library] = await shelveAll(sql, 'Autechre');
+  await sql`select identity_sync.apply_identity_response(${answerOf([verdict.resolved(library)])}, null)`;
+  const [row] = await sql`select identity_sync.identity_status() as status`;
+  expect(row!.status).toMatchObject({
+    runs: [{ scope: 'repair', outcome: 'completed' }],
+    planning: { last_success_at: null },
+  });
+});
+
 test('an empty database has them too', async ({ database: { sql } }) => {
   const [row] = await sql`select identity_sync.identity_status() as status`;
   const listed = documented().filter((path) => !path.includes('[]'));
