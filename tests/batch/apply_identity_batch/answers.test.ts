@@ -165,4 +165,15 @@ describe('an answer', () => {
     const settlements = await database.sql`select is_answer from identity_sync.settlement`;
     expect([...settlements]).toEqual([{ is_answer: false }]);
   });
+
+  test('for a batch whose every row was blanked leaves an empty batch, in which nothing counts', async () => {
+    const runId = await plan(database.sql);
+    await database.sql`update wxyc_schema.library set artist_name = ' '`;
+    expect(await tryToClaim(database.sql, runId)).toBeUndefined();
+
+    expect(await batchesOf(database.sql, runId)).toMatchObject([
+      { state: 'empty', library_ids: [], asked_as: [] },
+    ]);
+    expect(await reportOf(database.sql, runId)).toMatchObject({ scanned: 0, left: 0, outcome: 'completed' });
+  });
 });

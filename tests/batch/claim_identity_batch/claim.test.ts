@@ -206,6 +206,33 @@ describe('with no batch to give', () => {
     expect(reached!.wait_ms).toBeGreaterThan(0);
   });
 
+  test.each([
+    [
+      'its pause is over',
+      `update identity_sync.run set paused_until = clock_timestamp() + interval '1 hour'`,
+    ],
+    [
+      'its first batch is due',
+      `update identity_sync.batch set not_before = clock_timestamp() + interval '1 hour'`,
+    ],
+  ])('a run that waits for longer than a second makes room, and goes on when %s', async (_, postpone) => {
+    await database.sql`select graphile_worker.complete_jobs(array_agg(id)) from graphile_worker.jobs`;
+    await database.sql.unsafe(postpone);
+
+    expect(await tryToClaim(database.sql, runId)).toBeUndefined();
+
+    const jobs = await database.sql`
+      select run_at > now() + interval '59 minutes' as is_late from graphile_worker.jobs
+      where task_identifier = 'carry_identity_run'`;
+    expect([...jobs]).toEqual([{ is_late: true }, { is_late: true }]);
+  });
+
+  test('a run whose batches a lane has keeps its other lanes, also through a pause', async () => {
+    await claim(database.sql, runId);
+    await database.sql`update identity_sync.run set paused_until = clock_timestamp() + interval '1 hour'`;
+    expect(await tryToClaim(database.sql, runId)).toMatchObject({ batch_id: null, wait_ms: 500 });
+  });
+
   test('a run that is over, or was never there, says so', async () => {
     await call(database.sql, 'stop_identity_run', { run_id: runId, reason: 'enough' });
     expect(await tryToClaim(database.sql, runId)).toBeUndefined();

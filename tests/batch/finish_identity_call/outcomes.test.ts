@@ -12,7 +12,7 @@ import {
   untilWaiting,
 } from '../../support/catalogue.js';
 import { cloneDatabase, connect, type TestDatabase } from '../../support/database.js';
-import { batchOf, callsOf, everything, reportOf } from '../../support/ledger.js';
+import { batchOf, callsOf, everything, reportOf, runOf } from '../../support/ledger.js';
 
 let database: TestDatabase;
 let autechre: number;
@@ -24,6 +24,29 @@ beforeEach(async () => {
 afterEach(() => database.drop());
 
 describe('an answer', () => {
+  test.each([
+    ['an object', { cache_hits: 7 }, { cache_hits: 7 }],
+    ['anything else', 7, null],
+  ])(
+    'hands its statistics on where they are an object, and ends its run where it was the last: %s',
+    async (_, stats, handedOn) => {
+      const runId = await plan(database.sql);
+      const { batch_id, request } = await claim(database.sql, runId);
+      const body = JSON.stringify({ ...JSON.parse(resolveAll(request)), cache_stats: stats });
+
+      const [finished] = await database.sql`
+      select outcome, reason, cache_stats, drift from identity_sync.finish_identity_call(
+        ${batch_id}, 'lane', 200, ${body}, null, 12
+      )`;
+
+      expect(finished).toEqual({ outcome: 'applied', reason: null, cache_stats: handedOn, drift: null });
+      expect(await runOf(database.sql, runId)).toMatchObject({
+        outcome: 'completed',
+        finished_at: expect.any(Date),
+      });
+    },
+  );
+
   test('that comes late counts as long as no other lane has claimed the batch', async () => {
     const { batch_id, request } = await claim(database.sql, await plan(database.sql), { lease_ms: 0 });
     expect(await settle(database.sql, batch_id, { body: resolveAll(request) })).toBe('applied');

@@ -26,6 +26,21 @@ afterEach(() => database.drop());
 
 const asTheyWere = ['claim', 'rescue'] as const;
 
+test('of a run that goes on, those whose lease has run out are open again, and those that are leased are not', async () => {
+  const dead = await claim(database.sql, runId, { leased_by: 'dead' });
+  const alive = await claim(database.sql, runId, { leased_by: 'alive' });
+  await database.sql`
+    update identity_sync.batch set leased_until = clock_timestamp() where batch_id = ${dead.batch_id}`;
+
+  await database.sql`select identity_sync_private.reopen_orphaned_batches()`;
+
+  expect(await batchOf(database.sql, dead.batch_id)).toMatchObject({ state: 'open', leased_by: null });
+  expect(await batchOf(database.sql, alive.batch_id)).toMatchObject({
+    state: 'in_flight',
+    leased_by: 'alive',
+  });
+});
+
 test.each(asTheyWere)(
   'a %s passes over a batch that is being settled, though its lease has run out',
   async (what) => {

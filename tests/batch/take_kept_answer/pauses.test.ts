@@ -44,6 +44,14 @@ test('it is no call: a budget is not charged for it', async () => {
   expect(run).toEqual({ stop_cause: 'budget', calls: 2 });
 });
 
+test('is given to the next lane at once where the one that had it has died', async () => {
+  await tryToClaim(database.sql, runId, { leased_by: 'dead', lease_ms: 0 });
+  expect(await tryToClaim(database.sql, runId, { leased_by: 'alive' })).toMatchObject({
+    batch_id: kept.batch_id,
+    request: null,
+  });
+});
+
 test('is given to one of the lanes that ask', async () => {
   expect(await tryToClaim(database.sql, runId, { leased_by: 'one' })).toMatchObject({
     batch_id: kept.batch_id,

@@ -47,6 +47,16 @@ test('a worker that is ahead leaves it to one that waits, which has it until bot
   expect(await ask({ ...NEW, answered: second! })).not.toBeNull();
 });
 
+test('a worker that joins is two calls behind the one that is ahead, whatever was made before', async () => {
+  await makeCalls(OLD, 5);
+  await ask(NEW);
+  const fleet = await database.sql`select name, turns, is_waiting from identity_sync.worker order by turns`;
+  expect([...fleet]).toEqual([
+    { name: 'new:2', turns: '3', is_waiting: true },
+    { name: 'old:1', turns: '5', is_waiting: false },
+  ]);
+});
+
 test('a worker that joins late makes every second call from then on, and no more', async () => {
   let answered = { lane: OLD, batch: await makeCalls(OLD, 12) };
   await ask(NEW);

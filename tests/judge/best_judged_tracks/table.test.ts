@@ -28,6 +28,10 @@ test.each<[expression: string, value: unknown]>([
     `array(select artist_name from unnest(best_judged_tracks(array[row(null, null, null, null, null, null, null), row('Thom Yorke', 'Analyse', 'A', 0.5, false, 'A1', false), row(null, null, null, null, null, null, null)]::judged_track[])))`,
     [null, 'Thom Yorke', null],
   ],
+  [
+    `array(select ambiguous_position from unnest(best_judged_tracks(array[row('Thom Yorke', 'Analyse', 'A', 0.5, false, null, false), row('Thom Yorke', 'Analyse', 'B', 0.9, false, null, false)]::judged_track[])))`,
+    [false],
+  ],
 ])(
   'of one key the entry of highest confidence stays, with a position that all agree on: %s is %j',
   async (expression, value) => {

@@ -64,3 +64,9 @@ test('several are kept in the order of their ids, those without a main row not a
   const why = { superseded_reason: 'a better guess', reason_category: 'release' };
   expect([...rows]).toEqual([DILATE, ERASER, SANGOMA].map((library_id) => ({ library_id, ...why })));
 });
+
+test('where none has a main row, no version is kept, and that is a list', async () => {
+  const [{ kept }] = await writer.sql<[{ kept: number[] }]>`
+    select identity_sync_private.archive_identities(array[${SANGOMA}]::integer[], 'a better guess', 'release') as kept`;
+  expect(kept).toEqual([]);
+});

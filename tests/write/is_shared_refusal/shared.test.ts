@@ -1,6 +1,7 @@
 // Which refusals are no verdict's: of a class that rows do not cause, and met by verdicts from all parts of a batch.
 import { beforeEach, expect, test } from 'vitest';
 import { shelveRows } from '../../support/catalogue.js';
+import { track, visited } from '../../support/tracks.js';
 import { SERVICE, singleArtist, useWriter } from '../../support/writer.js';
 
 const writer = useWriter();
@@ -53,4 +54,29 @@ test.each([
 
 test('is not shared where its words differ', async () => {
   expect(await isShared(IDS, '42P01', IDS, 'another reason')).toBe(false);
+});
+
+test.each([
+  ['all of them', IDS, true],
+  ['every second one', IDS.filter((id) => id % 2 === 0), false],
+])('a refusal of track links that meets %s', async (_, culprits, shared) => {
+  await writer.sql`
+    insert into wxyc_schema.compilation_track_artist (library_id, artist_name, track_title)
+    select id, 'Sessa', 'Dez total' from unnest(${IDS}::integer[]) as id`;
+  await writer.sql.unsafe(`
+    create function station.object() returns trigger language plpgsql as $$
+    begin
+      if new.library_id in (${culprits}) then raise using errcode = '42P01', message = 'no'; end if;
+      return new;
+    end $$;
+    create trigger object before update on wxyc_schema.compilation_track_artist
+    for each row execute function station.object();`);
+  const results = JSON.stringify(IDS.map((id) => visited(id, [track('Sessa', 'Dez total')])));
+  const [row] = await writer.sql`
+    select identity_sync_private.is_shared_refusal(
+      identity_sync_private.judge_identity_verdicts(${results}::text::jsonb, null, false, '1'),
+      ${results}::text::jsonb, ${SERVICE}, now(), 1,
+      row('42P01', 'no', null)::identity_sync_private.writer_refusal
+    ) as shared`;
+  expect(row).toEqual({ shared });
 });

@@ -40,6 +40,21 @@ test('a repair is a run that is over at once, and its report is what the writer 
 test('a repair of which more was refused than settled is a run that failed', async () => {
   await writer.repair([invalid]);
   expect(await runs()).toEqual([{ ...over, scope: 'repair', planned: 1, outcome: 'failed' }]);
+  const [run] = await writer.sql`select outcome_reason from identity_sync.run`;
+  expect(run).toEqual({ outcome_reason: '1 rows were refused, 0 settled' });
+});
+
+test('a run by hand was not planned, and one that is a success has no reason', async () => {
+  await writer.repair([singleArtist(DILATE)]);
+  const [run] = await writer.sql`
+    select outcome_reason, stale_days, unresolved_retry_days, include_null_canonical, partition_index, partition_count,
+      strict_bands, batch_size, va_batch_size, scheduled
+    from identity_sync.run`;
+  expect(run).toEqual({
+    ...{ outcome_reason: null, stale_days: 0, unresolved_retry_days: 0, include_null_canonical: false },
+    ...{ partition_index: 0, partition_count: 1, strict_bands: false, batch_size: 0, va_batch_size: 0 },
+    scheduled: false,
+  });
 });
 
 test('a replay and a release are runs of their own', async () => {

@@ -16,6 +16,7 @@ import {
   unresolved,
   useWriter,
   VARIOUS,
+  withMain,
 } from '../../support/writer.js';
 
 const writer = useWriter();
@@ -24,7 +25,7 @@ async function lastSettlement() {
   const [settlement] = await writer.sql`
     select origin, verified_at, requested, unrequested, report, inserted_ids,
       unresolved_counted, unresolved_seen, refused_counted, refused_seen, changed_counted, changed_seen,
-      array(select unnest(unresolved_ids) order by 1) as unresolved_ids
+      array(select unnest(unresolved_ids) order by 1) as unresolved_ids, refused_ids, changed_ids
     from identity_sync.settlement
     left join identity_sync.brake_memory using (settlement_id)
     order by settlement_id desc
@@ -62,6 +63,20 @@ test('what is refused or gone is no part of it', async () => {
     unresolved_counted: 0,
     refused_counted: 1,
     refused_seen: 1,
+    refused_ids: [DILATE],
+  });
+});
+
+test('an identity of a row that was renamed is no part of the sample of changed ones', async () => {
+  await writer.service([singleArtist(DILATE), singleArtist(SANGOMA)], { verifiedAt: MONDAY });
+  await writer.sql`update wxyc_schema.library set artist_name = 'Ani' where id = ${DILATE}`;
+  const others = [DILATE, SANGOMA].map((id) => withMain(singleArtist(id), { discogs_artist_id: 7 }));
+  await writer.service(others, { verifiedAt: TUESDAY });
+
+  expect(await lastSettlement()).toMatchObject({
+    changed_counted: 1,
+    changed_seen: 1,
+    changed_ids: [SANGOMA],
   });
 });
 

@@ -63,3 +63,22 @@ test('the same question is not written again, and another one is', async () => {
   expect(await version()).not.toEqual(first);
   expect(await remembered()).toContain(DILATE);
 });
+
+test('another question that LML did not answer is not remembered', async () => {
+  await writer.service([singleArtist(DILATE)]);
+  await writer.sql`update wxyc_schema.library set artist_name = 'Ani' where id = ${DILATE}`;
+  await writer.service([singleArtist(SANGOMA)], { requested: [DILATE, SANGOMA], verifiedAt: TUESDAY });
+  expect(await remembered()).toEqual([SANGOMA]);
+});
+
+test('the rows that were asked by another name before are told, and no others', async () => {
+  await writer.service([singleArtist(DILATE), singleArtist(SANGOMA)]);
+  await writer.sql`update wxyc_schema.library set artist_name = 'Ani' where id = ${DILATE}`;
+  const [row] = await writer.sql`
+    select identity_sync_private.remember_questions(
+      '{}', array_agg(id order by id),
+      array_agg(identity_sync_private.fingerprint(id, artist_name, album_title) order by id)
+    ) as renamed
+    from wxyc_schema.library`;
+  expect(row).toEqual({ renamed: [DILATE] });
+});

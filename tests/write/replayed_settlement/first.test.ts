@@ -19,6 +19,8 @@ test('the first one, of the same library, origin and time, and closed by this tr
       entry(DILATE, 3, { origin: 'repair:ann' }),
       entry(DILATE, 4),
       entry(null, 5),
+      // Of one answer, so that either may be the one.
+      entry(null, 5),
     ].map((row) => ({ first_settlement_id: null, ...row })),
   )}`;
   await sql`update identity_sync.quarantined_verdict set first_settlement_id = 44 where settlement_id = 4`;

@@ -54,13 +54,17 @@ test('a link that a repair takes back stays away', async () => {
   expect(await tracks.link(credit)).toEqual({ ...UNLINKED, track_artist_link_method: 'librarian' });
 });
 
-test('a second repair that says the same touches nothing', async () => {
+test.each([
+  ['who it is', track(...SWEET)],
+  ['that it is none', missed(...SWEET)],
+])('a second repair that says the same touches nothing: %s', async (_what, said) => {
   await tracks.artist('Luiz Gonzaga');
   await tracks.credit(FORRO, ...SWEET);
-  await repair([track(...SWEET)]);
+  await tracks.apply(FORRO, [track(...SWEET)], { verifiedAt: MONDAY });
+  await repair([said]);
   const updates = await tracks.watchUpdates();
 
-  expect(counted(await repair([track(...SWEET)]))).toEqual({ librarian: 1 });
+  expect(counted(await repair([said]))).toEqual({ librarian: 1 });
 
   expect(await updates()).toBe(0);
 });
