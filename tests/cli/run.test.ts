@@ -460,7 +460,9 @@ describe('a run whose process was killed', () => {
     expect(logOf(ended).map((line) => line.msg)).toEqual([
       'run 2 planned: 0 rows in 0 batches',
       `3 rows left to another open run (1): ${ids.join()}`,
-      expect.stringMatching(/^run 2 failed in [\d.]+ m?s: all 3 of its rows are held by another open run: 1$/),
+      expect.stringMatching(
+        /^run 2 failed in [\d.]+ m?s: all 3 of its rows are held by another open run: 1$/,
+      ),
     ]);
   });
 });
