@@ -266,7 +266,9 @@ describe('a run', () => {
     });
     const ended = await cli(['run'], settings());
     expect(ended.status).toBe(0);
-    expect(logOf(ended).find((line) => line.msg.includes('quarantine'))?.msg).toMatch(/^1 rows? /);
+    expect(logOf(ended).find((line) => line.msg.includes('quarantine'))?.msg).toBe(
+      '1 refused → quarantine: identity-sync quarantine --run 1',
+    );
     const quarantine = await database.sql`select library_id, run_id from identity_sync.quarantine`;
     expect(quarantine.map((row) => ({ ...row }))).toEqual([{ library_id: ids[1], run_id: '1' }]);
   });
