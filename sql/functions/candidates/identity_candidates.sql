@@ -27,7 +27,9 @@ begin
   return query
   with reached as (
     select distinct due.library_id
-    from identity_sync_private.due_libraries(stale_before, retry_before, include_null_canonical) as due
+    from identity_sync_private.due_libraries(
+      stale_before, retry_before, include_null_canonical, identity_candidates.ids
+    ) as due
     where scope = 'due'
     union all
     select library.id
