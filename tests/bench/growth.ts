@@ -57,7 +57,9 @@ export async function grow(
 /** As if the whole catalogue had been asked yesterday, but for 1,000 identities, here and there, that are stale. */
 async function settleAll(sql: Database['sql'], rows: number): Promise<void> {
   await sql`set session_replication_role = replica`;
-  await sql`truncate wxyc_schema.library_identity, wxyc_schema.library_identity_source, identity_sync.attempt`;
+  await sql`
+    truncate wxyc_schema.library_identity, wxyc_schema.library_identity_source,
+      identity_sync.attempt, identity_sync.asked_as`;
   await sql.unsafe(
     `
     insert into wxyc_schema.library_identity
@@ -80,6 +82,11 @@ async function settleAll(sql: Database['sql'], rows: number): Promise<void> {
     order by id`,
     [rows],
   );
+  await sql`
+    insert into identity_sync.asked_as (library_id, fingerprint)
+    select id, identity_sync_private.fingerprint(id, artist_name, album_title)
+    from wxyc_schema.library
+    order by id`;
   await sql`reset session_replication_role`;
   await sql`vacuum analyze`;
 }

@@ -13,10 +13,13 @@ create or replace function identity_sync.identity_candidates(
 returns table (library_id integer, cohort text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+-- The due rows stand in an array, whose length a plan made anew knows: a thousand are looked up, a million are joined.
+set plan_cache_mode = force_custom_plan
 as $$
 declare
   stale_before timestamptz;
   retry_before timestamptz;
+  due_ids integer[];
 begin
   perform identity_sync_private.validate_selection(
     scope, stale_days, unresolved_retry_days, partition_index, partition_count, ids
@@ -24,11 +27,19 @@ begin
   stale_before := clock_timestamp() - make_interval(days => stale_days);
   retry_before := clock_timestamp() - make_interval(days => unresolved_retry_days);
 
+  if scope = 'due' then
+    due_ids := array(
+      select distinct due.library_id
+      from identity_sync_private.due_libraries(
+        stale_before, retry_before, include_null_canonical, identity_candidates.ids
+      ) as due
+    );
+  end if;
+
   return query
   with reached as (
-    select distinct due.library_id
-    from identity_sync_private.due_libraries(stale_before, retry_before, include_null_canonical) as due
-    where scope = 'due'
+    select due.library_id
+    from unnest(due_ids) as due (library_id)
     union all
     select library.id
     from wxyc_schema.library

@@ -9,8 +9,11 @@ returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set work_mem = '64MB'
--- The planner takes the few states for as many groups as there are rows, and would sort them all.
+-- The planner takes the few states for as many groups as there are rows, and would sort them all. Its indexes bring
+-- the rows in one order, as in due_libraries; only what is due is sorted.
 set enable_sort = off
+set enable_hashjoin = off
+set enable_nestloop = off
 as $$
 declare
   stale_before timestamptz;

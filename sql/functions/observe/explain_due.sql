@@ -31,8 +31,9 @@ begin
   select * into attempt from identity_sync.attempt as known where known.library_id = explain_due.library_id;
   select coalesce(min(due.reason) filter (where due.reason <> 'renamed'), min(due.reason))
   into reason
-  from identity_sync_private.due_libraries(stale_before, retry_before, include_null_canonical) as due
-  where due.library_id = explain_due.library_id;
+  from identity_sync_private.due_libraries(
+    stale_before, retry_before, include_null_canonical, array[explain_due.library_id]
+  ) as due;
 
   state := identity_sync_private.state_of_library(
     identity_sync_private.has_name(library.artist_name),

@@ -89,3 +89,16 @@ test('each has its reason', async () => {
     expect(reasonOf(name)).toBe('renamed');
   expect(reasonOf('stale, renamed')).toBe('renamed and stale');
 });
+
+test('asked of some libraries, it says of them what it says of all', async () => {
+  const { sql } = database;
+  const due = await sql<{ library_id: number }[]>`
+    select * from identity_sync_private.due_libraries(${SINCE}, ${SINCE}, false) order by library_id, reason`;
+  expect(due.length).toBeGreaterThan(0);
+  for (const id of Object.values(shelved)) {
+    const ofOne = await sql`
+      select * from identity_sync_private.due_libraries(${SINCE}, ${SINCE}, false, array[${id}::integer])
+      order by library_id, reason`;
+    expect([...ofOne]).toEqual(due.filter((row) => row.library_id === id));
+  }
+});
