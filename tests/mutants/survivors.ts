@@ -51,4 +51,10 @@ export const SURVIVORS: Survivor[] = [
     to: "and (attempt.released_at >= settle_verdicts.verified_at or attempt.outcome = 'held')",
     reason: 'Equivalent: it only asks mark_overtaken, which compares the times itself.',
   },
+  {
+    of: 'candidates/cohort_of',
+    from: "return case when coalesce(code_volume_letters, '') like 'Z%' or has_credits then 'va' else 'non_va' end;",
+    to: "return case when coalesce(code_volume_letters, null) like 'Z%' or has_credits then 'va' else 'non_va' end;",
+    reason: 'Equivalent: what is neither true nor false takes the same branch.',
+  },
 ];
