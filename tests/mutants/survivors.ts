@@ -63,4 +63,10 @@ export const SURVIVORS: Survivor[] = [
     to: 'where run.finished_at is null and (run.stop_cause is not null or run.deadline_at <= clock_timestamp())',
     reason: 'Equivalent: it ends a run in the very microsecond of its deadline.',
   },
+  {
+    of: 'run/take_unreported_runs',
+    from: "where ended.finished_at > clock_timestamp() - interval '1 day' and ended.reported_at is null",
+    to: "where ended.finished_at >= clock_timestamp() - interval '1 day' and ended.reported_at is null",
+    reason: 'Equivalent: it takes a run that ended a day ago to the microsecond.',
+  },
 ];
