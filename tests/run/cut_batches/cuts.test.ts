@@ -11,12 +11,11 @@ beforeEach(() => database.sql`truncate wxyc_schema.library, identity_sync.run ca
 test('compilations come first, and each cohort in batches of its own size', async () => {
   const [va] = await shelveAll(database.sql, { artist: 'Soundtracks - S', volumeLetters: 'Z' });
   const ids = await shelveMany(database.sql, 5);
-  const runId = await plan(database.sql, { batch_size: 2, va_batch_size: 1 });
+  const runId = await plan(database.sql, { batch_size: 3, va_batch_size: 1 });
   expect(await batchesOf(database.sql, runId)).toMatchObject([
     { cohort: 'va', library_ids: [va] },
-    { cohort: 'non_va', library_ids: ids.slice(0, 2) },
-    { cohort: 'non_va', library_ids: ids.slice(2, 4) },
-    { cohort: 'non_va', library_ids: ids.slice(4) },
+    { cohort: 'non_va', library_ids: ids.slice(0, 3) },
+    { cohort: 'non_va', library_ids: ids.slice(3) },
   ]);
   expect(await runOf(database.sql, runId)).toMatchObject({ planned: 6, in_other_runs: [] });
 });
@@ -26,7 +25,11 @@ test('what is in an open batch of another run is left to it, and the run knows w
   const other = await plan(database.sql, { scope: 'ids', ids: ids.slice(0, 2) });
   const runId = await plan(database.sql);
   expect(await batchesOf(database.sql, runId)).toMatchObject([{ library_ids: ids.slice(2) }]);
-  expect(await runOf(database.sql, runId)).toMatchObject({ planned: 2, in_other_runs: ids.slice(0, 2) });
+  expect(await runOf(database.sql, runId)).toMatchObject({
+    planned: 2,
+    in_other_runs: ids.slice(0, 2),
+    held_by_runs: [other],
+  });
   expect(await reportOf(database.sql, runId)).toMatchObject({ held_by_others: 2, held_ids: ids.slice(0, 2) });
 
   // A closed batch keeps nothing from being requested.

@@ -41,10 +41,10 @@ test('the later pause replaces the one before', async () => {
 });
 
 test.each([
-  ['no reason', { reason: null }],
-  ['an empty reason', { reason: '  ' }],
-  ['a time that is past', { until: new Date(Date.now() - 1000) }],
-])('%s is refused, and nothing is paused', async (_, args) => {
-  await expect(pause(args)).rejects.toMatchObject({ code: 'LS001' });
+  ['no reason', { reason: null }, 'reason is NULL'],
+  ['an empty reason', { reason: '  ' }, "reason is '  '"],
+  ['a time that is past', { until: new Date(Date.now() - 1000) }, /^until is 2/],
+])('%s is refused, and nothing is paused', async (_, args, message) => {
+  await expect(pause(args)).rejects.toMatchObject({ code: 'LS001', message: expect.stringMatching(message) });
   expect(await holds()).toEqual([]);
 });
