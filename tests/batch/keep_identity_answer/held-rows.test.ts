@@ -218,3 +218,13 @@ test('a poison input of which the library is held by another session is handed o
   await operator`commit`;
   expect(await settle(database.sql, held.batch_id, { status: 422, body: answerOf([]) })).toBe('poison_input');
 });
+
+test('it is due again in four seconds or so', async () => {
+  const other = await claim(database.sql, runId, { leased_by: 'other' });
+  await database.sql`select identity_sync_private.keep_identity_answer(${other.batch_id}, '[]', clock_timestamp())`;
+  const [batch] = await database.sql`
+    select extract(epoch from not_before - answered_at)::float8 as seconds
+    from identity_sync.batch where batch_id = ${other.batch_id}`;
+  expect(batch!.seconds).toBeGreaterThanOrEqual(3);
+  expect(batch!.seconds).toBeLessThan(6);
+});
