@@ -22,7 +22,7 @@ declare
     library_id, kind, main, method, confidence, provenance, tracks_attempted, tracks,
     main.discogs_artist_id, main.musicbrainz_artist_id, main.wikidata_qid, main.spotify_artist_id,
     main.apple_music_artist_id, main.bandcamp_id
-  }';
+  }'::text[];
 begin
   return array(
     select distinct format('%s %s', named.kind, named.word)

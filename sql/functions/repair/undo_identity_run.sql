@@ -20,7 +20,7 @@ declare
     "compilation_track": {"restored": 0},
     "newer": 0,
     "held": 0
-  }';
+  }'::jsonb;
 begin
   select run.dry_run, run.finished_at
   into undone

@@ -14,7 +14,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   refused constant integer := identity_sync_private.refused_rows(report);
-  scanned constant integer := report ->> 'scanned';
+  scanned constant integer := (report ->> 'scanned')::integer;
   is_success constant boolean := identity_sync.report_is_success(report);
 begin
   insert into identity_sync.run (

@@ -21,7 +21,7 @@ begin
   from identity_sync.asked_as as asked
   where asked.library_id = any (requested);
   if known.fingerprints = (select sum(question.fingerprint) from unnest(asked_as) as question (fingerprint)) then
-    return '{}';
+    return '{}'::integer[];
   end if;
 
   unanswered_ids := array(
@@ -35,7 +35,7 @@ begin
     from unnest(requested, asked_as) as question (library_id, fingerprint)
     where question.fingerprint is not null and question.library_id <> all (unanswered_ids)
     on conflict (library_id) do nothing;
-    return '{}';
+    return '{}'::integer[];
   end if;
 
   renamed_ids := array(

@@ -40,7 +40,7 @@ declare
   visited identity_sync_private.judged_verdict[];
   others identity_sync_private.judged_verdict[];
   written identity_sync_private.write_result;
-  renamed_ids integer[] := '{}';
+  renamed_ids integer[] := '{}'::integer[];
   report jsonb;
 begin
   perform identity_sync_private.validate_application(stated_origin, verified_at, strict_bands);
