@@ -30,7 +30,8 @@ export async function identitySyncRun(
   settings: { DATABASE_URL: string; LIBRARY_METADATA_URL: string; LML_CONCURRENCY?: string },
 ): Promise<{ usage: Usage; report: Report }> {
   const started = performance.now();
-  const child = spawn(CLI, ['run', ...args], {
+  // What changes everything is meant here, and is no fault of LML.
+  const child = spawn(CLI, ['run', '--accept', 'changed', '--throttle-ms', '0', ...args], {
     env: {
       PATH: process.env.PATH,
       HOME: process.env.HOME,
