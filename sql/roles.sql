@@ -4,7 +4,7 @@
 --
 -- identity_reader    reads everything, through every function that writes nothing
 -- identity_operator  also repairs, through the functions that write; it writes no table directly
--- identity_worker    reads, runs the worker, and looks at and writes what a dry run of its own previewed: it reads and
+-- identity_worker    reads, runs the worker, and looks at and writes what a dry run previewed: it reads and
 --                    writes graphile-worker's tables, and owns none of them
 --
 -- These roles do not log in. Give them to logins. The unqualified call needs a search_path too, which membership does

@@ -1,5 +1,5 @@
 --! Previous: sha1:e02070cadf805730068e9b869f9f44f3fb3abb18
---! Hash: sha1:c39cbca1b1b51028cba88f8fdd90dee5677a8448
+--! Hash: sha1:a09700fef6e0bb352ca4673aa422fdc9d475697c
 --! Message: Operators, lines and a moving world
 
 -- The next migration begins here.
@@ -1446,6 +1446,25 @@ revoke all on function identity_sync_private.unknown_names(jsonb, boolean) from 
 comment on function identity_sync_private.unknown_names(jsonb, boolean) is
   'Takes LML''s results and whether their source rows name what is unknown; returns up to 20 unknown sources, methods and keys, each as its kind and name.';
 --! EndIncluded functions/judge/unknown_names.sql
+--! Included functions/candidates/check_reason.sql
+-- Asks a person for the reason of what is done by hand, since it is kept with it.
+create or replace function identity_sync_private.check_reason(reason text)
+returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform identity_sync_private.check_argument(
+    'reason', quote_nullable(reason), btrim(reason) <> '', 'a text that says why; it is kept'
+  );
+end;
+$$;
+
+revoke all on function identity_sync_private.check_reason(text) from public;
+
+comment on function identity_sync_private.check_reason(text) is
+  'Takes the reason of an act by hand; raises LS001 where it is NULL or blank.';
+--! EndIncluded functions/candidates/check_reason.sql
 --! Included functions/candidates/due_libraries.sql
 -- Finds the libraries that are due and why: never asked, released, in vain long enough ago, with a stale identity, or
 -- asked by another name than they have now, which may come on top. A time ahead of the clock holds nothing back. Each
@@ -3345,12 +3364,7 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '5s'
 as $$
 begin
-  if btrim(coalesce(reason, '')) = '' then
-    raise exception using
-      errcode = 'LS001',
-      message = format('reason is %s', coalesce(quote_literal(reason), 'NULL')),
-      hint = 'Say why: the report of the run shows it.';
-  end if;
+  perform identity_sync_private.check_reason(reason);
 
   update identity_sync.run
   set stop_reason = coalesce(run.stop_reason, reason), stop_cause = coalesce(run.stop_cause, cause)
@@ -3649,12 +3663,7 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '5s'
 as $$
 begin
-  if btrim(coalesce(reason, '')) = '' then
-    raise exception using
-      errcode = 'LS001',
-      message = format('reason is %s', coalesce(quote_literal(reason), 'NULL')),
-      hint = 'Say why: status shows it.';
-  end if;
+  perform identity_sync_private.check_reason(reason);
   if until <= clock_timestamp() then
     raise exception using
       errcode = 'LS001',
@@ -4984,6 +4993,46 @@ revoke all on function identity_sync_private.changes_of_run(bigint) from public;
 comment on function identity_sync_private.changes_of_run(bigint) is
   'Takes a real run; returns one row a column that it changed, with its old and new value.';
 --! EndIncluded functions/repair/changes_of_run.sql
+--! Included functions/repair/dismiss_quarantined_verdict.sql
+-- Closes a quarantine entry that nothing else can close, because it names no library, was not asked or was a typing
+-- mistake. The mark that it left goes with it, so that the library is due as before.
+create or replace function identity_sync.dismiss_quarantined_verdict(quarantine_id bigint, reason text)
+returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '5s'
+as $$
+declare
+  dismissed record;
+begin
+  perform identity_sync_private.check_reason(reason);
+
+  update identity_sync.quarantined_verdict as entry
+  set
+    closed_at = clock_timestamp(),
+    closed_reason = format('dismissed by %s: %s', session_user, dismiss_quarantined_verdict.reason)
+  where entry.quarantine_id = dismiss_quarantined_verdict.quarantine_id and entry.closed_at is null
+  returning entry.library_id, entry.settlement_id, entry.outcome
+  into dismissed;
+  if not found then
+    raise exception using
+      errcode = 'LS002',
+      message = format('there is no open quarantine entry %s', coalesce(quarantine_id::text, 'NULL')),
+      hint = 'The view quarantine lists the open ones.';
+  end if;
+
+  delete from identity_sync.attempt
+  where attempt.library_id = dismissed.library_id
+    and attempt.settlement_id = dismissed.settlement_id
+    and attempt.outcome = dismissed.outcome;
+end;
+$$;
+
+revoke all on function identity_sync.dismiss_quarantined_verdict(bigint, text) from public;
+
+comment on function identity_sync.dismiss_quarantined_verdict(bigint, text) is
+  'Takes an open entry of the view quarantine and why it is dismissed; closes it and lifts the mark that it left. Raises LS001 for an empty reason, LS002 where no such entry is open.';
+--! EndIncluded functions/repair/dismiss_quarantined_verdict.sql
 --! Included functions/repair/find_undoable.sql
 -- Finds what of a settlement can be taken back, writing nothing. A row was changed since where its transaction (xmin)
 -- is none of ours, or where another run wrote the library later: it is newer, or held where a person holds it. What an
@@ -5102,12 +5151,7 @@ declare
   held_at constant timestamptz := clock_timestamp();
   kept_history_ids integer[];
 begin
-  if btrim(coalesce(reason, '')) = '' then
-    raise exception using
-      errcode = 'LS001',
-      message = format('reason is %s', coalesce(quote_literal(reason), 'NULL')),
-      hint = 'Say why: it is kept in the history.';
-  end if;
+  perform identity_sync_private.check_reason(reason);
   if not exists (select from wxyc_schema.library where library.id = hold_identity.library_id) then
     raise exception using
       errcode = 'LS002',
@@ -5315,12 +5359,7 @@ declare
   removals identity_sync_private.source_change[];
   removed_sources integer;
 begin
-  if btrim(coalesce(reason, '')) = '' then
-    raise exception using
-      errcode = 'LS001',
-      message = format('reason is %s', coalesce(quote_literal(reason), 'NULL')),
-      hint = 'Say why: it is kept in the history.';
-  end if;
+  perform identity_sync_private.check_reason(reason);
   if not exists (select from wxyc_schema.library where library.id = release_identity.library_id) then
     raise exception using
       errcode = 'LS002',

@@ -31,7 +31,7 @@ export async function identitySyncRun(
 ): Promise<{ usage: Usage; report: Report }> {
   const started = performance.now();
   // What changes everything is meant here, and is no fault of LML.
-  const child = spawn(CLI, ['run', '--accept', 'changed', '--throttle-ms', '0', ...args], {
+  const child = spawn(CLI, ['run', '--accept', 'changed', ...args], {
     env: {
       PATH: process.env.PATH,
       HOME: process.env.HOME,

@@ -9,12 +9,7 @@ as $$
 declare
   dismissed record;
 begin
-  if btrim(coalesce(reason, '')) = '' then
-    raise exception using
-      errcode = 'LS001',
-      message = format('reason is %s', coalesce(quote_literal(reason), 'NULL')),
-      hint = 'Say why: it is kept with the entry.';
-  end if;
+  perform identity_sync_private.check_reason(reason);
 
   update identity_sync.quarantined_verdict as entry
   set

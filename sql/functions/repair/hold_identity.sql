@@ -13,12 +13,7 @@ declare
   held_at constant timestamptz := clock_timestamp();
   kept_history_ids integer[];
 begin
-  if btrim(coalesce(reason, '')) = '' then
-    raise exception using
-      errcode = 'LS001',
-      message = format('reason is %s', coalesce(quote_literal(reason), 'NULL')),
-      hint = 'Say why: it is kept in the history.';
-  end if;
+  perform identity_sync_private.check_reason(reason);
   if not exists (select from wxyc_schema.library where library.id = hold_identity.library_id) then
     raise exception using
       errcode = 'LS002',

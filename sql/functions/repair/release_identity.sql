@@ -17,12 +17,7 @@ declare
   removals identity_sync_private.source_change[];
   removed_sources integer;
 begin
-  if btrim(coalesce(reason, '')) = '' then
-    raise exception using
-      errcode = 'LS001',
-      message = format('reason is %s', coalesce(quote_literal(reason), 'NULL')),
-      hint = 'Say why: it is kept in the history.';
-  end if;
+  perform identity_sync_private.check_reason(reason);
   if not exists (select from wxyc_schema.library where library.id = release_identity.library_id) then
     raise exception using
       errcode = 'LS002',

@@ -7,12 +7,7 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '5s'
 as $$
 begin
-  if btrim(coalesce(reason, '')) = '' then
-    raise exception using
-      errcode = 'LS001',
-      message = format('reason is %s', coalesce(quote_literal(reason), 'NULL')),
-      hint = 'Say why: status shows it.';
-  end if;
+  perform identity_sync_private.check_reason(reason);
   if until <= clock_timestamp() then
     raise exception using
       errcode = 'LS001',

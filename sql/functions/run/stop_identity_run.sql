@@ -13,12 +13,7 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '5s'
 as $$
 begin
-  if btrim(coalesce(reason, '')) = '' then
-    raise exception using
-      errcode = 'LS001',
-      message = format('reason is %s', coalesce(quote_literal(reason), 'NULL')),
-      hint = 'Say why: the report of the run shows it.';
-  end if;
+  perform identity_sync_private.check_reason(reason);
 
   update identity_sync.run
   set stop_reason = coalesce(run.stop_reason, reason), stop_cause = coalesce(run.stop_cause, cause)
