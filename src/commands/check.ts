@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { readAddress } from '../database/address.js';
-import { openSession, inWords as reached } from '../database/connect.js';
+import { loginInWords, openSession } from '../database/connect.js';
 import { knownMigrations } from '../database/migrations.js';
 import { inWords, notFit } from '../errors.js';
 import { type Check, checkScreen } from '../screens/check.js';
@@ -51,7 +51,7 @@ async function checkDatabase(url: string): Promise<Check[]> {
         known => ${known}, asked_at => ${new Date().toISOString()}, sslmode => ${sslmode}) as checks`;
     return [...row.checks, ...surroundings];
   } catch (error) {
-    const { words } = inWords(notFit(reached(error, address)));
+    const { words } = inWords(notFit(loginInWords(error, address)));
     return [{ check: 'database', status: 'fail', message: words, cure: null }];
   } finally {
     await sql.end({ timeout: 2 });

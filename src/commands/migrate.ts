@@ -2,7 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { readAddress } from '../database/address.js';
-import { inWords, openSession, PATIENCE_MS } from '../database/connect.js';
+import { loginInWords, openSession, PATIENCE_MS } from '../database/connect.js';
 import { broughtMigrations, knownMigrations, MIGRATIONS } from '../database/migrations.js';
 import { retryWhileLocked } from '../database/retry.js';
 import { log } from '../observe/log.js';
@@ -118,7 +118,7 @@ async function inSession<Result>(
   try {
     return await call(sql);
   } catch (error) {
-    throw inWords(error, readAddress(databaseUrl, setting));
+    throw loginInWords(error, readAddress(databaseUrl, setting));
   } finally {
     await sql.end({ timeout: 2 });
   }

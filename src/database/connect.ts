@@ -110,7 +110,7 @@ export function connectDatabase(url: string, sessions: number, options: SessionO
       return await session(strings, ...parameters);
     } catch (error) {
       works = error instanceof postgres.PostgresError && error.severity !== 'FATAL';
-      throw inWords(error, address);
+      throw loginInWords(error, address);
     } finally {
       inUse.delete(session);
       if (works && !isEnded) idle.push(session);
@@ -129,7 +129,7 @@ export function connectDatabase(url: string, sessions: number, options: SessionO
 }
 
 /** Says what an operator can do where a server refuses a login. */
-export function inWords(error: unknown, address: Address): unknown {
+export function loginInWords(error: unknown, address: Address): unknown {
   if (!(error instanceof Error)) return error;
   const { user, database, setting } = address;
   const where = placeOf(address);

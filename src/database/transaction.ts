@@ -1,7 +1,7 @@
 // An operator's call of the database, for good or as a dry run.
 import { log } from '../observe/log.js';
 import { readAddress } from './address.js';
-import { inWords, type Notice, openSession, type Sql } from './connect.js';
+import { loginInWords, type Notice, openSession, type Sql } from './connect.js';
 import { assertFit } from './ready.js';
 
 export type Report = Record<string, unknown>;
@@ -34,7 +34,7 @@ export async function inTransaction<Result>(
       if (dryRun) throw new RolledBack();
     });
   } catch (error) {
-    if (!(error instanceof RolledBack)) throw inWords(error, readAddress(databaseUrl));
+    if (!(error instanceof RolledBack)) throw loginInWords(error, readAddress(databaseUrl));
   } finally {
     await sql.end({ timeout: 2 });
   }
