@@ -8,6 +8,13 @@ const answer = (result: object, daysAgo: number): AnswerStep => ({
   ...{ origin: SERVICE, daysAgo, strict: false, isLate: false },
 });
 
+const credit = { artist_name: 'Ani DiFranco', track_title: null, track_position: 'A1', sources: [] };
+const linked = {
+  ...{ kind: 'compilation', library_id: 4, main: null, method: null, confidence: null, provenance: [] },
+  tracks_attempted: true,
+  tracks: [{ ...credit, resolved_artist_name: 'Thom Yorke', confidence: 1, method: 'manual' }],
+};
+
 export const EXAMPLES: Record<string, Step[]> = {
   'an undone identity whose library has a younger mark is due': [
     answer(unresolved(1), 8),
@@ -20,5 +27,10 @@ export const EXAMPLES: Record<string, Step[]> = {
     { kind: 'undo', run: 1, ids: null },
     { kind: 'rename', id: 3, artist: 'Prince', title: 'Untitled' },
     { kind: 'replay', ids: null },
+  ],
+  'an undo leaves the links of a library that was held since': [
+    answer(linked, 40),
+    { kind: 'hold', id: 4 },
+    { kind: 'undo', run: 0, ids: null },
   ],
 };

@@ -792,9 +792,10 @@ export class Model {
       const credit = this.credits.get(creditId);
       if (!credit || !isChosen(credit.library)) continue;
       if (isUndoneBefore(this.writers.get(`credit ${creditId}`))) continue;
-      if (!isMine(`credit ${creditId}`)) {
-        const isHeld = credit.method === 'librarian' || this.marks.get(credit.library)?.outcome === 'held';
-        undo[isHeld ? 'held' : 'newer']++;
+      // A hold keeps the row as it is, by whatever hand it became so.
+      const isHeld = this.marks.get(credit.library)?.outcome === 'held';
+      if (isHeld || !isMine(`credit ${creditId}`)) {
+        undo[isHeld || credit.method === 'librarian' ? 'held' : 'newer']++;
         continue;
       }
       by.links.set(creditId, { ...credit });
