@@ -1,8 +1,16 @@
 // `apply`: a file of verdicts as a repair by hand, or what a dry run previewed.
 import { Command } from 'commander';
-import { inTransaction, type JudgedReport, judge } from '../database/transaction.js';
+import { inTransaction } from '../database/transaction.js';
 import { type SettingsOf, UsageError } from '../settings.js';
-import { addSettings, concludeOperation, idOf, idsOf, readText, settingsFrom } from './command.js';
+import {
+  addSettings,
+  concludeOperation,
+  idOf,
+  idsOf,
+  judgeOperation,
+  readText,
+  settingsFrom,
+} from './command.js';
 
 const command = new Command('apply')
   .description('apply a file of verdicts, or what a dry run previewed')
@@ -29,13 +37,13 @@ export const applyCommand = addSettings(command, 'apply', {
   const settings = await settingsFrom('apply', { ...options });
   const judged =
     options.run === undefined
-      ? await applyText(settings, await readText('FILE', file as string))
-      : await applyPreview(settings, idOf('--run', options.run), ids);
+      ? await applyText(settings, options, await readText('FILE', file as string))
+      : await applyPreview(settings, options, idOf('--run', options.run), ids);
   process.exitCode = concludeOperation(options, settings.DRY_RUN, judged);
 });
 
 /** Applies a text of verdicts. The report of a dry run has a shape of its own. */
-function applyText(settings: SettingsOf<'apply'>, body: string): Promise<JudgedReport> {
+function applyText(settings: SettingsOf<'apply'>, { json }: Options, body: string) {
   const { DATABASE_URL, DRY_RUN: dryRun, STRICT_BANDS: strictBands } = settings;
   return inTransaction(
     DATABASE_URL,
@@ -49,23 +57,25 @@ function applyText(settings: SettingsOf<'apply'>, body: string): Promise<JudgedR
         : await sql`
           select report from identity_sync.apply_identity_response(
             body => ${body}, requested => null, strict_bands => ${strictBands}) as report`;
-      return await judge(sql, row?.report);
+      return await judgeOperation(sql, row?.report, { isDryRun: dryRun, json });
     },
   );
 }
 
 function applyPreview(
-  settings: SettingsOf<'apply'>,
+  { DATABASE_URL, DRY_RUN: isDryRun }: SettingsOf<'apply'>,
+  { json }: Options,
   runId: string,
   ids: number[] | null,
-): Promise<JudgedReport> {
+) {
   return inTransaction(
-    settings.DATABASE_URL,
-    { calls: 'apply_identity_preview', dryRun: settings.DRY_RUN, tells: true },
+    DATABASE_URL,
+    { calls: 'apply_identity_preview', dryRun: isDryRun, tells: true },
     async (sql) => {
       const [row] = await sql`
         select report from identity_sync.apply_identity_preview(run_id => ${runId}, ids => ${ids}) as report`;
-      return await judge(sql, row?.report);
+      const all = `identity-sync diff --run ${runId}`;
+      return await judgeOperation(sql, row?.report, { isDryRun, json, all });
     },
   );
 }

@@ -3,9 +3,11 @@ import { readFile } from 'node:fs/promises';
 import { buffer } from 'node:stream/consumers';
 import { type Command, Option } from 'commander';
 import { decode } from '../carry/decode.js';
-import type { JudgedReport } from '../database/transaction.js';
+import type { Sql } from '../database/connect.js';
+import { changesOf, type JudgedReport, judge, type Report } from '../database/transaction.js';
 import { isFromFile, readEnvFile } from '../env-file.js';
 import { configureLog, describeFailure, log } from '../observe/log.js';
+import { DiffScreen } from '../screens/diff.js';
 import { columnsOf, jsonOf } from '../screens/format.js';
 import { operationScreen } from '../screens/run-end.js';
 import {
@@ -144,10 +146,24 @@ export function print(result: unknown): void {
   process.stdout.write(`${jsonOf(result, 2)}\n`);
 }
 
-/** Shows a result: to a person at a terminal in words, into a pipe or with --json as it is. */
-export function show({ json }: { json?: true }, result: unknown, words: () => string[]): void {
-  if (json || !process.stdout.isTTY) print(result);
+/** Whether a person at a terminal reads the result. */
+export const isForPerson = ({ json }: { json?: true | undefined }): boolean =>
+  !json && process.stdout.isTTY === true;
+
+/** Shows a result: to a person in words, into a pipe or with --json as it is. */
+export function show(options: { json?: true }, result: unknown, words: () => string[]): void {
+  if (!isForPerson(options)) print(result);
   else process.stdout.write(`${words().join('\n')}\n`);
+}
+
+/**
+ * What a dry run would change, row by row, for a person: of a run that is over, or of what the session of this transaction
+ * has just done. `all` says where all of it is.
+ */
+export async function previewOf(sql: Sql, runId: string | null, all: string): Promise<string[]> {
+  const screen = DiffScreen.preview(columnsOf(process.stdout));
+  for await (const part of changesOf(sql, runId)) screen.add(part);
+  return ['', ...screen.previewed(all)];
 }
 
 /** Reads a number that the database knows as a bigint. */
@@ -216,12 +232,22 @@ export function stopOnSignals(withinMs: number): { stop: AbortSignal; abortNow: 
   return { stop: stop.signal, abortNow: abortNow.signal };
 }
 
+/** Has an operation's report judged, and in a dry run for a person what it would change looked at before it is rolled back. */
+export async function judgeOperation(
+  sql: Sql,
+  report: Report,
+  { isDryRun, all = '', ...options }: { isDryRun: boolean; json?: true | undefined; all?: string },
+): Promise<JudgedReport & { preview: string[] }> {
+  const isSeen = isDryRun && isForPerson(options);
+  return { ...(await judge(sql, report)), preview: isSeen ? await previewOf(sql, null, all) : [] };
+}
+
 /** Shows an operation's report and finds its exit status, which the database judges. */
 export function concludeOperation(
   options: { json?: true },
   isDryRun: boolean,
-  { report, isSuccess }: JudgedReport,
+  { report, isSuccess, preview }: JudgedReport & { preview: string[] },
 ): number {
-  show(options, report, () => operationScreen(report, isDryRun, columnsOf(process.stdout)));
+  show(options, report, () => [...operationScreen(report, isDryRun, columnsOf(process.stdout)), ...preview]);
   return isSuccess ? OK : FAILED;
 }

@@ -1,14 +1,11 @@
 // `diff`: what a run changed, or what applying a dry run would change. Rows are streamed, since a first run changes a million.
 import { once } from 'node:events';
 import { Command } from 'commander';
-import type postgres from 'postgres';
-import { inTransaction } from '../database/transaction.js';
-import { type Change, csvLine, type DiffedRun, DiffScreen } from '../screens/diff.js';
+import { changesOf, inTransaction } from '../database/transaction.js';
+import { csvLine, type DiffedRun, DiffScreen } from '../screens/diff.js';
 import { columnsOf, jsonOf } from '../screens/format.js';
 import { UsageError } from '../settings.js';
-import { addSettings, idOf, OK, settingsFrom } from './command.js';
-
-const ROWS_AT_ONCE = 2000;
+import { addSettings, idOf, isForPerson, OK, settingsFrom } from './command.js';
 
 const command = new Command('diff')
   .description('what a run changed, or what applying a dry run would change: old beside new')
@@ -28,17 +25,14 @@ export const diffCommand = addSettings(command, 'diff', {
   if (options.json && options.csv) throw new UsageError('--json and --csv exclude each other');
   const runId = idOf('--run', options.run);
   const { DATABASE_URL } = await settingsFrom('diff', { ...options });
-  const isForPerson = !options.json && !options.csv && process.stdout.isTTY;
   await inTransaction(DATABASE_URL, { calls: 'identity_run_changes', dryRun: false }, async (sql) => {
     const [row] = await sql<[{ run: DiffedRun }]>`
       select run from identity_sync.identity_run_report(run_id => ${runId}) as run`;
-    const changes = (sql as unknown as postgres.Sql)<Change[]>`
-      select library_id, artist_name, album_title, stored_row, column_name, old_value, new_value
-      from identity_sync.identity_run_changes(run_id => ${runId})`.cursor(ROWS_AT_ONCE);
-    if (isForPerson) {
-      const screen = new DiffScreen(row.run, columnsOf(process.stdout));
+    const changes = changesOf(sql, runId);
+    if (isForPerson(options) && !options.csv) {
+      const screen = new DiffScreen(columnsOf(process.stdout));
       for await (const part of changes) screen.add(part);
-      await write(`${screen.lines().join('\n')}\n`);
+      await write(`${screen.lines(row.run).join('\n')}\n`);
     } else if (options.csv) {
       await write(csvLine(['library_id', 'artist_name', 'album_title', 'row', 'column', 'old', 'new']));
       for await (const part of changes)

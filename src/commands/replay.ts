@@ -1,7 +1,7 @@
 // `replay`: judges and applies again what is in quarantine, of one run or of all, of some libraries or of all.
 import { Command } from 'commander';
-import { inTransaction, judge } from '../database/transaction.js';
-import { addSettings, concludeOperation, idOf, idsOf, settingsFrom } from './command.js';
+import { inTransaction } from '../database/transaction.js';
+import { addSettings, concludeOperation, idOf, idsOf, judgeOperation, settingsFrom } from './command.js';
 
 const command = new Command('replay')
   .description('judge and apply again what is in quarantine')
@@ -22,7 +22,7 @@ export const replayCommand = addSettings(command, 'replay', {
     async (sql) => {
       const [row] = await sql`
         select report from identity_sync.replay_quarantined_verdicts(run_id => ${runId}, ids => ${ids}) as report`;
-      return await judge(sql, row?.report);
+      return await judgeOperation(sql, row?.report, { isDryRun: DRY_RUN, json: options.json });
     },
   );
   process.exitCode = concludeOperation(options, DRY_RUN, judged);

@@ -7,6 +7,7 @@ import { connectDatabase, type Notice, type Sql } from '../database/connect.js';
 import { dropLines } from '../database/line.js';
 import { assertFit } from '../database/ready.js';
 import { retryWhileDisconnected } from '../database/retry.js';
+import { inTransaction } from '../database/transaction.js';
 import { createAlerts } from '../observe/alerts.js';
 import {
   logRunEnd,
@@ -28,8 +29,10 @@ import {
   FAILED,
   idsIn,
   idsOf,
+  isForPerson,
   logStart,
   OK,
+  previewOf,
   settingsFrom,
   show,
   stopOnSignals,
@@ -86,6 +89,15 @@ export const runCommand = addSettings(command, 'run', {
   const { report, result } = await runOnce(settings, request, stop, abortNow);
   show(options, result, () => runEndScreen(report, columnsOf(process.stdout)));
   // What a person has just read in words is not said again.
+  if (report.dry_run && report.outcome === 'completed' && report.scanned > 0 && isForPerson(options)) {
+    const runId = String(report.run_id);
+    const preview = await inTransaction(
+      settings.DATABASE_URL,
+      { calls: 'identity_run_changes', dryRun: true },
+      (sql) => previewOf(sql, runId, `identity-sync diff --run ${runId}`),
+    );
+    process.stdout.write(`${preview.join('\n')}\n`);
+  }
   const isSaid = process.stdout.isTTY && !options.json && logsText();
   (isSaid ? logWarnings : logRunEnd)(report);
   process.exitCode = report.outcome === 'completed' ? OK : FAILED;

@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import { inTransaction } from '../database/transaction.js';
 import { count } from '../screens/format.js';
-import { addSettings, idOf, idsOf, OK, settingsFrom, show } from './command.js';
+import { addSettings, idOf, idsOf, isForPerson, OK, previewOf, settingsFrom, show } from './command.js';
 
 const command = new Command('undo')
   .description('take back what a run wrote; what was changed since, or is held, stays')
@@ -35,24 +35,26 @@ export const undoCommand = addSettings(command, 'undo', {
   const runId = idOf('--run', options.run);
   const ids = options.ids === undefined ? null : idsOf('--ids', options.ids);
   const { DATABASE_URL, DRY_RUN } = await settingsFrom('undo', { ...options });
-  const undone = await inTransaction(
+  const { undone, preview } = await inTransaction(
     DATABASE_URL,
     { calls: 'undo_identity_run', dryRun: DRY_RUN },
     async (sql) => {
       const [row] = await sql<[{ undone: Undone }]>`
       select undone from identity_sync.undo_identity_run(run_id => ${runId}, ids => ${ids}) as undone`;
-      return row.undone;
+      const isSeen = DRY_RUN && isForPerson(options);
+      const all = `identity-sync diff --run ${runId} has them, the other way round`;
+      return { undone: row.undone, preview: isSeen ? await previewOf(sql, null, all) : [] };
     },
   );
-  show(options, undone, () => wordsOf(undone, DRY_RUN));
+  show(options, undone, () => [...wordsOf(undone, DRY_RUN), ...preview]);
   process.exitCode = OK;
 });
 
 function wordsOf(undone: Undone, isDryRun: boolean): string[] {
   const { identity, source, compilation_track, newer, held } = undone;
   const left = [
-    newer > 0 ? `${count(newer)} were changed since` : '',
-    held > 0 ? `${count(held)} are held by hand` : '',
+    newer > 0 ? `${count(newer)} changed since` : '',
+    held > 0 ? `${count(held)} held by hand` : '',
   ].filter((words) => words !== '');
   return [
     isDryRun

@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import type { Sql } from '../database/connect.js';
 import { inTransaction } from '../database/transaction.js';
-import { clock, count } from '../screens/format.js';
+import { clock, counted } from '../screens/format.js';
 import { UsageError } from '../settings.js';
 import { addSettings, FAILED, idOf, libraryOf, OK, settingsFrom, show } from './command.js';
 
@@ -73,7 +73,7 @@ const release: Verb<
   },
   say: ({ library_id, identity, sources_removed }) =>
     `library ${library_id} is due again: ${identity === 'none' ? 'it had no identity' : `its identity was ${identity}`}, ` +
-    `${count(sources_removed)} sources removed`,
+    `${counted(sources_removed, 'source')} removed`,
 };
 
 const dismiss: Verb<{ quarantineId: string; reason: string }, { quarantine_id: number }> = {

@@ -1,5 +1,7 @@
 // An operator's call of the database, for good or as a dry run.
+import type postgres from 'postgres';
 import { log } from '../observe/log.js';
+import type { Change } from '../screens/diff.js';
 import { readAddress } from './address.js';
 import { loginInWords, type Notice, openSession, type Sql } from './connect.js';
 import { assertFit } from './ready.js';
@@ -11,6 +13,8 @@ export interface JudgedReport {
   report: Report;
   isSuccess: boolean;
 }
+
+const CHANGES_AT_ONCE = 2000;
 
 class RolledBack extends Error {}
 
@@ -48,3 +52,9 @@ export async function judge(sql: Sql, report: Report): Promise<JudgedReport> {
     select is_success from identity_sync.report_is_success(report => ${JSON.stringify(report)}::text::jsonb) as is_success`;
   return { report, isSuccess: row.is_success };
 }
+
+/** What a run changed, or what this session has just done by hand where none is named: a part of it at a time. */
+export const changesOf = (sql: Sql, runId: string | null): AsyncIterable<Change[]> =>
+  (sql as unknown as postgres.Sql)<Change[]>`
+    select library_id, artist_name, album_title, stored_row, column_name, old_value, new_value
+    from identity_sync.identity_run_changes(run_id => ${runId})`.cursor(CHANGES_AT_ONCE);

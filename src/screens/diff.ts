@@ -1,5 +1,6 @@
 // A diff for a person: what kinds of change there are, then each column that changed, old beside new, and how to go on.
-import { count, printable } from './format.js';
+import { count, counted, printable, wrap } from './format.js';
+import { flow } from './lines.js';
 import { table } from './table.js';
 
 /** A column that changed, as identity_run_changes returns it. */
@@ -24,51 +25,76 @@ export interface DiffedRun {
 // A person reads no more; --csv and --json have all of it.
 const SHOWN = 500;
 
+// Below what a dry run says there is less room.
+const PREVIEWED = 40;
+
 const KINDS = ['name another artist', 'gained an id', 'lost one', 'changed in something else'] as const;
 
 /** Takes changes as they come, and keeps of them what is shown. */
 export class DiffScreen {
-  readonly #run: DiffedRun;
   readonly #width: number;
+  readonly #most: number;
   readonly #shown: Change[] = [];
   readonly #kinds = new Map<number, number>();
   #columns = 0;
 
-  constructor(run: DiffedRun, width: number) {
-    this.#run = run;
+  constructor(width: number, most = SHOWN) {
     this.#width = width;
+    this.#most = most;
   }
+
+  /** For what a dry run would change, which is shown below its report. */
+  static preview = (width: number) => new DiffScreen(width, PREVIEWED);
 
   add(changes: Change[]): void {
     for (const change of changes) {
       this.#columns += 1;
-      if (this.#shown.length < SHOWN) this.#shown.push(change);
+      if (this.#shown.length < this.#most) this.#shown.push(change);
       const known = this.#kinds.get(change.library_id) ?? KINDS.length;
       this.#kinds.set(change.library_id, Math.min(known, kindOf(change)));
     }
   }
 
-  lines(): string[] {
-    const { run_id, dry_run, scope, outcome } = this.#run;
+  /** A run's diff as a whole. */
+  lines({ run_id, dry_run, scope, outcome }: DiffedRun): string[] {
     const run = dry_run ? `dry run ${run_id}` : `run ${run_id}`;
     const how = [scope, outcome].filter((word) => word !== null).join(', ');
     if (this.#columns === 0) return [`${run} (${how}) ${dry_run ? 'would change' : 'changed'} nothing`];
-    const sums = KINDS.map((kind, index) => {
-      const libraries = [...this.#kinds.values()].filter((found) => found === index).length;
-      return libraries === 0 ? '' : `${count(libraries)} ${kind}`;
-    });
     return [
-      `${run} (${how}) ${dry_run ? 'would change' : 'changed'} ${count(this.#kinds.size)} libraries`,
-      sums.filter((sum) => sum !== '').join(' · '),
-      '',
-      ...this.#table(),
-      ...(this.#columns > SHOWN
-        ? [`… and ${count(this.#columns - SHOWN)} more: --csv or --json has all`]
-        : []),
+      ...wrap(`${run} (${how}) ${dry_run ? 'would change' : 'changed'} ${this.#libraries()}`, this.#width),
+      ...this.#body('--csv or --json has all'),
       '',
       dry_run
         ? `apply it:   identity-sync apply --run ${run_id} [--ids 1,2]`
         : `take back:  identity-sync undo --run ${run_id} [--ids 1,2]`,
+    ];
+  }
+
+  /** What a dry run would change; `all` says where all of it is. */
+  previewed(all: string): string[] {
+    if (this.#columns === 0) return ['it would change nothing'];
+    return [`it would change ${this.#libraries()}`, ...this.#body(all)];
+  }
+
+  #libraries(): string {
+    return counted(this.#kinds.size, 'library', 'libraries');
+  }
+
+  #body(all: string): string[] {
+    const sums = KINDS.map((kind, index) => {
+      const libraries = [...this.#kinds.values()].filter((found) => found === index).length;
+      return libraries === 0 ? '' : `${count(libraries)} ${kind}`;
+    });
+    const more = this.#columns - this.#shown.length;
+    return [
+      ...flow(
+        '',
+        sums.filter((sum) => sum !== ''),
+        this.#width,
+      ),
+      '',
+      ...this.#table(),
+      ...(more > 0 ? wrap(`… and ${count(more)} more${all === '' ? '' : `: ${all}`}`, this.#width) : []),
     ];
   }
 

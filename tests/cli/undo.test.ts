@@ -1,6 +1,9 @@
 // A run is looked at, applied in part and taken back from the command line.
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Sql } from 'postgres';
-import { expect } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 import { answerOf, claim, plan, settle, shelve, shelveAll } from '../support/catalogue.js';
 import { cli } from '../support/cli.js';
 import type { TestDatabase } from '../support/database.js';
@@ -109,8 +112,62 @@ test.for([60, 80, 200])(
     expect(rehearsed.screen).toContain(`dry run: run ${runId} would be undone`);
     const undone = await at(['undo', '--run', runId]);
     expect(undone.screen).toContain(`run ${runId} is undone by run`);
-    expect(undone.screen).toContain('left alone: 1 were changed since');
+    expect(undone.screen).toContain('left alone: 1 changed since');
     for (const line of `${screen}${foretold.screen}`.split('\n'))
       expect(line.length).toBeLessThanOrEqual(columns);
   },
 );
+
+test('at a terminal each dry run says row by row what it would do, and writes nothing', async ({
+  database,
+  lml,
+}) => {
+  const { sql } = database;
+  const [id] = await shelveAll(sql, 'A Tribe Called Quest');
+  const at = (args: string[]) =>
+    atATerminal([...args, '--dry-run'], { DATABASE_URL: database.url, LIBRARY_METADATA_URL: lml.url });
+  const foretold = /it would change 1 library\n1 gained an id\n\n *id .*\n *\d+ .*discogs_artist_id +– +\d+/;
+  const before = await readAll(sql);
+
+  const asked = await at(['run', '--ids', String(id)]);
+  expect([asked.status, asked.screen]).toEqual([0, expect.stringMatching(foretold)]);
+  const previewed = await lastRun(sql);
+  expect((await at(['apply', '--run', previewed])).screen).toMatch(foretold);
+
+  const folder = await mkdtemp(join(tmpdir(), 'verdicts-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const file = join(folder, 'fix.json');
+  await writeFile(file, answerOf([verdict.resolved(id, 1489)]));
+  expect((await at(['apply', file])).screen).toMatch(foretold);
+  expect(await readAll(sql)).toEqual(before);
+
+  await run(database, ['apply', file]);
+  const { screen } = await at(['undo', '--run', await lastRun(sql)]);
+  expect(screen).toMatch(
+    /it would change 1 library\n1 lost one\n\n *id .*\n *\d+ .*discogs_artist_id +1489 +–/,
+  );
+  expect(await identified(sql)).toEqual([id]);
+  // What was there is said again, and would stay as it is.
+  expect((await at(['apply', file])).screen).toContain('it would change nothing');
+});
+
+test('of many changes a dry run shows the first, and names the command that shows all', async ({
+  database,
+  lml,
+}) => {
+  const ids = await shelveAll(database.sql, ...Array.from({ length: 9 }, () => 'A Tribe Called Quest'));
+  const { screen } = await atATerminal(['run', '--dry-run', '--ids', ids.join(',')], {
+    ...{ DATABASE_URL: database.url, LIBRARY_METADATA_URL: lml.url },
+  });
+  const number = await lastRun(database.sql);
+  expect(screen).toMatch(new RegExp(`… and \\d+ more: identity-sync diff --run ${number}\n`));
+  expect(screen.split('\n').length).toBeLessThan(70);
+});
+
+/** All that the station reads of identities. */
+async function readAll(sql: Sql): Promise<unknown> {
+  return {
+    identities: await identified(sql),
+    quarantine: [...(await sql`select * from identity_sync.quarantine`)],
+  };
+}

@@ -19,7 +19,7 @@ export async function undo(
   return row!.undo_identity_run;
 }
 
-export function changesOf(sql: postgres.Sql, run_id: string): Promise<Fields[]> {
+export function changesOf(sql: postgres.Sql, run_id: string | null): Promise<Fields[]> {
   return call(sql, 'identity_run_changes', { run_id });
 }
 

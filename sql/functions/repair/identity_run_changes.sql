@@ -1,7 +1,7 @@
 -- What a run changed, or what applying a dry run would change: the preview is applied and rolled back, so that the
 -- diff meets what the database would refuse. Ids that name somebody else come first, then ids that come or go, then
--- the rest.
-create or replace function identity_sync.identity_run_changes(run_id bigint)
+-- the rest. Where no run is named, it is what the session's latest call by hand changed.
+create or replace function identity_sync.identity_run_changes(run_id bigint default null)
 returns table (
   library_id integer,
   artist_name text,
@@ -17,18 +17,17 @@ set lock_timeout = '5s'
 set client_min_messages = warning
 as $$
 declare
-  is_dry_run constant boolean := (
-    select run.dry_run from identity_sync.run where run.run_id = identity_run_changes.run_id
-  );
+  seen_run constant bigint := coalesce(run_id, currval('identity_sync.run_run_id_seq'));
+  is_dry_run constant boolean := (select run.dry_run from identity_sync.run where run.run_id = seen_run);
   changes jsonb[];
 begin
   if is_dry_run is null then
-    raise exception using errcode = 'LS002', message = format('there is no run %s', coalesce(run_id::text, 'NULL'));
+    raise exception using errcode = 'LS002', message = format('there is no run %s', seen_run);
   end if;
 
   if is_dry_run then
     begin
-      perform identity_sync.apply_identity_preview(run_id);
+      perform identity_sync.apply_identity_preview(seen_run);
       changes := array(
         select to_jsonb(changed)
         from identity_sync_private.changes_of_run(currval('identity_sync.run_run_id_seq')) as changed
@@ -44,7 +43,7 @@ begin
     changed.library_id, library.artist_name::text, library.album_title::text, changed.stored_row, changed.column_name,
     changed.old_value, changed.new_value
   from (
-    select * from identity_sync_private.changes_of_run(identity_run_changes.run_id) where not is_dry_run
+    select * from identity_sync_private.changes_of_run(seen_run) where not is_dry_run
     union all
     select previewed.*
     from unnest(changes) as listed (change)
@@ -68,4 +67,4 @@ $$;
 revoke all on function identity_sync.identity_run_changes(bigint) from public;
 
 comment on function identity_sync.identity_run_changes(bigint) is
-  'Takes a run; returns one row a column that it changed, or that applying a dry run would change, old beside new, each with the library''s artist and title. Raises LS002 for an unknown run, and for a dry run what apply_identity_preview raises.';
+  'Takes a run (NULL: what the session has just done by hand); returns one row a column that it changed, or that applying a dry run would change, old beside new, each with the library''s artist and title. Raises LS002 for an unknown run, 55000 where the session has done nothing, and for a dry run what apply_identity_preview raises.';

@@ -1,6 +1,7 @@
 // What a run changed, old beside new, and what applying a dry run would change.
 import { beforeEach, expect, test } from 'vitest';
 import { answerOf, claim, plan, settle, shelveAll } from '../../support/catalogue.js';
+import { connect } from '../../support/database.js';
 import { FORRO, missed, track, useTracks } from '../../support/tracks.js';
 import { changesOf, lastRun, stored, undo } from '../../support/undo.js';
 import {
@@ -53,6 +54,19 @@ const RENAMED = [
   `${DILATE}|source spotify|method|name_variation|`,
   `${DILATE}|source spotify|notes|${SERVICE}|`,
 ];
+
+test('where no run is named, it is what the session has just done by hand, also before that is rolled back', async () => {
+  const { writer } = tracks;
+  await writer.service([singleArtist(DILATE)]);
+  const session = connect(writer.url);
+  await expect(changesOf(session, null)).rejects.toMatchObject({ code: '55000' });
+  await session`begin`;
+  const undone = await undo(session, await lastRun(session));
+  const changes = await changesOf(session, null);
+  expect(changes).toEqual(await changesOf(session, String(undone.run_id)));
+  expect(short(changes)).toContain(`${DILATE}|identity|discogs_artist_id|11442|`);
+  await session`rollback`;
+});
 
 test('ids that name somebody else come first, then ids that come or go, then the rest', async () => {
   const { writer } = tracks;
