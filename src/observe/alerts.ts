@@ -28,13 +28,15 @@ export function createAlerts(webhookUrl: string | undefined): Alerts {
   async function post(alert: { alert: string }): Promise<void> {
     const line = { step: 'alert', alert: alert.alert };
     try {
-      const { status, ok } = await fetch(webhookUrl!, {
+      const { status, ok, body } = await fetch(webhookUrl!, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify(alert),
         redirect: 'manual',
         signal: AbortSignal.timeout(SEND_MS),
       });
+      // What a receiver says besides is not read: one that never ends it would keep the process.
+      body?.cancel().catch(() => {});
       if (ok) log.info(line, `an alert was sent: ${alert.alert}`);
       else log.warn({ ...line, status }, `an alert was not taken by the webhook (${status})`);
     } catch (error) {

@@ -22,14 +22,15 @@ interface Received {
   hold?: { name: string };
 }
 
-/** A webhook that keeps what it gets, and answers unless it shall hang. */
-async function hook({ hangs = false, status = 200 } = {}) {
+/** A webhook that keeps what it gets, and answers unless it shall hang, or never end its answer. */
+async function hook({ hangs = false, endless = false, status = 200 } = {}) {
   const received: Received[] = [];
   const server = createServer(async (request, response) => {
     let body = '';
     for await (const part of request) body += part;
     received.push(JSON.parse(body));
-    if (!hangs) response.writeHead(status, { location: '/elsewhere' }).end();
+    if (endless) response.writeHead(status).write('thanks, and');
+    else if (!hangs) response.writeHead(status, { location: '/elsewhere' }).end();
   }).listen(0);
   servers.push(server);
   await new Promise((resolve) => server.once('listening', resolve));
@@ -77,6 +78,16 @@ test('a webhook that hangs keeps a run no longer than five seconds, and is never
   expect(stderr).toContain('an alert could not be sent to the webhook (TimeoutError)');
   expect(stdout + stderr).not.toContain(SECRET);
   expect(stdout + stderr).not.toContain(new URL(url).port);
+});
+
+test('a webhook whose answer never ends does not keep the process', async ({ cli, database }) => {
+  const { url } = await hook({ endless: true });
+  await shelve(database.sql, 'Autechre');
+  const run = cli.start(['run'], {
+    ...{ ALERT_WEBHOOK_URL: url, LIBRARY_METADATA_URL: 'http://127.0.0.1:9', LML_MAX_TRIES: '1' },
+  });
+  await run.says('an alert was sent');
+  await run.endsWithin(3500);
 });
 
 test('a webhook that redirects or is not there changes nothing about a run', async ({ cli, database }) => {

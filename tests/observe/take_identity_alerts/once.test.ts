@@ -35,6 +35,25 @@ test('a run that ended badly and a hold that began are taken once, a run that di
   expect(await take()).toMatchObject([{ alert: 'hold_began' }]);
 });
 
+test('of what is done by hand its caller is told, however it ended', async ({ database: { sql } }) => {
+  const id = await shelve(sql, 'Autechre');
+  await sql`select identity_sync.apply_identity_verdicts(${sql.json([{ library_id: id, kind: 'nonsense' }])})`;
+  const [run] = await sql`select scope, outcome from identity_sync.run`;
+  expect(run).toEqual({ scope: 'repair', outcome: 'failed' });
+  expect([...(await sql`select from identity_sync.take_identity_alerts()`)]).toEqual([]);
+});
+
+test('the text is escaped as Slack wants it, and the facts are as they are', async ({
+  database: { sql },
+}) => {
+  await call(sql, 'pause_identity_planning', { reason: 'LML & <!channel>' });
+  const [row] = await sql`select alert from identity_sync.take_identity_alerts() as alert`;
+  expect(row?.alert).toMatchObject({
+    text: expect.stringMatching(/^library-identity-sync: planning .*: LML &amp; &lt;!channel&gt;$/),
+    hold: { reason: expect.stringMatching(/: LML & <!channel>$/) },
+  });
+});
+
 test('a pause that begins after one that ended by itself is told of, too', async ({ database: { sql } }) => {
   await sql`
     insert into identity_sync.planning_hold (name, reason, since, ends_at, alerted_at)
