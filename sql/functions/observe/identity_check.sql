@@ -28,10 +28,12 @@ as $$
       ) as unsuitable
     from (
       select
-        bool_or(proname ~ '^plan_' and has_function_privilege(oid, 'EXECUTE')) as is_worker,
-        bool_or(proname ~ '^replay_' and has_function_privilege(oid, 'EXECUTE')) as is_operator
+        -- Each of them: a migrate may have made one anew, without its grants.
+        bool_and(has_function_privilege(oid, 'EXECUTE')) filter (where proname <> 'undo_identity_run') as is_worker,
+        bool_and(has_function_privilege(oid, 'EXECUTE')) filter (where proname = 'undo_identity_run') as is_operator
       from pg_proc
       where pronamespace = 'identity_sync'::regnamespace
+        and proname in ('plan_identity_run', 'claim_identity_batch', 'finish_identity_call', 'undo_identity_run')
     ) as callable
   ),
   seen as (

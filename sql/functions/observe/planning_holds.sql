@@ -29,6 +29,20 @@ as $$
         )
     ) as step (hold, place, purpose, command)
     where step.hold = hold.name
+      -- What was taken back is not offered again, until that was taken back too.
+      and not (
+        step.purpose = 'take back'
+        and exists (
+          select
+          from identity_sync.run as undone
+          where undone.scope = 'undo'
+            and undone.of_run_id = hold.run_id
+            and undone.ids is null
+            and not exists (
+              select from identity_sync.run as again where again.scope = 'undo' and again.of_run_id = undone.run_id
+            )
+        )
+      )
   ) as cure;
 $$;
 

@@ -50,6 +50,24 @@ test('a login that is no worker is told which role it lacks, and what the queue 
   });
 });
 
+test('a login is a worker by each function that a run needs, and by no other', async () => {
+  const { sql } = database;
+  await roles.run(database.url, { reader: reader.name, worker: worker.name });
+  await sql`create function identity_sync.plan_nothing() returns integer return 1`;
+  const bystander = (await faults(connect(reader.into(database)))).login;
+  await sql`drop function identity_sync.plan_nothing()`;
+  expect(bystander).toMatchObject({ status: 'fail' });
+
+  // As a migrate leaves it that makes a function anew.
+  await sql`
+    revoke execute on function identity_sync.finish_identity_call(
+      bigint, text, integer, text, text, integer, text, integer
+    ) from ${sql(roles.worker)}`;
+  expect((await faults(connect(worker.into(database)))).login).toMatchObject({ status: 'fail' });
+  await roles.run(database.url);
+  expect(await faults(connect(worker.into(database)))).toEqual({});
+});
+
 test('other migrations, a lost column and a hold are named', async () => {
   const { sql } = database;
   await sql`alter table wxyc_schema.library_identity rename bandcamp_id to gone`;

@@ -1,6 +1,8 @@
 // Every hold in force is shown with what cures it; one that has ended by itself is none.
 import { expect } from 'vitest';
+import { plan } from '../../support/catalogue.js';
 import { test } from '../../support/test.js';
+import { undo } from '../../support/undo.js';
 
 test('each hold names its cures, to look before to act', async ({ database: { sql } }) => {
   await sql`
@@ -26,4 +28,24 @@ test('each hold names its cures, to look before to act', async ({ database: { sq
     ],
     ['key_refused', ['identity-sync run', 'identity-sync worker']],
   ]);
+});
+
+test('what the brake left is not offered to be taken back once that is done, until it was taken back itself', async ({
+  database: { sql },
+}) => {
+  const run = await plan(sql);
+  await sql`
+    insert into identity_sync.planning_hold (name, reason, run_id, gauge, share)
+    values ('brake', 'another artist', ${run}, 'changed', 0.26)`;
+  const offersUndo = async () => {
+    const [row] = await sql`select identity_sync_private.planning_holds() as holds`;
+    return JSON.stringify(row!.holds).includes(`undo --run ${run}`);
+  };
+  expect(await offersUndo()).toBe(true);
+  await undo(sql, run, []);
+  expect(await offersUndo()).toBe(true);
+  const { run_id } = await undo(sql, run);
+  expect(await offersUndo()).toBe(false);
+  await undo(sql, run_id as number);
+  expect(await offersUndo()).toBe(true);
 });
