@@ -1,5 +1,5 @@
 -- Shows whether the backfill is complete: psql "$DATABASE_URL" -f sql/gate.sql
--- Reads only: the count, then the first hundred library rows that keep the gate closed.
+-- Reads only: the count, then the first hundred library rows that keep the gate open.
 
 select * from identity_sync.gate;
 

@@ -25,7 +25,7 @@ from (
       when not identity_sync_private.has_name(ranked.artist_name) then 'no_name'
       when ranked.id in (select identity_sync_private.libraries_not_on_discogs()) then 'not_on_discogs'
       else coalesce(
-        -- One look a row that keeps the gate closed: to join all attempts takes twice as long.
+        -- One look a row that keeps the gate open: to join all attempts takes twice as long.
         (
           select
             case

@@ -1,11 +1,15 @@
--- How far each run is, for a person or a dashboard. A finished run shows what its kept report counted.
+-- How far each run is, for a person or a dashboard. Rows of failed batches are not done: they are due again. A finished
+-- run is told by its report, since its batches are pruned one day.
 create or replace view identity_sync.run_progress as
 select
   run.run_id,
   run.scope,
   run.dry_run,
   run.planned,
-  coalesce((run.report ->> 'scanned')::bigint, progress.done, 0) as done,
+  coalesce(
+    case when run.report is null then progress.done else run.planned - coalesce((run.report ->> 'left')::bigint, 0) end,
+    0
+  ) as done,
   progress.batches,
   progress.batches_in_flight,
   progress.batches_failed,
@@ -19,7 +23,7 @@ select
 from identity_sync.run
 cross join lateral (
   select
-    sum(cardinality(batch.library_ids)) filter (where batch.is_done) as done,
+    sum(cardinality(batch.library_ids)) filter (where batch.is_done and batch.state <> 'failed') as done,
     count(*) as batches,
     count(*) filter (where batch.closed_at is not null) as batches_closed,
     count(*) filter (where batch.state in ('in_flight', 'answered')) as batches_in_flight,

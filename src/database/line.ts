@@ -31,8 +31,8 @@ const FAREWELL_MS = 1000;
 const lines = new Set<Line>();
 
 /**
- * How long the longest question of this process has been waiting beyond a half of its patience, in milliseconds, or null:
- * whoever works waits on these lines, so a probe needs no session to see that they are dead.
+ * How long the longest question of this process has been waiting beyond a half of its patience, in milliseconds, or null.
+ * All work waits on these lines, so a probe needs no session to see that they are dead.
  */
 export function longestSilence(): number | null {
   const waits = [...lines].filter((line) => line.waitedMs > line.patienceMs / 2).map((line) => line.waitedMs);

@@ -77,7 +77,7 @@ describe('a run over real records', () => {
   test('writes nothing to library', async () => {
     expect(await hashOfShelf()).toBe(shelf);
     await expect(database.sql`update wxyc_schema.library set album_title = '' where false`).rejects.toThrow(
-      'nobody writes to library',
+      'library is never written to',
     );
   });
 
@@ -278,7 +278,7 @@ describe('a run', () => {
     lml.respondWith(({ defaultBody }) => ({ body: defaultBody().replaceAll('"kind":"', '"kind":"in') }));
     const ended = await cli(['run'], settings());
     expect(ended.status).toBe(1);
-    expect(logOf(ended).at(-1)!.msg).toContain('3 rows were refused, 0 settled');
+    expect(logOf(ended).at(-1)!.msg).toContain('3 refused, 0 settled');
   });
 });
 
@@ -460,9 +460,7 @@ describe('a run whose process was killed', () => {
     expect(logOf(ended).map((line) => line.msg)).toEqual([
       'run 2 planned: 0 rows in 0 batches',
       `3 rows left to another open run (1): ${ids.join()}`,
-      expect.stringMatching(
-        /^run 2 failed in [\d.]+ m?s: all 3 of its rows are held by another open run: 1$/,
-      ),
+      expect.stringMatching(/^run 2 failed in [\d.]+ m?s: all of its rows are held by another open run: 1$/),
     ]);
   });
 });

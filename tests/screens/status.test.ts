@@ -435,17 +435,17 @@ test('a run that failed needs a person until one over the catalogue went well', 
 });
 
 test('what a run refused is not said to be due: the quarantine has its cure', () => {
-  const refused = { ...yesterday, outcome: 'failed', outcome_reason: '12 rows were refused, 0 settled' };
+  const refused = { ...yesterday, outcome: 'failed', outcome_reason: '12 refused, 0 settled' };
   const status = { ...sick, planning: { ...sick.planning, holds: [] }, workers: [], runs: [refused] };
   expect(statusScreen(status, ticks, 120).slice(1, 4)).toEqual([
-    '  run 211 failed 24 h ago: 12 rows were refused, 0 settled',
+    '  run 211 failed 24 h ago: 12 refused, 0 settled',
     expect.stringContaining('14 in quarantine'),
     '    look: identity-sync quarantine',
   ]);
 });
 
 test('a run that left nothing needs nobody once its quarantine is empty', () => {
-  const cured = { ...yesterday, outcome: 'failed', outcome_reason: '12 rows were refused, 0 settled' };
+  const cured = { ...yesterday, outcome: 'failed', outcome_reason: '12 refused, 0 settled' };
   expect(statusScreen({ ...running, open_runs: [], runs: [cured] }, ticks, 80)[0]).toBe(
     'all is well: nothing needs you',
   );

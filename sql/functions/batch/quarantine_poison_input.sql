@@ -16,7 +16,7 @@ begin
     where batch.batch_id = quarantine_poison_input.batch_id
   )
   then
-    -- It has gone since it was requested: what nobody will request again needs no mark.
+    -- It has gone since it was requested, and what is never requested again needs no mark.
     perform identity_sync_private.apply_identity_batch(batch_id, '[]');
     return;
   end if;

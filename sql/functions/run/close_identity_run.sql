@@ -40,8 +40,7 @@ begin
     case
       when run.in_other_runs <> '{}'
       then format(
-        'all %s of its rows are held by another open run: %s',
-        cardinality(run.in_other_runs), array_to_string(run.held_by_runs, ', ')
+        'all of its rows are held by another open run: %s', array_to_string(run.held_by_runs, ', ')
       )
       when run.unaskable_ids <> '{}'
       then 'none of the ids named is in library with an artist name'
@@ -69,7 +68,7 @@ begin
         when failed_batches > 0 then format('%s of its batches failed: %s', failed_batches, failure)
         when not is_success
         then format(
-          '%s rows were refused, %s settled',
+          '%s refused, %s settled',
           identity_sync_private.refused_rows(final_report),
           (final_report ->> 'scanned')::integer - identity_sync_private.refused_rows(final_report)
         )

@@ -144,7 +144,7 @@ begin
   cross join lateral (
     select
       case
-        when refused.is_outranked then 'nobody asked for it, and a refusal that can be replayed is open'
+        when refused.is_outranked then 'it was not asked for, and a refusal that can be replayed is open'
         when refused.library_id is not null and refused.place > 1 then later
       end as reason
   ) as closing

@@ -29,7 +29,7 @@ begin
     record_run_by_hand.run_id, record_run_by_hand.scope, record_run_by_hand.of_run_id, record_run_by_hand.ids, false,
     scanned, record_run_by_hand.report, session_user, record_run_by_hand.started_at, ended.at, ended.at,
     case when is_success then 'completed' else 'failed' end,
-    case when not is_success then format('%s rows were refused, %s settled', refused, scanned - refused) end,
+    case when not is_success then format('%s refused, %s settled', refused, scanned - refused) end,
     0, 0, false, 0, 1, false, 0, 0, ended.at, false
   from (select clock_timestamp()) as ended (at);
 

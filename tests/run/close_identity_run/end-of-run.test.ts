@@ -100,8 +100,8 @@ test.each<[Kind[], outcome: string, reason: string | null]>([
   [['invalid', 'resolved', 'resolved', 'resolved'], 'completed', null],
   [['invalid', 'invalid', 'resolved', 'unresolved'], 'completed', null],
   [['invalid', 'invalid', 'compilation', 'unresolved'], 'completed', null],
-  [['invalid', 'invalid', 'invalid', 'resolved'], 'failed', '3 rows were refused, 1 settled'],
-  [['invalid', 'invalid', 'invalid', 'invalid'], 'failed', '4 rows were refused, 0 settled'],
+  [['invalid', 'invalid', 'invalid', 'resolved'], 'failed', '3 refused, 1 settled'],
+  [['invalid', 'invalid', 'invalid', 'invalid'], 'failed', '4 refused, 0 settled'],
 ])('verdicts %j: the run has %s', async (kinds, outcome, reason) => {
   const runId = await plan(database.sql);
   const { batch_id } = await claim(database.sql, runId);

@@ -81,7 +81,7 @@ describe('a run whose process has died', () => {
     expect(row!.report).toMatchObject({
       ...{ planned: 0, held_by_others: 2, held_ids: [autechre, stereolab], held_by_runs: [Number(corpse)] },
       outcome: 'failed',
-      outcome_reason: `all 2 of its rows are held by another open run: ${corpse}`,
+      outcome_reason: `all of its rows are held by another open run: ${corpse}`,
     });
   });
 });

@@ -149,7 +149,7 @@ describe('an open entry', () => {
       { outcome: 'invalid_verdict', closed_reason: null },
       {
         outcome: 'lml_untrusted_library_id',
-        closed_reason: 'nobody asked for it, and a refusal that can be replayed is open',
+        closed_reason: 'it was not asked for, and a refusal that can be replayed is open',
       },
     ]);
   });

@@ -41,7 +41,7 @@ test('a repair of which more was refused than settled is a run that failed', asy
   await writer.repair([invalid]);
   expect(await runs()).toEqual([{ ...over, scope: 'repair', planned: 1, outcome: 'failed' }]);
   const [run] = await writer.sql`select outcome_reason from identity_sync.run`;
-  expect(run).toEqual({ outcome_reason: '1 rows were refused, 0 settled' });
+  expect(run).toEqual({ outcome_reason: '1 refused, 0 settled' });
 });
 
 test('a run by hand was not planned, and one that is a success has no reason', async () => {
