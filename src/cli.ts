@@ -19,7 +19,8 @@ import { verbCommands } from './commands/verbs.js';
 import { workerCommand } from './commands/worker.js';
 import { namesFromFile } from './env-file.js';
 import { allOf, inWords } from './errors.js';
-import { log, onOneLine } from './observe/log.js';
+import { log } from './observe/log.js';
+import { onOneLine } from './screens/signs.js';
 import { UsageError } from './settings.js';
 import { VERSION } from './version.js';
 

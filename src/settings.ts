@@ -294,6 +294,8 @@ type PlanArguments = {
 
 const NAMES = Object.keys(SETTINGS) as SettingName[];
 
+export const isSetting = (name: string): name is SettingName => Object.hasOwn(SETTINGS, name);
+
 /** One row of the table, by the names that any row may have. */
 export const settingNamed = (name: SettingName): Setting => SETTINGS[name];
 

@@ -119,8 +119,7 @@ export async function settingsFrom<Command extends CommandName>(
       given[setting] = parts[index]!;
     });
   }
-  readEnvFile();
-  const settings = await readSettings(settingsOf(command), given, process.env);
+  const settings = await readSettings(settingsOf(command), given, readEnvFile());
   const { LOG_LEVEL, LOG_FORMAT } = settings as Pick<Settings, 'LOG_LEVEL' | 'LOG_FORMAT'>;
   configureLog(LOG_LEVEL, LOG_FORMAT);
   return settings;

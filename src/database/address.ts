@@ -61,6 +61,10 @@ const REFUSED =
   PGSSLMINPROTOCOLVERSION PGSSLMAXPROTOCOLVERSION PGSSLNEGOTIATION PGCHANNELBINDING PGTARGETSESSIONATTRS PGLOADBALANCEHOSTS
   PGGSSENCMODE PGKRBSRVNAME`.split(/\s+/);
 
+/** Whether a variable says where a database is, to libpq. */
+export const isVariableOfAddress = (name: string): boolean =>
+  REFUSED.includes(name) || Object.values<string>(READ).includes(name);
+
 const MODES = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full'];
 
 const DEFAULT_CONNECT_S = 10;

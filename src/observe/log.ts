@@ -1,5 +1,6 @@
 // Logs on standard error, so that standard output holds results only: JSON lines, or text for a person at a terminal.
 import { pino } from 'pino';
+import { onOneLine } from '../screens/signs.js';
 
 export const LOG_FORMATS = ['text', 'json'] as const;
 
@@ -19,9 +20,12 @@ export const log = pino(
     timestamp: pino.stdTimeFunctions.isoTime,
     hooks: {
       logMethod(args, method, level) {
+        const [fields, words] = args as unknown as [Fields, string];
+        // Also of messages that other packages make.
+        const message = withoutLogin(words);
         lastLine?.clear();
-        if (isText) stderr.write(textLine(new Date(), level, ...(args as unknown as [Fields, string])));
-        else method.apply(this, args);
+        if (isText) stderr.write(textLine(new Date(), level, fields, message));
+        else method.apply(this, [fields, message] as unknown as typeof args);
         lastLine?.draw();
       },
     },
@@ -50,10 +54,6 @@ export function textLine(at: Date, level: number, { detail, hint }: Fields, mess
   const words = [message, detail, hint].filter((part) => part !== undefined).join(' – ');
   return `${at.toISOString().slice(11, 19)} ${grade}${onOneLine(words)}\n`;
 }
-
-/** A text without the characters that move a terminal's cursor or turn the direction of writing. */
-export const onOneLine = (text: string): string =>
-  text.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]+/gu, ' ');
 
 /** Logs a failure: the words say what failed, its own message why. */
 export function logFailure(level: 'warn' | 'error', fields: Fields, words: string, error: unknown): void {

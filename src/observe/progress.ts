@@ -1,6 +1,7 @@
 // How far a run is: its rows done and failed, its rate, the time left, and what it waits for.
 import { count, duration } from '../screens/format.js';
-import { keepLastLine, log, logsText, onOneLine } from './log.js';
+import { onOneLine } from '../screens/signs.js';
+import { keepLastLine, log, logsText } from './log.js';
 
 const LINE_EVERY_MS = 5000;
 const BAR_CELLS = 15;

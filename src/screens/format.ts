@@ -1,5 +1,6 @@
 // Numbers, times and texts as a person reads them on a screen.
 import stringWidth from 'string-width';
+import { withoutMoving } from './signs.js';
 
 const counts = new Intl.NumberFormat('en-US');
 
@@ -56,15 +57,12 @@ export const clock = (time: Date | string): string =>
 
 /** Makes a text from the database safe to print: what could move a terminal's cursor becomes a visible sign. */
 export const printable = (text: string): string =>
-  text.replace(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu, (sign) =>
-    sign < ' ' ? String.fromCharCode(0x2400 + sign.charCodeAt(0)) : '\ufffd',
-  );
+  withoutMoving(text, (sign) => (sign < ' ' ? String.fromCharCode(0x2400 + sign.charCodeAt(0)) : '\ufffd'));
 
-/** JSON that moves no cursor: of what could, JSON itself escapes only the older half. */
+/** JSON that moves no cursor: of what could, JSON itself escapes only the older half. Its own lines stay. */
 export const jsonOf = (value: unknown, indent = 0): string =>
-  JSON.stringify(value, null, indent).replace(
-    /[\x7f-\x9f\p{Zl}\p{Zp}\p{Bidi_Control}]/gu,
-    (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  withoutMoving(JSON.stringify(value, null, indent), (sign) =>
+    sign === '\n' ? sign : `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
 
 /** The columns that a text takes on a terminal, where a wide letter takes two. */

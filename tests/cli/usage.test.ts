@@ -161,6 +161,25 @@ describe('a file .env in the working directory', () => {
     expect(stderr).not.toContain('hunter2');
   });
 
+  test('gives nothing but what the program knows; of the rest only what is misspelt is named', async () => {
+    const text = 'POSTGRES_PASSWORD=x\nNODE_OPTIONS=y\nPGAPPNAME=z\nBATCH_SIZE=0\nTHROTTEL_MS=5\n';
+    const { status, stderr } = await inFolder(text, { ...NOWHERE, THROTTLE_MS: '' });
+    expect([status, stderr.split('\n')]).toEqual([
+      2,
+      [
+        'identity-sync: THROTTEL_MS is no variable of identity-sync; did you mean THROTTLE_MS?',
+        'identity-sync: BATCH_SIZE is "0"; allowed: an integer from 1 to 1000',
+        'identity-sync: set by the file .env here: BATCH_SIZE, PGAPPNAME',
+        '',
+      ],
+    ]);
+  });
+
+  test('is beaten by a variable that is set, also by an empty one, which has its default', async () => {
+    const { status, stderr } = await inFolder('BATCH_SIZE=0\nDRY_RUN=\n', { ...NOWHERE, BATCH_SIZE: '' });
+    expect([status, stderr]).toEqual([1, expect.not.stringContaining('BATCH_SIZE is')]);
+  });
+
   test('is named where it holds something wrong', async () => {
     const { status, stderr } = await inFolder('BATCH_SIZE=0\n', NOWHERE);
     expect([status, stderr]).toEqual([
