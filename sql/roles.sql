@@ -3,9 +3,10 @@
 -- Grants name roles, so they stand in this file alone; functions only revoke from PUBLIC. A second run changes nothing.
 --
 -- identity_reader    reads everything, through every function that writes nothing
--- identity_operator  also repairs, through the functions that write; it writes no table directly
--- identity_worker    reads, runs the worker, and looks at and writes what a dry run previewed: it reads and
---                    writes graphile-worker's tables, and owns none of them
+-- identity_operator  also repairs, holds, undoes, and pauses and stops, through the functions that write; it writes no
+--                    table directly
+-- identity_worker    reads everything too, plans, carries and stops runs, lifts holds on planning, and looks at and
+--                    writes what any dry run previewed. It reads and writes graphile-worker's tables, and owns none
 --
 -- These roles do not log in. Give them to logins. The unqualified call needs a search_path too, which membership does
 -- not pass on. A login's transactions and timeouts are set too, whatever the database's defaults are: where these are

@@ -325,7 +325,7 @@ export async function readSettings<Name extends SettingName>(
   const settings = {} as Pick<Settings, Name>;
   const refusals = misspeltIn(environment);
   for (const name of names) {
-    // An empty variable is one that is not set, as in a compose file's `NAME=${NAME}`; only a flag can be wrongly empty.
+    // An empty variable has its default, as in a compose file's `NAME=${NAME}`; only a flag can be wrongly empty.
     const value = flags[name] ?? (environment[name] || undefined);
     const read = await settingNamed(name).value.safeParseAsync(value);
     if (read.success) settings[name] = read.data as Settings[Name];

@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import type { Sql } from '../database/connect.js';
 import { inTransaction } from '../database/transaction.js';
-import { clock, counted } from '../screens/format.js';
+import { clock, columnsOf, counted, wrap } from '../screens/format.js';
 import { UsageError } from '../settings.js';
 import { addSettings, FAILED, idOf, libraryOf, OK, settingsFrom, show } from './command.js';
 
@@ -168,7 +168,9 @@ function commandOf<Input, Result>(verb: Verb<Input, Result>): Command {
     const result = await inTransaction(DATABASE_URL, { calls: verb.calls, dryRun: DRY_RUN }, (sql) =>
       verb.call(sql, input),
     );
-    show(options, result, () => [`${DRY_RUN ? 'dry run: ' : ''}${verb.say(result)}`]);
+    show(options, result, () =>
+      wrap(`${DRY_RUN ? 'dry run: ' : ''}${verb.say(result)}`, columnsOf(process.stdout)),
+    );
     process.exitCode = verb.isDone?.(result) === false ? FAILED : OK;
   });
 }

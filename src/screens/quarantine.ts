@@ -37,7 +37,7 @@ export function quarantineScreen(entries: QuarantineEntry[], width: number, now 
           atLeast: 8,
           rank: 5,
         },
-        { title: 'reason', cell: (entry) => entry.message ?? entry.reason, atLeast: 24, rank: 1 },
+        { title: 'reason', cell: reasonOf, atLeast: 28, rank: 1 },
         { title: 'run', cell: (entry) => String(entry.run_id ?? '–'), align: 'right', rank: 3 },
         { title: 'since', cell: (entry) => age(entry.quarantined_at, now), rank: 2 },
         { title: 'artist – album', cell: nameOf, atLeast: 12, rank: 4 },
@@ -51,6 +51,10 @@ export function quarantineScreen(entries: QuarantineEntry[], width: number, now 
     'close one:       identity-sync dismiss ENTRY --reason WHY',
   ];
 }
+
+// The field and its value have columns of their own.
+const reasonOf = ({ message, reason, path }: QuarantineEntry) =>
+  message ?? (path === null ? reason : reason.replace(/^.*; (?=allowed: )/s, ''));
 
 const nameOf = ({ artist_name, album_title }: QuarantineEntry) =>
   artist_name === null ? '–' : printable(`${artist_name} – ${album_title ?? ''}`);
