@@ -371,7 +371,9 @@ begin
         ('transaction_timeout', '0'),
         ('idle_session_timeout', '0'),
         ('idle_in_transaction_session_timeout', '0'),
-        ('default_transaction_isolation', 'read committed')
+        ('default_transaction_isolation', 'read committed'),
+        -- What a migration makes is bound to what it finds, and everybody may put functions into schema public.
+        ('search_path', 'pg_catalog, pg_temp')
     ) as wanted (name, value)
     join pg_settings using (name)
   );

@@ -27,7 +27,7 @@ begin
   end if;
 
   -- Wait for claims, so that no lease is freed while a claim renews it.
-  perform pg_advisory_xact_lock(hashtext('identity_sync.claim_identity_batch'));
+  lock table identity_sync.claim_mutex in exclusive mode;
 
   perform identity_sync_private.reopen_orphaned_batches();
 
