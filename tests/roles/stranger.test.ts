@@ -105,3 +105,18 @@ describe('a login that may create in schema public, as everybody may on PostgreS
     expect(readText(`sql/${name}`)).toMatch(/^select pg_catalog.set_config\('search_path'/m);
   });
 });
+
+describe('a login that may create schemas', () => {
+  test.each(['graphile_migrate', 'graphile_worker'])(
+    'has nothing of its schema %s run by a superuser who migrates',
+    async (schema) => {
+      const database = await createProduction(mallory, 1);
+      await connect(mallory.into(database)).unsafe(`create schema ${schema}`);
+      await expect(migrate(database.url)).rejects.toMatchObject({
+        code: 'LS005',
+        message: expect.stringContaining(`ownership of schema ${schema}: it belongs to ${mallory.name}`),
+      });
+      await database.drop();
+    },
+  );
+});
