@@ -16,6 +16,10 @@ declare
   open identity_sync.run;
   still_open integer := 0;
 begin
+  -- Wait for claims, so that no lease is freed while a claim renews it; and before the worker's row is held, which its
+  -- claims write.
+  lock table identity_sync.claim_mutex in exclusive mode;
+
   if worker is not null then
     insert into identity_sync.worker as known (name, turns, concurrency, version, plan_cron, seen_at)
     values (
@@ -25,9 +29,6 @@ begin
     on conflict (name) do update
     set version = excluded.version, plan_cron = excluded.plan_cron, seen_at = excluded.seen_at;
   end if;
-
-  -- Wait for claims, so that no lease is freed while a claim renews it.
-  lock table identity_sync.claim_mutex in exclusive mode;
 
   perform identity_sync_private.reopen_orphaned_batches();
 
