@@ -32,21 +32,16 @@ begin
 
   perform identity_sync_private.reopen_orphaned_batches();
 
+  perform identity_sync_private.end_overdue_runs();
+
   for open in
     select run.* from identity_sync.run where run.finished_at is null order by run.run_id for no key update skip locked
   loop
-    if open.deadline_at < clock_timestamp() then
-      perform identity_sync.stop_identity_run(
-        open.run_id, 'its deadline has passed, what is left is due next time', cause => 'deadline'
-      );
-    elsif open.stop_reason is not null then
-      -- Abandon what was in flight when the run stopped and whose process has died since.
-      perform identity_sync.stop_identity_run(open.run_id, open.stop_reason, cause => open.stop_cause);
-      perform identity_sync.enqueue_lanes(open.run_id, lanes);
-    else
-      perform identity_sync_private.close_identity_run(open.run_id);
-      perform identity_sync.enqueue_lanes(open.run_id, lanes, open.paused_until);
-    end if;
+    perform identity_sync_private.close_identity_run(open.run_id);
+    -- Answers that a stopping run has kept wait for no pause.
+    perform identity_sync.enqueue_lanes(
+      open.run_id, lanes, case when open.stop_cause is null then open.paused_until end
+    );
     still_open := still_open + 1;
   end loop;
 
@@ -57,4 +52,4 @@ $$;
 revoke all on function identity_sync.rescue_identity_runs(integer, text, text, text) from public;
 
 comment on function identity_sync.rescue_identity_runs(integer, text, text, text) is
-  'Takes the lanes to enqueue for each open run, and of the calling worker its name (NULL: none), version and crontab time of planning (NULL: it plans nothing); returns how many runs were open.';
+  'Takes the lanes to enqueue for each open run, and of the calling worker its name (NULL: none), version and crontab time of planning (NULL: it plans nothing); returns how many runs are open.';
