@@ -1,6 +1,9 @@
 -- Shows whether the backfill is complete: psql "$DATABASE_URL" -f sql/gate.sql
 -- Reads only: the count, then the first hundred library rows that keep the gate open.
 
+select pg_catalog.set_config('search_path', 'identity_sync, pg_catalog, pg_temp', false) as path
+\gset
+
 select * from identity_sync.gate;
 
 \echo 'Truly unresolved'

@@ -139,14 +139,21 @@ begin
     missing := missing || format('a database in UTF8: this one is in %s', current_setting('server_encoding'));
   end if;
 
-  -- A schema that another role made cannot even be read without that role's rights.
+  -- A schema that another role made cannot even be read without that role's rights. A superuser has them all, and would
+  -- run with his own rights what that role has put there.
   missing := missing || array(
-    select format('ownership of schema %s: it belongs to %I, and this is %I; migrate as its owner, or grant %I to %I',
-      own.name, pg_get_userbyid(pg_namespace.nspowner), current_user, pg_get_userbyid(pg_namespace.nspowner),
-      current_user)
+    select format('ownership of schema %s: it belongs to %I, and this is %I; migrate as its owner%s',
+      own.name, pg_get_userbyid(pg_namespace.nspowner), current_user,
+      case when not login.rolsuper then format(
+        ', or grant %I to %I', pg_get_userbyid(pg_namespace.nspowner), current_user
+      ) end)
     from unnest(array['identity_sync', 'identity_sync_private', 'graphile_migrate', 'graphile_worker']) as own (name)
     join pg_namespace on pg_namespace.nspname = own.name
-    where not pg_has_role(pg_namespace.nspowner, 'USAGE')
+    join pg_roles as login on login.rolname = current_user
+    where case
+      when login.rolsuper then pg_namespace.nspowner <> login.oid
+      else not pg_has_role(pg_namespace.nspowner, 'USAGE')
+    end
   );
   -- Without this right, every check in the station's schema would fail.
   if to_regnamespace('wxyc_schema') is not null and not has_schema_privilege('wxyc_schema', 'USAGE') then
@@ -371,7 +378,9 @@ begin
         ('transaction_timeout', '0'),
         ('idle_session_timeout', '0'),
         ('idle_in_transaction_session_timeout', '0'),
-        ('default_transaction_isolation', 'read committed')
+        ('default_transaction_isolation', 'read committed'),
+        -- What a migration makes is bound to what it finds, and everybody may put functions into schema public.
+        ('search_path', 'pg_catalog, pg_temp')
     ) as wanted (name, value)
     join pg_settings using (name)
   );

@@ -9,14 +9,17 @@
 --                    writes what any dry run previewed. It reads and writes graphile-worker's tables, and owns none
 --
 -- These roles do not log in. Give them to logins. The unqualified call needs a search_path too, which membership does
--- not pass on. A login's transactions and timeouts are set too, whatever the database's defaults are: where these are
--- serializable, every lane would pay for it in retries, and a session that waits for jobs must not be cut as idle.
+-- not pass on. It is without schema public: there, until PostgreSQL 15, everybody may put a function that fits a call
+-- better than ours. A login's transactions and timeouts are set too, whatever the database's defaults are: where these
+-- are serializable, every lane would pay for it in retries, and a session that waits for jobs must not be cut as idle.
 --   psql "$DBA_URL" -v reader=dashboard -f sql/roles.sql
 --   psql "$DBA_URL" -v operator=alice -f sql/roles.sql
 --   psql "$DBA_URL" -v worker=identity_sync_service -f sql/roles.sql
 
 \set ON_ERROR_STOP on
 begin isolation level read committed read write;
+-- What others may have put into schema public must not be called with a DBA's rights.
+set local search_path = pg_catalog, pg_temp;
 -- That a role has a role already is no news.
 set local client_min_messages = warning;
 
@@ -191,12 +194,12 @@ grant execute on all routines in schema graphile_worker to identity_worker;
 
 \if :{?reader}
   grant identity_reader to :"reader";
-  alter role :"reader" in database :"DBNAME" set search_path = identity_sync, "$user", public;
+  alter role :"reader" in database :"DBNAME" set search_path = identity_sync, "$user";
 \endif
 
 \if :{?operator}
   grant identity_operator to :"operator";
-  alter role :"operator" in database :"DBNAME" set search_path = identity_sync, "$user", public;
+  alter role :"operator" in database :"DBNAME" set search_path = identity_sync, "$user";
   alter role :"operator" in database :"DBNAME" set default_transaction_isolation = 'read committed';
   alter role :"operator" in database :"DBNAME" set default_transaction_read_only = off;
   alter role :"operator" in database :"DBNAME" set default_transaction_deferrable = off;
@@ -204,7 +207,7 @@ grant execute on all routines in schema graphile_worker to identity_worker;
 
 \if :{?worker}
   grant identity_worker to :"worker";
-  alter role :"worker" in database :"DBNAME" set search_path = identity_sync, "$user", public;
+  alter role :"worker" in database :"DBNAME" set search_path = identity_sync, "$user";
   alter role :"worker" in database :"DBNAME" set default_transaction_isolation = 'read committed';
   alter role :"worker" in database :"DBNAME" set default_transaction_read_only = off;
   alter role :"worker" in database :"DBNAME" set default_transaction_deferrable = off;

@@ -2,6 +2,9 @@
 -- Reads only, and shows the same document as `identity-sync status`. What the settings of a worker make due may differ:
 -- identity_status() takes them as arguments.
 
+select pg_catalog.set_config('search_path', 'identity_sync, pg_catalog, pg_temp', false) as path
+\gset
+
 select identity_sync.identity_status() as status
 \gset
 

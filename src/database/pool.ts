@@ -3,22 +3,47 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Logger, runMigrations } from 'graphile-worker';
 import pg from 'pg';
 import { log } from '../observe/log.js';
 import { readAddress } from './address.js';
 import { Line } from './line.js';
 import { isAway, retryWhileDisconnected } from './retry.js';
 
+const QUIET = new Logger(() => () => {});
+
 /**
  * Opens a pool that rides out an absent database for a minute: graphile-worker ends where it cannot tell its queue that a job
  * is done. A statement outside a transaction is sent again on another session, as completing and taking jobs allow.
  */
 class PatientPool extends pg.Pool {
+  #looking: Promise<void> | null = null;
+
   // biome-ignore lint/suspicious/noExplicitAny: pg overloads it by its argument
   override connect(callback?: any): any {
     // With a callback it connects for LISTEN, and tries again by itself.
-    if (callback !== undefined) return super.connect(callback);
+    if (callback !== undefined) {
+      return super.connect((error, client, release) =>
+        callback(error, client && this.#doubting(client), release),
+      );
+    }
     return retryWhileDisconnected(() => super.connect()).then((client) => this.#again(client));
+  }
+
+  /** Any login may notify of a migration, at which graphile-worker would end: it is told only where it was made. */
+  #doubting(client: pg.PoolClient): pg.PoolClient {
+    const emit = client.emit.bind(client);
+    return Object.assign(client, {
+      emit: (event: string, ...facts: { channel?: string }[]): boolean => {
+        if (event !== 'notification' || facts[0]?.channel !== 'worker:migrate') return emit(event, ...facts);
+        this.#looking ??= runMigrations({ pgPool: this, logger: QUIET })
+          .catch((error) => void (isAway(error) || emit(event, ...facts)))
+          .finally(() => {
+            this.#looking = null;
+          });
+        return true;
+      },
+    });
   }
 
   #again(first: pg.PoolClient) {

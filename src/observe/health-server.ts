@@ -9,14 +9,24 @@ export interface HealthServer {
   close(): Promise<void>;
 }
 
+// Anybody may reach the port: clients that ask slowly, or not at all, leave the process the sockets that its work needs.
+const SLOWEST_MS = 5000;
+const MOST_CLIENTS = 100;
+
 /** Serves the probes on a port, or on any free one for 0. A probe never throws, so every request gets a whole answer. */
 export async function startHealthServer(port: number, probes: Probes): Promise<HealthServer> {
-  const server = createServer(async (request, response) => {
+  const patience = {
+    headersTimeout: SLOWEST_MS,
+    requestTimeout: SLOWEST_MS,
+    connectionsCheckingInterval: 1000,
+  };
+  const server = createServer(patience, async (request, response) => {
     const { status, contentType, body, ...headers } = await answer(request, probes);
     response
       .writeHead(status, { 'content-type': contentType, 'cache-control': 'no-store', ...headers })
       .end(body);
   });
+  server.maxConnections = MOST_CLIENTS;
   server.listen(port);
   await once(server, 'listening');
   return {

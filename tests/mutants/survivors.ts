@@ -75,10 +75,4 @@ export const SURVIVORS: Survivor[] = [
     to: 'and known.n_mod_since_analyze > greatest(1000, 0.11 * pg_class.reltuples)',
     reason: 'A chosen share of an estimate. A hundredth more or less breaks no promise.',
   },
-  {
-    of: 'upkeep/rescue_identity_runs',
-    from: 'if open.deadline_at < clock_timestamp() then',
-    to: 'if open.deadline_at <= clock_timestamp() then',
-    reason: 'Equivalent: it ends a run in the very microsecond of its deadline.',
-  },
 ];

@@ -56,9 +56,7 @@ describe.skipIf(!hasPsql)('psql (skipped on machines that have none)', () => {
     await other.drop();
 
     const session = connect(operator.into(database));
-    expect([...(await session`show search_path`)]).toEqual([
-      { search_path: 'identity_sync, "$user", public' },
-    ]);
+    expect([...(await session`show search_path`)]).toEqual([{ search_path: 'identity_sync, "$user"' }]);
   });
 
   test('sql/roles.sql runs without variables, and once more with them', async () => {

@@ -120,23 +120,21 @@ function relations(sql: postgres.Sql, schema: string, kind: string): Promise<Rel
     select
       relation.relname as name,
       coalesce(obj_description(relation.oid, 'pg_class'), obj_description(relation.reltype, 'pg_type')) as comment,
-      (
+      array(
         select
-          jsonb_agg(
-            jsonb_build_object(
-              'name', attname, 'type', format_type(atttypid, atttypmod), 'required', attnotnull,
-              'default', case
-                when attidentity <> '' then 'generated'
-                when attgenerated <> '' then 'generated as ' || pg_get_expr(adbin, adrelid)
-                else pg_get_expr(adbin, adrelid)
-              end,
-              'comment', col_description(attrelid, attnum)
-            )
-            order by attnum
+          jsonb_build_object(
+            'name', attname, 'type', format_type(atttypid, atttypmod), 'required', attnotnull,
+            'default', case
+              when attidentity <> '' then 'generated'
+              when attgenerated <> '' then 'generated as ' || pg_get_expr(adbin, adrelid)
+              else pg_get_expr(adbin, adrelid)
+            end,
+            'comment', col_description(attrelid, attnum)
           )
         from pg_attribute
         left join pg_attrdef on adrelid = attrelid and adnum = attnum
         where attrelid = relation.oid and attnum > 0 and not attisdropped
+        order by attnum
       ) as columns,
       -- NOT NULL is a constraint with a name since PostgreSQL 18; here it is a property of the column.
       array(
@@ -169,16 +167,20 @@ async function schemaPage(sql: postgres.Sql): Promise<string> {
       [
         `### ${stored.name}`,
         ...(stored.comment ? [stored.comment] : []),
-        table(
-          ['column', 'type', 'null', 'default', ''],
-          stored.columns.map((column) => [
-            code(column.name),
-            code(column.type),
-            column.required ? '' : 'null',
-            column.default === null ? '' : code(column.default),
-            column.comment ?? '',
-          ]),
-        ),
+        ...(stored.columns.length === 0
+          ? []
+          : [
+              table(
+                ['column', 'type', 'null', 'default', ''],
+                stored.columns.map((column) => [
+                  code(column.name),
+                  code(column.type),
+                  column.required ? '' : 'null',
+                  column.default === null ? '' : code(column.default),
+                  column.comment ?? '',
+                ]),
+              ),
+            ]),
         ...(stored.constraints.length > 0
           ? [stored.constraints.map((text) => `- ${code(text)}`).join('\n')]
           : []),

@@ -25,7 +25,7 @@ declare
   unfinished record;
   is_run_held boolean := false;
 begin
-  perform pg_advisory_xact_lock(hashtext('identity_sync.claim_identity_batch'));
+  lock table identity_sync.claim_mutex in exclusive mode;
 
   -- From here on every wait would be everybody's.
   perform set_config('lock_timeout', '100ms', true);

@@ -6,7 +6,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform identity_sync_private.check_argument(
-    'reason', quote_nullable(reason), btrim(reason) <> '', 'a text that says why; it is kept'
+    'reason', quote_nullable(reason), not identity_sync.is_blank(reason), 'a text that says why; it is kept'
   );
 end;
 $$;

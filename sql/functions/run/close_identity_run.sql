@@ -1,7 +1,7 @@
 -- Ends a run when its last batch is closed, and records the outcome: failed where a batch failed, more rows were
--- refused than not, or none of its rows could be asked; stopped where it was told to stop; else completed. A used-up
--- call budget is no failure. Sessions that close the last two batches at once wait for each other at the run's row, so
--- one of them sees nothing left.
+-- refused than not, none could be asked, or key, brake or breaker stopped it; stopped by a person or its deadline; else
+-- completed, also where its budget of calls was used up. Sessions that close the last two batches at once wait for each
+-- other at the run's row, so one of them sees nothing left.
 create or replace function identity_sync_private.close_identity_run(run_id bigint)
 returns void
 language plpgsql volatile

@@ -56,7 +56,7 @@ begin
   end if;
 
   -- One planner at a time, so that no two runs cut the same library into their batches.
-  perform pg_advisory_xact_lock(hashtext('identity_sync.plan_identity_run'));
+  lock table identity_sync.plan_mutex in exclusive mode;
 
   perform identity_sync_private.end_overdue_runs();
 

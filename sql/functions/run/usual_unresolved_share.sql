@@ -1,5 +1,5 @@
--- What share is usual tells an overloaded LML from a catalogue that it knows little of. Only real runs over what was
--- due count, and none that the brake stopped.
+-- What share is usual tells an overloaded LML from a catalogue that it knows little of. Only real runs over the
+-- catalogue count, and none that the brake stopped.
 create or replace function identity_sync_private.usual_unresolved_share(run_id bigint)
 returns numeric
 language sql stable

@@ -16,6 +16,10 @@ declare
   open identity_sync.run;
   still_open integer := 0;
 begin
+  -- Wait for claims, so that no lease is freed while a claim renews it; and before the worker's row is held, which its
+  -- claims write.
+  lock table identity_sync.claim_mutex in exclusive mode;
+
   if worker is not null then
     insert into identity_sync.worker as known (name, turns, concurrency, version, plan_cron, seen_at)
     values (
@@ -26,26 +30,18 @@ begin
     set version = excluded.version, plan_cron = excluded.plan_cron, seen_at = excluded.seen_at;
   end if;
 
-  -- Wait for claims, so that no lease is freed while a claim renews it.
-  perform pg_advisory_xact_lock(hashtext('identity_sync.claim_identity_batch'));
-
   perform identity_sync_private.reopen_orphaned_batches();
+
+  perform identity_sync_private.end_overdue_runs();
 
   for open in
     select run.* from identity_sync.run where run.finished_at is null order by run.run_id for no key update skip locked
   loop
-    if open.deadline_at < clock_timestamp() then
-      perform identity_sync.stop_identity_run(
-        open.run_id, 'its deadline has passed, what is left is due next time', cause => 'deadline'
-      );
-    elsif open.stop_reason is not null then
-      -- Abandon what was in flight when the run stopped and whose process has died since.
-      perform identity_sync.stop_identity_run(open.run_id, open.stop_reason, cause => open.stop_cause);
-      perform identity_sync.enqueue_lanes(open.run_id, lanes);
-    else
-      perform identity_sync_private.close_identity_run(open.run_id);
-      perform identity_sync.enqueue_lanes(open.run_id, lanes, open.paused_until);
-    end if;
+    perform identity_sync_private.close_identity_run(open.run_id);
+    -- Answers that a stopping run has kept wait for no pause.
+    perform identity_sync.enqueue_lanes(
+      open.run_id, lanes, case when open.stop_cause is null then open.paused_until end
+    );
     still_open := still_open + 1;
   end loop;
 
@@ -56,4 +52,4 @@ $$;
 revoke all on function identity_sync.rescue_identity_runs(integer, text, text, text) from public;
 
 comment on function identity_sync.rescue_identity_runs(integer, text, text, text) is
-  'Takes the lanes to enqueue for each open run, and of the calling worker its name (NULL: none), version and crontab time of planning (NULL: it plans nothing); returns how many runs were open.';
+  'Takes the lanes to enqueue for each open run, and of the calling worker its name (NULL: none), version and crontab time of planning (NULL: it plans nothing); returns how many runs are open.';

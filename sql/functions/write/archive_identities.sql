@@ -31,4 +31,4 @@ $$;
 revoke all on function identity_sync_private.archive_identities(integer[], text, text) from public;
 
 comment on function identity_sync_private.archive_identities(integer[], text, text) is
-  'Takes library ids, why their main rows are about to change, and a category (verdict, repair, release, undo); returns the history rows written.';
+  'Takes library ids, why their main rows are about to change, and a category (verdict, repair, hold, release, undo); returns the history rows written.';

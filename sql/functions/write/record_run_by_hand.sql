@@ -47,4 +47,4 @@ revoke all on function identity_sync_private.record_run_by_hand(
 comment on function identity_sync_private.record_run_by_hand(
   bigint, text, timestamptz, jsonb, bigint, integer[]
 ) is
-  'Takes the run''s number, what it was (repair, preview, replay, release, undo), when it began, its report, the run it is about and the ids named; records it as over, and tells its number in a notice (LS009).';
+  'Takes the run''s number, what it was (repair, preview, replay, hold, release, undo), when it began, its report, the run it is about and the ids named; records it as over, and tells its number in a notice (LS009).';

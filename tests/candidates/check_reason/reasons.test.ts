@@ -11,6 +11,7 @@ test.each([
   [null, 'reason is NULL'],
   ['', "reason is ''"],
   ['  ', "reason is '  '"],
+  ['\n\u00a0', "reason is '\n\u00a0'"],
 ])('%j is no reason', async (reason, message) => {
   await expect(check(reason)).rejects.toMatchObject({
     code: 'LS001',

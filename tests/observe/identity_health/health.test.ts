@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { type Server as HttpServer, request } from 'node:http';
 import { type AddressInfo, connect as connectSocket, createServer, type Server, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type HealthServer, startHealthServer } from '../../../src/observe/health-server.js';
 import { connectProbes, type ProbeSettings } from '../../../src/observe/probes.js';
@@ -355,6 +356,26 @@ describe('the server', () => {
   test('says that a port is taken', async () => {
     const server = await serve({});
     await expect(serve({}, database.url, server.port)).rejects.toMatchObject({ code: 'EADDRINUSE' });
+  });
+
+  test.each([
+    ['nothing', ''],
+    ['half a request', 'GET /healthz HTTP/1.1\r\nHost: here\r\nX-Slow: '],
+  ])('lets a client go within seconds that says %s', async (_what, bytes) => {
+    const server = await serve({});
+    const socket = connectSocket(server.port, '127.0.0.1').resume();
+    socket.write(bytes);
+    const late = sleep(25_000, 'still there', { ref: false });
+    expect(await Promise.race([once(socket, 'close').then(() => 'gone'), late])).toBe('gone');
+  });
+
+  test('takes a hundred clients at a time, so that many leave the process its sockets', async () => {
+    const server = await serve({});
+    const sockets = Array.from({ length: 101 }, () => connectSocket(server.port, '127.0.0.1').resume());
+    const late = sleep(5_000, 'all are there', { ref: false });
+    const gone = sockets.map((socket) => once(socket, 'close').then(() => 'one is gone'));
+    expect(await Promise.race([...gone, late])).toBe('one is gone');
+    for (const socket of sockets) socket.destroy();
   });
 
   test('is closed at once, though a client keeps a connection open', async () => {

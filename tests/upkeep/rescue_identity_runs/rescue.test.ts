@@ -1,7 +1,7 @@
 // Open runs go on after a process has died: leases end, deadlines pass, lanes are there.
 import { beforeEach, expect, test } from 'vitest';
-import { call, claim, plan, shelveAll } from '../../support/catalogue.js';
-import { useDatabase } from '../../support/database.js';
+import { call, claim, plan, shelveAll, untilWaiting } from '../../support/catalogue.js';
+import { connect, useDatabase } from '../../support/database.js';
 
 const database = useDatabase();
 
@@ -109,4 +109,23 @@ test('tells who lives, its version and when it plans, and takes no turn from any
     { name: 'station:1', turns: '40', ...said },
     { name: 'station:2', turns: '0', ...said },
   ]);
+});
+
+test('a rescue that waits for a claim of its own worker holds nothing that the claim needs', async () => {
+  await shelveAll(database.sql, 'Stereolab');
+  const runId = await plan(database.sql);
+  const rescuing = { lanes: 1, worker: 'host:1' };
+  await call(database.sql, 'rescue_identity_runs', rescuing);
+  const session = connect(database.url);
+  await session
+    .begin(async (sql) => {
+      // A claim that has begun, and has not taken its worker's turn yet.
+      await sql`lock table identity_sync.claim_mutex in exclusive mode`;
+      const rescue = call(database.sql, 'rescue_identity_runs', rescuing);
+      rescue.catch(() => {});
+      await untilWaiting(database.sql);
+      await claim(sql, runId, { leased_by: 'host:1:7' });
+      return { rescue };
+    })
+    .then(({ rescue }) => rescue);
 });
