@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { DILATE, ERASER, SANGOMA, toText, unresolved, useWriter } from '../../support/writer.js';
+import { DILATE, ERASER, NOWHERE, SANGOMA, toText, unresolved, useWriter } from '../../support/writer.js';
 
 const writer = useWriter();
 
@@ -17,6 +17,12 @@ test.each([
     [SANGOMA, ERASER],
     [DILATE, ERASER],
     ['lml_untrusted_library_id', 'unresolved', 'lml_cardinality_mismatch'],
+  ],
+  [
+    'one that the library has no more, answered or not',
+    [NOWHERE, DILATE],
+    [NOWHERE, DILATE, NOWHERE + 1],
+    ['library_gone', 'unresolved', 'library_gone'],
   ],
   ['any id, where nothing was requested', [SANGOMA, ERASER], null, ['unresolved', 'unresolved']],
 ])('only a requested id is trusted: %s', async (_, answered, requested, outcomes) => {
