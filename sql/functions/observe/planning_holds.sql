@@ -8,28 +8,29 @@ as $$
   select
     coalesce(
       jsonb_agg(
-        to_jsonb(hold) - 'alerted_at' || jsonb_build_object('cures', cure.steps) order by hold.since desc, hold.name
+        to_jsonb(hold) - 'alerted_at' || jsonb_build_object('cures', case hold.name
+          when 'key_refused' then jsonb_build_array(
+            jsonb_build_object('purpose', 'set LML_API_KEY, then', 'command', 'identity-sync run'),
+            jsonb_build_object('purpose', 'or start the worker anew', 'command', 'identity-sync worker')
+          )
+          when 'paused' then jsonb_build_array(
+            jsonb_build_object('purpose', 'go on', 'command', 'identity-sync resume paused')
+          )
+          when 'brake' then jsonb_build_array(
+            jsonb_build_object('purpose', 'look', 'command', format('identity-sync diff --run %s', hold.run_id)),
+            jsonb_build_object('purpose', 'take back', 'command', format('identity-sync undo --run %s', hold.run_id)),
+            jsonb_build_object('purpose', 'when LML is well', 'command', 'identity-sync run'),
+            jsonb_build_object(
+              'purpose', 'where its answers are right',
+              'command', format('identity-sync run --accept %s', coalesce(hold.gauge, 'unresolved'))
+            )
+          )
+        end)
+        order by hold.since desc, hold.name
       ),
       '[]'
     )
-  from identity_sync_private.holds_in_force() as hold
-  cross join lateral (
-    select jsonb_agg(jsonb_build_object('purpose', step.purpose, 'command', step.command) order by step.place) as steps
-    from (
-      values
-        ('key_refused', 1, 'set LML_API_KEY, then', 'identity-sync run'),
-        ('key_refused', 2, 'or start the worker anew', 'identity-sync worker'),
-        ('paused', 1, 'go on', 'identity-sync resume paused'),
-        ('brake', 1, 'look', format('identity-sync diff --run %s', hold.run_id)),
-        ('brake', 2, 'take back', format('identity-sync undo --run %s', hold.run_id)),
-        ('brake', 3, 'when LML is well', 'identity-sync run'),
-        (
-          'brake', 4, 'where its answers are right',
-          format('identity-sync run --accept %s', coalesce(hold.gauge, 'unresolved'))
-        )
-    ) as step (hold, place, purpose, command)
-    where step.hold = hold.name
-  ) as cure;
+  from identity_sync_private.holds_in_force() as hold;
 $$;
 
 revoke all on function identity_sync_private.planning_holds() from public;

@@ -1,5 +1,15 @@
 import { expect, test } from 'vitest';
-import { DILATE, ERASER, NOWHERE, SANGOMA, toText, unresolved, useWriter } from '../../support/writer.js';
+import {
+  DILATE,
+  ERASER,
+  leg,
+  NOWHERE,
+  SANGOMA,
+  singleArtist,
+  toText,
+  unresolved,
+  useWriter,
+} from '../../support/writer.js';
 
 const writer = useWriter();
 
@@ -36,4 +46,18 @@ test.each([
       order by verdict.ordinal nulls last, verdict.library_id
     ) as judged`;
   expect(judged).toEqual(outcomes);
+});
+
+test('of a source named twice only what is written is counted', async () => {
+  const provenance = [
+    leg('discogs', '1', { method: 'llm', confidence: 0.1 }),
+    leg('discogs', '2'),
+    leg('deezer', '3', { method: 'hunch', confidence: 0.2 }),
+    leg('deezer', '4', { confidence: 0.3 }),
+  ];
+  const [row] = await writer.sql`
+    select duplicate, out_of_band, unknown, cardinality(sources) as written
+    from unnest(identity_sync_private.judge_identity_verdicts(
+      ${toText([singleArtist(DILATE, { provenance })])}::text::jsonb, null, false, '1'))`;
+  expect(row).toEqual({ duplicate: 2, out_of_band: 1, unknown: 1, written: 2 });
 });

@@ -78,6 +78,23 @@ test('what a run waits for is named: a call elsewhere, another try, quiet that L
   expect(await waits('here:1')).toBeNull();
 });
 
+test('of several waits the one that ends first is named', async () => {
+  const ids = await shelveAll(database.sql, 'Autechre', 'Stereolab');
+  const runId = await plan(database.sql, { scope: 'ids', ids, batch_size: 1 });
+  const mine = await claim(database.sql, runId, { leased_by: 'here:1:5' });
+  const theirs = await claim(database.sql, runId, { leased_by: 'station-2:88:7' });
+  await database.sql`
+    update identity_sync.batch set leased_until = clock_timestamp() + interval '9 minutes'
+    where batch_id = ${theirs.batch_id}`;
+  await database.sql`
+    select identity_sync_private.retry_identity_batch(${mine.batch_id}, clock_timestamp() + interval '1 minute')`;
+  const [progress] = await call(database.sql, 'identity_run_progress', {
+    run_id: runId,
+    carried_by: 'here:1',
+  });
+  expect(progress).toMatchObject({ waits_for: 'another try of what failed' });
+});
+
 test('an unknown run has none', async () => {
   expect(await progressOf('987654321')).toEqual([]);
 });
