@@ -136,11 +136,14 @@ describe('the report of a run', () => {
   test('of an open run counts no other run, and says how long it is paused', async () => {
     const other = await plan(database.sql, { scope: 'ids', ids: [ids[2]] });
     const { batch_id, request } = await claim(database.sql, other);
-    await settle(database.sql, batch_id, { body: resolveAll(request) });
+    const foreign = verdict.resolved(987654321);
+    await settle(database.sql, batch_id, {
+      body: answerOf([...JSON.parse(resolveAll(request)).results, foreign]),
+    });
     const runId = await plan(database.sql, { scope: 'ids', ids: [ids[0]] });
     await database.sql`
       update identity_sync.run set paused_until = clock_timestamp() + interval '1 minute' where run_id = ${runId}`;
-    const paused = { ...ZERO, paused_until: expect.any(String), left: 1 };
+    const paused = { ...ZERO, paused_until: expect.any(String), left: 1, quarantined: 0 };
     expect(await reportOf(runId)).toMatchObject(paused);
 
     await call(database.sql, 'stop_identity_run', { run_id: runId, reason: 'enough' });
