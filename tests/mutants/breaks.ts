@@ -96,7 +96,10 @@ function tokensOf(text: string, from: number, to: number): Token[] {
     }));
 }
 
-/** One operator or word for its neighbour; the `and` of a `between` is no connective. */
+/**
+ * One operator or word for its neighbour; the `and` of a `between` is no connective. A comparison with the clock is turned
+ * round, since its edge is a microsecond that no test meets.
+ */
 function swaps(tokens: Token[]): Change[] {
   let betweens = 0;
   return tokens.flatMap(({ text, start, end }, index) => {
@@ -107,7 +110,8 @@ function swaps(tokens: Token[]): Change[] {
     }
     // `left(text, n)` is a function, and a sign of a number no operator.
     if (text === 'left' && tokens[index + 1]?.text !== 'join') return [];
-    const by = SWAPPED.get(text);
+    const isWithClock = tokens[index + 1]?.text === 'clock_timestamp' && /^[<>]=?$/.test(text);
+    const by = isWithClock ? (text.startsWith('<') ? '>' : '<') : SWAPPED.get(text);
     return by ? [{ kind: KIND.find(([words]) => words.test(text))?.[1] ?? 'value', start, end, by }] : [];
   });
 }

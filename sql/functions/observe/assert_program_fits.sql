@@ -54,8 +54,7 @@ begin
   where pg_proc.pronamespace = 'identity_sync'::regnamespace
     and pg_proc.proname = any (calls)
     and not has_function_privilege(pg_proc.oid, 'EXECUTE')
-  order by pg_proc.proname
-  limit 1;
+  order by pg_proc.proname;
   if found then
     raise exception using
       errcode = 'insufficient_privilege',

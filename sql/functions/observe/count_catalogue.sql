@@ -36,19 +36,18 @@ begin
         identity_sync_private.has_name(library.artist_name),
         library.id not in (select identity_sync_private.libraries_not_on_discogs()),
         due.library_id is not null,
-        coalesce(attempt.outcome = 'held', false)
+        attempt.outcome = 'held'
           or identity.library_id is not null
             and identity_sync_private.is_set_by_hand(identity.method, identity.notes),
         library.canonical_entity_id is not null or include_null_canonical or identity.library_id is not null,
-        coalesce(identity.last_verified_at > stale_before, false)
+        identity.last_verified_at > stale_before
       ) as state,
       due.reason,
       identity.library_id is not null as is_identified,
       not coalesce(
         identity_sync_private.is_plausible_time(identity.last_verified_at)
           and coalesce(identity_sync_private.is_plausible_time(attempt.attempted_at), true),
-        identity_sync_private.is_plausible_time(attempt.attempted_at),
-        true
+        identity_sync_private.is_plausible_time(attempt.attempted_at)
       ) as is_of_unknown_age
     from wxyc_schema.library
     left join wxyc_schema.library_identity as identity on identity.library_id = library.id

@@ -18,14 +18,13 @@ as $$
     'finished_at', run.finished_at,
     'took_seconds', round(extract(epoch from run.finished_at - run.started_at), 1),
     'planned', run.planned,
-    'scanned', coalesce((run.report ->> 'scanned')::bigint, 0),
-    'new', coalesce((run.report #>> '{identity,inserted}')::bigint, 0),
-    'changed', coalesce((run.report #>> '{identity,changed}')::bigint, 0),
-    'confirmed', coalesce((run.report #>> '{identity,unchanged}')::bigint, 0),
-    'compilations', coalesce(
-      (run.report ->> 'rows_resolved_compilation')::bigint + (run.report #>> '{rows_skipped,compilation}')::bigint, 0
-    ),
-    'unresolved', coalesce((run.report ->> 'rows_unresolved')::bigint, 0),
+    'scanned', (run.report ->> 'scanned')::bigint,
+    'new', (run.report #>> '{identity,inserted}')::bigint,
+    'changed', (run.report #>> '{identity,changed}')::bigint,
+    'confirmed', (run.report #>> '{identity,unchanged}')::bigint,
+    'compilations',
+    (run.report ->> 'rows_resolved_compilation')::bigint + (run.report #>> '{rows_skipped,compilation}')::bigint,
+    'unresolved', (run.report ->> 'rows_unresolved')::bigint,
     'refused', identity_sync_private.refused_rows(run.report #- '{rows_skipped,lml_error}'),
     'left', coalesce((run.report ->> 'left')::bigint, 0)
   );

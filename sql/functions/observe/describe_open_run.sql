@@ -21,7 +21,7 @@ as $$
     'batches_left', progress.batches_left,
     'calls_in_flight', progress.calls_in_flight,
     'rows_per_second', round(pace.rows_per_second, 1),
-    'seconds_left', ceil((run.planned - progress.done - progress.failed) / nullif(pace.rows_per_second, 0)),
+    'seconds_left', ceil((run.planned - progress.done - progress.failed) / pace.rows_per_second),
     'waits', identity_sync_private.waits_of_run(run.run_id)
   )
   from identity_sync.run

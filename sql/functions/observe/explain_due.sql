@@ -39,10 +39,10 @@ begin
     identity_sync_private.has_name(library.artist_name),
     library.id not in (select identity_sync_private.libraries_not_on_discogs()),
     reason is not null,
-    coalesce(attempt.outcome = 'held', false)
+    attempt.outcome = 'held'
       or identity.library_id is not null and identity_sync_private.is_set_by_hand(identity.method, identity.notes),
     library.canonical_entity_id is not null or include_null_canonical or identity.library_id is not null,
-    coalesce(identity.last_verified_at > stale_before, false)
+    identity.last_verified_at > stale_before
   );
   window_days := case
     when attempt.outcome in ('manual_precedence', 'compilation_unread') then stale_days

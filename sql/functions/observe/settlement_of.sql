@@ -11,8 +11,7 @@ as $$
   where settlement.verified_at = settlement_of.verified_at
     and not settlement.dry_run
     and settlement.is_answer
-  order by coalesce(settlement_of.library_id = any (batch.library_ids), false) desc, settlement.settlement_id desc
-  limit 1;
+  order by coalesce(settlement_of.library_id = any (batch.library_ids), false) desc, settlement.settlement_id desc;
 $$;
 
 revoke all on function identity_sync_private.settlement_of(timestamptz, integer) from public;

@@ -28,7 +28,7 @@ as $$
         by_source.source,
         jsonb_build_object(
           'libraries', by_source.libraries,
-          'share', round(by_source.libraries / nullif((select count(*) from wxyc_schema.library), 0), 4),
+          'share', round(by_source.libraries / (select count(*) from wxyc_schema.library), 4),
           'methods', by_source.methods,
           'bands', (
             select jsonb_object_agg(by_band.confidence_band, by_band.libraries)

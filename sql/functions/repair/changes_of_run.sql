@@ -58,20 +58,17 @@ begin
   identity as (
     select distinct on (written.library_id, written.settled_at)
       written.library_id, 'identity' as stored_row, written.old_content,
-      coalesce(archived.content, to_jsonb(known), '{}') as new_content
+      coalesce(archived.content, to_jsonb(known)) as new_content
     from written
     left join archived on archived.library_id = written.library_id and archived.left_at > written.settled_at
     left join known_identity as known on known.library_id = written.library_id
     order by written.library_id, written.settled_at, archived.left_at, archived.history_id
   ),
+  -- A row that was not there is kept with all of it NULL.
   source as (
     select distinct on (superseded.superseded_id)
       superseded.library_id, 'source ' || superseded.source as stored_row,
-      case superseded.action when 'inserted' then '{}' else to_jsonb(superseded) end as old_content,
-      case
-        when later.action = 'inserted' then '{}'
-        else coalesce(to_jsonb(later), to_jsonb(known), '{}')
-      end as new_content
+      to_jsonb(superseded) as old_content, coalesce(to_jsonb(later), to_jsonb(known)) as new_content
     from own
     join kept_source as superseded on superseded.settlement_id = own.settlement_id
     left join kept_source as later
@@ -94,7 +91,6 @@ begin
       union all
       select kept.library_id, kept.source, kept.last_verified_at, kept.notes, to_jsonb(kept)
       from kept_source as kept
-      where kept.action <> 'inserted'
     ) as stored
       on stored.library_id = inserted.library_id
       and stored.last_verified_at = inserted.verified_at

@@ -8,7 +8,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   with named as (
     select distinct (listed.verdict -> 'library_id')::numeric::integer as library_id
-    from jsonb_array_elements(coalesce(identity_sync_private.results_of(response), '[]')) as listed (verdict)
+    from jsonb_array_elements(identity_sync_private.results_of(response)) as listed (verdict)
     where case
       when jsonb_typeof(listed.verdict) = 'object'
       then identity_sync_private.is_integer(listed.verdict -> 'library_id', -2147483648)

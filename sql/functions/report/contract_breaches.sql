@@ -8,10 +8,7 @@ as $$
   select jsonb_object_agg(skipped.key, skipped.value)
   from identity_sync.settlement
   cross join lateral jsonb_each(settlement.report -> 'rows_skipped') as skipped
-  where settlement.settlement_id = (
-      select max(latest.settlement_id) from identity_sync.settlement as latest
-      where latest.batch_id = contract_breaches.batch_id
-    )
+  where settlement.batch_id = contract_breaches.batch_id
     and skipped.key in ('invalid_verdict', 'lml_cardinality_mismatch', 'lml_untrusted_library_id')
     and skipped.value <> '0';
 $$;

@@ -43,7 +43,7 @@ as $$
       (
         array_agg(
           substring(batch.leased_by from '^(.*):')
-          order by coalesce(batch.leased_until, batch.not_before, '-infinity')
+          order by coalesce(batch.leased_until, batch.not_before)
         )
           filter (where batch.closed_at is null)
       )[1]

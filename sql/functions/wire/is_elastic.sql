@@ -4,7 +4,7 @@ create or replace function identity_sync_private.is_elastic(word text, strict_ba
 returns boolean
 language sql immutable parallel safe
 return not strict_bands
-  and char_length(word) between 1 and 64
+  and char_length(word) <= 64
   and identity_sync_private.has_name(word)
   and word !~ E'[\\u0001-\\u001f\\u007f-\\u009f\\u00ad\\u061c]'
   and word !~ E'[\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff0-\\uffff]';

@@ -12,7 +12,7 @@ as $$
       nullif(verdict #> '{main,wikidata_qid}', 'null'), nullif(verdict #> '{main,spotify_artist_id}', 'null'),
       nullif(verdict #> '{main,apple_music_artist_id}', 'null'), nullif(verdict #> '{main,bandcamp_id}', 'null')
     ) > 0
-    or coalesce(verdict @? '$.provenance[*].external_id ? (@ != null)', false);
+    or verdict @? '$.provenance[*].external_id ? (@ != null)';
 $$;
 
 revoke all on function identity_sync_private.names_an_artist(jsonb) from public;

@@ -7,7 +7,7 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  is_large constant boolean := coalesce(octet_length(body) > 2000000, false);
+  is_large constant boolean := octet_length(body) > 2000000;
   -- LML's answer for 1,000 compilations has 11 MB.
   most_bytes constant integer := 24000000;
   most_values constant integer := 4000000;

@@ -1,5 +1,15 @@
 import { expect, test } from 'vitest';
-import { DILATE, ERASER, SANGOMA, toText, unresolved, useWriter } from '../../support/writer.js';
+import {
+  DILATE,
+  ERASER,
+  leg,
+  NOWHERE,
+  SANGOMA,
+  singleArtist,
+  toText,
+  unresolved,
+  useWriter,
+} from '../../support/writer.js';
 
 const writer = useWriter();
 
@@ -18,6 +28,12 @@ test.each([
     [DILATE, ERASER],
     ['lml_untrusted_library_id', 'unresolved', 'lml_cardinality_mismatch'],
   ],
+  [
+    'one that the library has no more, answered or not',
+    [NOWHERE, DILATE],
+    [NOWHERE, DILATE, NOWHERE + 1],
+    ['library_gone', 'unresolved', 'library_gone'],
+  ],
   ['any id, where nothing was requested', [SANGOMA, ERASER], null, ['unresolved', 'unresolved']],
 ])('only a requested id is trusted: %s', async (_, answered, requested, outcomes) => {
   const results = toText(answered.map((id) => unresolved(id)));
@@ -30,4 +46,24 @@ test.each([
       order by verdict.ordinal nulls last, verdict.library_id
     ) as judged`;
   expect(judged).toEqual(outcomes);
+});
+
+test.each([
+  ['discogs', [leg('discogs', '1', { method: 'llm', confidence: 0.1 }), leg('discogs', '2')]],
+  ['deezer', [leg('deezer', '3', { method: 'hunch', confidence: 0.2 }), leg('deezer', '4')]],
+])('of a source named twice only what is written is counted: %s', async (source, provenance) => {
+  const [row] = await writer.sql`
+    select duplicate, out_of_band, unknown, cardinality(sources) as written
+    from unnest(identity_sync_private.judge_identity_verdicts(
+      ${toText([singleArtist(DILATE, { provenance })])}::text::jsonb, null, false, '1'))`;
+  expect(row).toEqual({ duplicate: 1, out_of_band: 0, unknown: source === 'deezer' ? 1 : 0, written: 1 });
+});
+
+test('one id names an artist, with no source beside it', async () => {
+  const verdict = singleArtist(DILATE, { main: { bandcamp_id: 'b' }, provenance: [] });
+  const [row] = await writer.sql`
+    select outcome
+    from unnest(identity_sync_private.judge_identity_verdicts(
+      ${toText([verdict])}::text::jsonb, null, false, '1'))`;
+  expect(row).toEqual({ outcome: 'resolved' });
 });

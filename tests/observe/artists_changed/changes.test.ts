@@ -36,3 +36,18 @@ test('shows each change of artist with its run, and no id that came or went', as
   const [bounded] = await sql`select identity_sync_private.artists_changed(5000, 1) as changes`;
   expect(bounded!.changes).toHaveLength(1);
 });
+
+test('shows what another writer changed, and a library that is gone since', async ({ database: { sql } }) => {
+  const shown = async () => {
+    const [row] = await sql`select identity_sync_private.artists_changed(5000, 30) as changes`;
+    return row!.changes;
+  };
+  expect(await shown()).toEqual([]);
+  await sql`
+    insert into wxyc_schema.library_identity_history
+      (library_id, spotify_id, last_verified_at, method, confidence, superseded_reason)
+    values (7, 'one', now(), 'manual', 1, 'by the station'), (7, 'another', now(), 'manual', 1, 'by the station')`;
+  expect(await shown()).toMatchObject([
+    { library_id: 7, artist_name: null, run_id: null, changes: [{ old: 'one', new: 'another' }] },
+  ]);
+});

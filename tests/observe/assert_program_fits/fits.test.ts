@@ -5,7 +5,7 @@ import { connect, useDatabase, useLogin } from '../../support/database.js';
 import { useRoles } from '../../support/roles.js';
 
 const roles = useRoles();
-const [operator, worker] = [useLogin(), useLogin()];
+const [reader, operator, worker] = [useLogin(), useLogin(), useLogin()];
 const database = useDatabase();
 
 async function refusal(known: string[], calls: string[] = [], url = database.url) {
@@ -60,5 +60,23 @@ test('a login that may not call what the program calls is told which role it lac
   });
   expect(await refusal(known, ['release_identity'], worker.into(database))).toMatchObject({
     message: expect.stringContaining(`is no member of ${roles.operator}`),
+  });
+});
+
+test('a function that no role may call is told so, and a worker is what is asked for', async () => {
+  await roles.run(database.url);
+  await database.sql.unsafe(`revoke all on function identity_sync.plan_identity_run from ${roles.worker}`);
+  expect(await refusal(await seen(), ['plan_identity_run'], worker.into(database))).toMatchObject({
+    message: expect.stringMatching(/is no member of any role that may call it$/),
+    hint: expect.stringContaining(`-v worker=${worker.name} `),
+  });
+});
+
+test('of several roles that may call a function, the one that comes first in the alphabet is asked for', async () => {
+  await roles.run(database.url, { reader: reader.name });
+  await database.sql.unsafe(`grant execute on function identity_sync.release_identity to ${roles.worker}`);
+  expect(await refusal(await seen(), ['release_identity'], reader.into(database))).toMatchObject({
+    message: expect.stringContaining(`is no member of ${roles.operator} or ${roles.worker}`),
+    hint: expect.stringContaining(`-v operator=${reader.name} `),
   });
 });

@@ -14,6 +14,7 @@ test('counts the calls of one worker or of all, and none whose lease has ended',
     where batch_id = ${dead.batch_id}`;
 
   const [calls] = await sql`
-    select identity_sync_private.calls_in_flight() as all, identity_sync_private.calls_in_flight('station:2') as second`;
-  expect({ ...calls }).toEqual({ all: '2', second: '1' });
+    select identity_sync_private.calls_in_flight() as all, identity_sync_private.calls_in_flight('station:2') as second,
+      identity_sync_private.calls_in_flight('station') as none`;
+  expect({ ...calls }).toEqual({ all: '2', second: '1', none: '0' });
 });

@@ -20,6 +20,9 @@ test('nothing is closed to a worker, until a grant or a policy is gone', async (
     `drop policy identity_worker_${roles.worker.split('_').at(-1)} on graphile_worker._private_tasks`,
   );
   expect(await closed()).toBe('_private_tasks');
+  await database.sql`create policy everybody on graphile_worker._private_tasks to public using (true)`;
+  expect(await closed()).toBeNull();
+  await database.sql`drop policy everybody on graphile_worker._private_tasks`;
   await database.sql.unsafe(`revoke update on graphile_worker._private_jobs from ${roles.worker}`);
   expect(await closed()).toBe('_private_jobs, _private_tasks');
 });

@@ -15,8 +15,19 @@ const STATES = ['due', 'fresh', 'waiting', 'held', 'not_canonical', 'not_on_disc
 test('the states of a mixed catalogue add up to its rows, and due is what a run asks for', async ({
   database: { sql },
 }) => {
-  const ids = await shelveAll(sql, 'fresh', 'stale', 'waiting', 'over', 'held', 'new', 'released', 'odd');
-  const [fresh, stale, waiting, over, held, , released, odd] = ids;
+  const ids = await shelveAll(
+    sql,
+    'fresh',
+    'stale',
+    'waiting',
+    'over',
+    'held',
+    'new',
+    'released',
+    'odd',
+    'again',
+  );
+  const [fresh, stale, waiting, over, held, , released, odd, again] = ids;
   await shelve(sql, { artist: ' ' });
   await shelve(sql, { artist: 'not canonicalized', canonical: false });
   const answer = async (verdict: object, days: number) => {
@@ -30,6 +41,7 @@ test('the states of a mixed catalogue add up to its rows, and due is what a run 
   await answer(singleArtist(fresh), 1);
   await answer(singleArtist(stale), 8);
   await answer(unresolved(waiting), 10);
+  await answer(unresolved(again), 10);
   await answer(unresolved(over), 31);
   await answer(singleArtist(released), 1);
   await answer(singleArtist(odd), 1);
@@ -40,11 +52,11 @@ test('the states of a mixed catalogue add up to its rows, and due is what a run 
 
   const counts = await counted(sql);
   expect(counts).toEqual({
-    rows: 10,
+    rows: 11,
     due: 5,
     due_by_reason: { never_asked: 1, released: 1, renamed: 0, stale: 2, in_vain: 1 },
     fresh: 1,
-    waiting: 1,
+    waiting: 2,
     held: 1,
     not_canonical: 1,
     not_on_discogs: 0,
@@ -59,4 +71,10 @@ test('the states of a mixed catalogue add up to its rows, and due is what a run 
 test('an empty catalogue has every key, at 0', async ({ database: { sql } }) => {
   const { due_by_reason, ...counts } = await counted(sql);
   expect(new Set([...Object.values(counts), ...Object.values(due_by_reason)])).toEqual(new Set([0]));
+});
+
+test('days that are none are refused', async ({ database: { sql } }) => {
+  await expect(sql`select identity_sync_private.count_catalogue(-1, 30, false)`).rejects.toMatchObject({
+    code: 'LS001',
+  });
 });

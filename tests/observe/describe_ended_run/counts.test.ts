@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import { answerOf, claim, plan, settle, shelveAll, verdict } from '../../support/catalogue.js';
+import { answerOf, call, claim, plan, settle, shelveAll, verdict } from '../../support/catalogue.js';
 import { test } from '../../support/test.js';
 
 test('counts of an ended run what a person asks for first', async ({ database: { sql } }) => {
@@ -47,4 +47,12 @@ test('counts what got no answer as left, and not as refused', async ({ database:
   const [row] = await sql`
     select identity_sync_private.describe_ended_run(run) as run from identity_sync.run where run_id = ${runId}`;
   expect(row!.run).toMatchObject({ outcome: 'failed', scanned: 2, refused: 0, left: 2 });
+});
+
+test('counts of a run by hand nothing as left', async ({ database: { sql } }) => {
+  const [autechre] = await shelveAll(sql, 'Autechre');
+  await call(sql, 'hold_identity', { library_id: autechre, reason: 'right as it is' });
+
+  const [row] = await sql`select identity_sync_private.describe_ended_run(run) as run from identity_sync.run`;
+  expect(row!.run).toMatchObject({ scope: 'hold', outcome: 'completed', scanned: 0, new: 0, left: 0 });
 });

@@ -19,15 +19,23 @@ test('says how far a run is, how fast, and when it will be over', async ({ datab
 
   const { batch_id, request } = await claim(sql, runId);
   await settle(sql, batch_id, { body: resolveAll(request) });
+  const failed = await claim(sql, runId);
+  await settle(sql, failed.batch_id, { status: 404 });
   await claim(sql, runId);
   await sql`update identity_sync.run set started_at = clock_timestamp() - interval '10 seconds'`;
 
   expect(await described()).toMatchObject({
     planned: 4,
     done: 1,
-    batches_left: 3,
+    failed: 1,
+    batches_left: 2,
     calls_in_flight: 1,
     rows_per_second: expect.closeTo(0.1, 1),
-    seconds_left: expect.closeTo(31, -1),
+    seconds_left: expect.closeTo(21, -1),
   });
+
+  // Of an hour's run the last minute counts. A call whose lease has ended is none.
+  await sql`update identity_sync.run set started_at = clock_timestamp() - interval '1 hour'`;
+  await sql`update identity_sync.batch set leased_until = clock_timestamp() where leased_by is not null`;
+  expect(await described()).toMatchObject({ seconds_left: 120, calls_in_flight: 0 });
 });

@@ -45,3 +45,14 @@ test('an empty catalogue has the days too', async ({ database: { sql } }) => {
   const [row] = await sql`select identity_sync_private.due_by_day(7, 30, false, 3) as days`;
   expect(row!.days).toMatchObject([{ stale: 0, in_vain: 0 }, {}, {}]);
 });
+
+test('a compilation whose tracks could not be read is due as soon as an identity', async ({
+  database: { sql },
+}) => {
+  const [library] = await shelveAll(sql, 'Autechre');
+  await sql`
+    insert into identity_sync.attempt (library_id, outcome, attempted_at)
+    values (${library}, 'compilation_unread', now())`;
+  const [row] = await sql`select identity_sync_private.due_by_day(1, 30, false, 3) as days`;
+  expect(row!.days).toMatchObject([{ in_vain: 0 }, { in_vain: 1 }, { in_vain: 0 }]);
+});

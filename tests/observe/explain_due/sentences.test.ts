@@ -108,3 +108,9 @@ test('a row that was renamed since it was asked is due, and says so', async ({
     sentence: 'due now: its artist name or album title is another than LML was asked by',
   });
 });
+
+test('days that are none are refused', async ({ database: { sql } }) => {
+  await expect(sql`select identity_sync_private.explain_due(1, -1, 30, false)`).rejects.toMatchObject({
+    code: 'LS001',
+  });
+});

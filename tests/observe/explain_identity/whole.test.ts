@@ -33,6 +33,11 @@ test('has every key that README.md names, of a row never asked and of one with e
     timeline: [],
   });
 
+  // Batches of others, and one that is closed.
+  const other = await shelve(sql, { artist: 'Stereolab', canonical: false });
+  await plan(sql, { scope: 'ids', ids: [other] });
+  const over = await plan(sql, { scope: 'ids', ids: [id] });
+  await call(sql, 'stop_identity_run', { run_id: over, reason: 'enough' });
   const runId = await plan(sql);
   await claim(sql, runId);
   await call(sql, 'apply_identity_verdicts', { response: [singleArtist(id)] });
@@ -53,6 +58,14 @@ test('has every key that README.md names, of a row never asked and of one with e
     open_batches: [{ run_id: Number(runId), state: 'in_flight' }],
     homonyms: [{ artist_name: 'AUTECHRE', libraries: 0 }],
   });
+});
+
+test('shows a mark that was there before the service', async ({ database: { sql } }) => {
+  const id = await shelve(sql, 'Autechre');
+  await sql`
+    insert into identity_sync.attempt (library_id, outcome, attempted_at) values (${id}, 'unresolved', now())`;
+  const [row] = await sql`select identity_sync.explain_identity(${id}) as explained`;
+  expect(row!.explained).toMatchObject({ mark: { outcome: 'unresolved', run_id: null } });
 });
 
 test('refuses a library that is not there', async ({ database: { sql } }) => {

@@ -73,7 +73,11 @@ test('other migrations, a lost column and a hold are named', async () => {
   await sql`alter table wxyc_schema.library_identity rename bandcamp_id to gone`;
   await call(sql, 'pause_identity_planning', { reason: 'LML moves' });
   expect(await faults(sql, { known: ['sha1:of-tomorrow'] })).toMatchObject({
-    schema: { status: 'fail', message: expect.stringContaining('newer than this program: it has 000001') },
+    schema: {
+      status: 'fail',
+      message: expect.stringContaining('newer than this program: it has 000001'),
+      cure: 'Deploy the version of identity-sync that made these migrations, or a newer one.',
+    },
     columns: { status: 'fail', message: 'wxyc_schema lacks library_identity.bandcamp_id' },
     planning: { status: 'warn', cure: expect.stringContaining('identity-sync resume paused') },
   });
@@ -83,7 +87,11 @@ test('other migrations, a lost column and a hold are named', async () => {
   const rows = await sql`select hash from graphile_migrate.migrations`;
   const known = [...rows.map(({ hash }) => hash as string), 'sha1:of-tomorrow'];
   expect(await faults(sql, { known })).toMatchObject({
-    schema: { status: 'fail', message: 'older than this program: it lacks 1 of its migrations' },
+    schema: {
+      status: 'fail',
+      message: 'older than this program: it lacks 1 of its migrations',
+      cure: 'identity-sync migrate as its owner, then sql/roles.sql.',
+    },
   });
 });
 
@@ -91,6 +99,10 @@ test('a clock that is wrong is a warning, with how much', async () => {
   const anHourAgo = new Date(Date.now() - 3_600_000);
   expect(await faults(database.sql, { asked_at: anHourAgo })).toMatchObject({
     clock: { status: 'warn', message: expect.stringMatching(/^36\d\d s ahead of ours$/) },
+  });
+  const inAnHour = new Date(Date.now() + 3_600_000);
+  expect(await faults(database.sql, { asked_at: inAnHour })).toMatchObject({
+    clock: { status: 'warn', message: expect.stringMatching(/^3[56]\d\d s behind ours$/) },
   });
 });
 

@@ -66,6 +66,17 @@ test('totals are what was applied for real, under the keys of the report', async
   });
 });
 
+test('a settlement whose run was deleted counts, too', async () => {
+  await shelveAll(database.sql, 'Autechre');
+  const { batch_id, request } = await claim(database.sql, await plan(database.sql));
+  await settle(database.sql, batch_id, { body: resolveAll(request) });
+  await database.sql`update identity_sync.settlement set run_id = null, batch_id = null`;
+  await database.sql`delete from identity_sync.run`;
+  expect(nonZero(await scrape(), 'identity_sync_rows_total')).toEqual({
+    'identity_sync_rows_total{key="rows_resolved"}': 1,
+  });
+});
+
 test('a run counts once, while it is open, when it is over, and when its batches are pruned', async () => {
   await shelveAll(database.sql, 'Autechre', 'Stereolab');
   const runId = await plan(database.sql, { batch_size: 1 });
@@ -90,6 +101,16 @@ test('every key of the report is there from the start, and what was scanned is t
     select identity_sync_private.empty_report() as report,
            array(select jsonb_object_keys(identity_sync.identity_metrics() -> 'totals') order by 1) as kinds`;
   expect(row.kinds).toEqual(['compilation_track', 'identity', 'rows', 'source', 'source_rows']);
+  const [counted] = await database.sql`
+    select metrics -> 'open_batches' as batches, metrics -> 'quarantined' as quarantined, metrics -> 'runs' as runs,
+      metrics -> 'planning_holds' as holds
+    from identity_sync.identity_metrics() as metrics`;
+  expect(counted).toEqual({
+    batches: { open: 0, in_flight: 0, answered: 0 },
+    quarantined: { invalid_verdict: 0, writer_error: 0, lml_untrusted_library_id: 0, poison_input: 0 },
+    runs: { completed: 0, failed: 0, stopped: 0 },
+    holds: { paused: 0, key_refused: 0, brake: 0 },
+  });
   const keys = Object.entries(row.report).flatMap(([key, value]) =>
     typeof value === 'object' && value ? Object.keys(value) : [key],
   );

@@ -1,6 +1,6 @@
 // The series that the page draws beside the status.
 import { expect } from 'vitest';
-import { claim, plan, resolveAll, settle, shelveAll } from '../../support/catalogue.js';
+import { answerOf, claim, plan, resolveAll, settle, shelveAll, verdict } from '../../support/catalogue.js';
 import { useRoles } from '../../support/roles.js';
 import { test } from '../../support/test.js';
 
@@ -31,6 +31,17 @@ test('runs come in their order without those that asked nothing or were dry, and
   expect(row!.page.calls_by_day).toEqual([
     { day: row!.today, calls: 1, failures: 0, p50_ms: 300, p95_ms: 300 },
   ]);
+});
+
+test('of many runs the last thirty are drawn', async ({ database: { sql } }) => {
+  const [library] = await shelveAll(sql, 'Autechre');
+  await sql`
+    select identity_sync.apply_identity_response(${answerOf([verdict.resolved(library)])}, null)
+    from generate_series(1, 31)`;
+  const [row] = await sql`
+    select identity_sync.identity_page() -> 'runs' as runs, max(run_id)::integer as latest from identity_sync.run`;
+  expect(row!.runs).toHaveLength(30);
+  expect(row!.runs.at(-1)).toMatchObject({ run_id: row!.latest, scope: 'repair' });
 });
 
 test('a reader may ask for it, and days out of range are refused', async ({ database }) => {

@@ -56,6 +56,17 @@ test('a repair is no success of the service', async ({ database: { sql } }) => {
   });
 });
 
+test('of many runs the last ten are listed, the latest first', async ({ database: { sql } }) => {
+  const [library] = await shelveAll(sql, 'Autechre');
+  await sql`
+    select identity_sync.apply_identity_response(${answerOf([verdict.resolved(library)])}, null)
+    from generate_series(1, 11)`;
+  const [row] = await sql`
+    select identity_sync.identity_status() -> 'runs' as runs, max(run_id)::integer as latest from identity_sync.run`;
+  expect(row!.runs).toHaveLength(10);
+  expect(row!.runs[0]).toMatchObject({ run_id: row!.latest });
+});
+
 test('an empty database has them too', async ({ database: { sql } }) => {
   const [row] = await sql`select identity_sync.identity_status() as status`;
   const listed = documented().filter((path) => !path.includes('[]'));

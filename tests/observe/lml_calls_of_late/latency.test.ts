@@ -41,3 +41,18 @@ test('latency is that of answers, and the last call is told however it ended', a
     last_answer: { http_status: null, failure: 'no answer within 30 s', latency_ms: 30_000 },
   });
 });
+
+test('the last hundred calls count, and of several workers the one with most lanes', async ({
+  database: { sql },
+}) => {
+  await shelveAll(sql, 'Autechre');
+  const { batch_id } = await claim(sql, await plan(sql));
+  await sql`
+    insert into identity_sync.lml_call (batch_id, leased_by, inputs, answered_at, latency_ms, http_status)
+    select ${batch_id}, 'station:1:1', 1, clock_timestamp(), 1, 200 from generate_series(1, 101)`;
+  for (const [worker, lanes] of Object.entries({ 'station:1': 2, 'station:2': 4 })) {
+    await sql`select identity_sync.rescue_identity_runs(lanes => ${lanes}, worker => ${worker}, version => '0.1.0')`;
+  }
+  const [row] = await sql`select identity_sync_private.lml_calls_of_late() as lml`;
+  expect(row!.lml).toMatchObject({ recent_calls: 100, concurrency: 4 });
+});

@@ -49,3 +49,18 @@ test('what the brake left is not offered to be taken back once that is done, unt
   await undo(sql, run_id as number);
   expect(await offersUndo()).toBe(true);
 });
+
+test('no hold is an empty list, and each name that a hold may have has its cures', async ({
+  database: { sql },
+}) => {
+  const cures = async () => {
+    const [row] = await sql`
+      select jsonb_path_query_array(identity_sync_private.planning_holds(), '$[*].cures[last].command') as last`;
+    return row!.last;
+  };
+  expect(await cures()).toEqual([]);
+  await sql`
+    insert into identity_sync.planning_hold (name, reason, run_id, since) values
+      ('brake', 'run 7: nearly all unresolved', 7, '2026-11-27T03:21Z'), ('paused', 'a deploy', null, '2026-11-27')`;
+  expect(await cures()).toEqual(['identity-sync run --accept unresolved', 'identity-sync resume paused']);
+});

@@ -21,6 +21,23 @@ test('names the call of the writer whose answer a row was verified by', async ({
   expect(said[0]!.run_id).toBe(runId);
 });
 
+test('of two calls with the same time it is that of the batch which asked for the row', async ({
+  database: { sql },
+}) => {
+  const [autechre, stereolab] = await shelveAll(sql, 'Autechre', 'Stereolab');
+  const runId = await plan(sql, { scope: 'ids', ids: [autechre] });
+  const { batch_id } = await claim(sql, runId);
+  await settle(sql, batch_id, { body: answerOf([verdict.resolved(autechre)]) });
+  await call(sql, 'apply_identity_verdicts', { response: [verdict.resolved(stereolab)] });
+  await sql`update identity_sync.settlement set verified_at = '2026-11-27'`;
+
+  const [row] = await sql`
+    select
+      (identity_sync_private.settlement_of('2026-11-27', ${autechre})).run_id as of_batch,
+      (identity_sync_private.settlement_of('2026-11-27', ${stereolab})).origin as by_hand`;
+  expect(row).toMatchObject({ of_batch: runId, by_hand: expect.stringMatching(/^repair:/) });
+});
+
 test('names none for a row that another writer has set', async ({ database: { sql } }) => {
   const [row] = await sql`
     select (identity_sync_private.settlement_of('2020-01-01T00:00Z', 5)).settlement_id as settlement_id`;

@@ -4,7 +4,12 @@ import { test } from '../../support/test.js';
 import { leg, singleArtist } from '../../support/verdicts.js';
 
 test('sums the coverage by source, also of one that LML has added', async ({ database: { sql } }) => {
-  const [one, other] = await shelveAll(sql, 'Autechre', 'Stereolab', 'Sessa', 'Juana Molina');
+  const coverage = async () => {
+    const [row] = await sql`select identity_sync_private.sum_coverage() as coverage`;
+    return row!.coverage;
+  };
+  expect(await coverage()).toEqual({});
+  const [one, other] = await shelveAll(sql, 'Autechre', 'Stereolab', 'Sessa');
   const verdicts = [
     singleArtist(one, {
       method: 'exact_match',
@@ -15,15 +20,14 @@ test('sums the coverage by source, also of one that LML has added', async ({ dat
   ];
   await call(sql, 'apply_identity_verdicts', { response: verdicts });
 
-  const [row] = await sql`select identity_sync_private.sum_coverage() as coverage`;
-  expect(row!.coverage).toEqual({
+  expect(await coverage()).toEqual({
     composed: {
       libraries: 2,
-      share: 0.5,
+      share: 0.6667,
       methods: { exact_match: 1, llm: 1 },
       bands: { '1.00': 1, '0.70 - 0.79': 1 },
     },
-    discogs: { libraries: 2, share: 0.5, methods: { exact_match: 2 }, bands: { '1.00': 2 } },
-    deezer: { libraries: 1, share: 0.25, methods: { exact_match: 1 }, bands: { '1.00': 1 } },
+    discogs: { libraries: 2, share: 0.6667, methods: { exact_match: 2 }, bands: { '1.00': 2 } },
+    deezer: { libraries: 1, share: 0.3333, methods: { exact_match: 1 }, bands: { '1.00': 1 } },
   });
 });

@@ -75,3 +75,18 @@ test('the lease of a process that is silent, until it ends', async ({ database: 
     { kind: 'lease', until: expect.any(String), what: '1 in the hands of station:2, which is silent' },
   ]);
 });
+
+test('leases of a process that is gone, until the last one ends', async ({ database: { sql } }) => {
+  await shelveAll(sql, 'Autechre', 'Stereolab');
+  const runId = await plan(sql, { batch_size: 1 });
+  await claim(sql, runId, { leased_by: 'station:2:11', concurrency: 2 });
+  const last = await claim(sql, runId, { leased_by: 'station:2:12', concurrency: 2 });
+  await sql`
+    update identity_sync.batch set leased_until = leased_until + interval '1 hour' where batch_id = ${last.batch_id}`;
+  await sql`delete from identity_sync.worker`;
+  await live(sql, 'station:1');
+
+  const [lease] = await waitsOf(sql, runId);
+  expect(lease).toMatchObject({ kind: 'lease', what: '2 in the hands of station:2, which is silent' });
+  expect(Date.parse(lease!.until!) - Date.now()).toBeGreaterThan(3_600_000);
+});

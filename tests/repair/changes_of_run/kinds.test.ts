@@ -2,7 +2,17 @@
 import { expect, test } from 'vitest';
 import { call } from '../../support/catalogue.js';
 import { lastRun } from '../../support/undo.js';
-import { DILATE, singleArtist, TUESDAY, useWriter } from '../../support/writer.js';
+import {
+  DILATE,
+  ERASER,
+  type Fields,
+  leg,
+  SERVICE,
+  singleArtist,
+  TUESDAY,
+  useWriter,
+  WEDNESDAY,
+} from '../../support/writer.js';
 
 const writer = useWriter();
 
@@ -31,4 +41,43 @@ test('a release is shown as what went', async () => {
     { stored_row: 'source discogs', old_value: '11442', new_value: null },
     { stored_row: 'source spotify', new_value: null },
   ]);
+});
+
+const station = (id: number, source: string, notes = 'station') => writer.sql`
+  insert into wxyc_schema.library_identity_source
+    (library_id, source, external_id, method, confidence, last_verified_at, notes)
+  values (${id}, ${source}, ${source}, 'manual', 1, ${notes === SERVICE ? WEDNESDAY : TUESDAY}, ${notes})`;
+
+test('it says the same after later runs, and after another writer who kept what the row was', async () => {
+  await writer.service([singleArtist(DILATE)]);
+  await station(ERASER, 'discogs');
+  await station(ERASER, 'wikidata');
+  const unnamed = singleArtist(DILATE, { provenance: [leg('discogs', '11442')] });
+  await writer.service([unnamed, singleArtist(ERASER)], { verifiedAt: TUESDAY });
+  const runId = await lastRun(writer.sql);
+  const changes = async () => [
+    ...(await writer.sql`
+      select library_id, stored_row, column_name, old_value, new_value
+      from identity_sync_private.changes_of_run(${runId}) order by 1, 2, 3`),
+  ];
+  const before = await changes();
+  const isId = ({ column_name }: Fields) => ['spotify_id', 'external_id'].includes(column_name as string);
+  expect(before.filter(isId)).toMatchObject([
+    { library_id: DILATE, stored_row: 'source spotify', new_value: null },
+    { library_id: ERASER, stored_row: 'identity', old_value: null },
+    { library_id: ERASER, stored_row: 'source discogs', old_value: 'discogs', new_value: '4854' },
+    { library_id: ERASER, stored_row: 'source spotify', old_value: null },
+  ]);
+
+  await station(ERASER, 'bandcamp', SERVICE);
+  await writer.sql`
+    insert into wxyc_schema.library_identity_history (
+      library_id, discogs_artist_id, spotify_id, last_verified_at, method, confidence, notes, superseded_reason
+    )
+    select library_id, discogs_artist_id, spotify_id, last_verified_at, method, confidence, notes, 'by the station'
+    from wxyc_schema.library_identity where library_id = ${ERASER}`;
+  await writer.sql`update wxyc_schema.library_identity set spotify_id = 'x' where library_id = ${ERASER}`;
+  await writer.service([singleArtist(DILATE)], { verifiedAt: WEDNESDAY });
+
+  expect(await changes()).toEqual(before);
 });

@@ -1,8 +1,8 @@
 // An undo waits for a writer who takes no lock of ours, and leaves what that wrote.
 import { expect, test } from 'vitest';
-import { credits, FORRO, track, useTracks } from '../../support/tracks.js';
+import { answer, credits, FORRO, track, useTracks, visited } from '../../support/tracks.js';
 import { lastRun, undo } from '../../support/undo.js';
-import { DILATE, ERASER, singleArtist, untilBlocked } from '../../support/writer.js';
+import { DILATE, ERASER, SERVICE, singleArtist, untilBlocked } from '../../support/writer.js';
 
 const tracks = useTracks();
 
@@ -26,8 +26,11 @@ test.each([
   expect([await writer.identity(DILATE), await writer.sources(DILATE)]).toEqual([identity, sources]);
 });
 
-test('an open transaction that links a credit', async () => {
-  const id = await tracks.credit(FORRO, 'Marinês', 'Peba na Pimenta');
+test.each([
+  ['linked first', {}],
+  ['linked anew', { track_artist_link_confidence: 0.5, track_artist_link_method: 'lml_backfill' }],
+])('an open transaction that links a credit that the run had %s', async (_what, link) => {
+  const id = await tracks.credit(FORRO, 'Marinês', 'Peba na Pimenta', link);
   await tracks.apply(FORRO, [track('Marinês', 'Peba na Pimenta')]);
   const runId = await lastRun(tracks.sql);
   const [them, us] = [await tracks.writer.session(), await tracks.writer.session()];
@@ -41,4 +44,23 @@ test('an open transaction that links a credit', async () => {
 
   expect(await undone).toMatchObject({ compilation_track: { restored: 0 }, held: 1 });
   expect(await credits(tracks.sql)).toEqual(before);
+});
+
+test('an undo of one library waits for no writer of another', async () => {
+  await tracks.credit(FORRO, 'Marinês', 'Peba na Pimenta');
+  const verdicts = [
+    singleArtist(DILATE),
+    singleArtist(ERASER),
+    visited(FORRO, [track('Marinês', 'Peba na Pimenta')]),
+  ];
+  await tracks.writer.apply(answer(verdicts), { requested: [DILATE, ERASER, FORRO], origin: SERVICE });
+  const runId = await lastRun(tracks.sql);
+  const them = await tracks.writer.session();
+  await them.sql`begin`;
+  await them.sql`select from wxyc_schema.library_identity where library_id = ${ERASER} for update`;
+  await them.sql`select from wxyc_schema.library_identity_source where library_id = ${ERASER} for update`;
+  await them.sql`select from wxyc_schema.compilation_track_artist for update`;
+
+  expect(await undo(tracks.sql, runId, [DILATE])).toMatchObject({ identity: { removed: 1 } });
+  await them.sql`rollback`;
 });

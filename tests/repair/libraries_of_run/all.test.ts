@@ -1,18 +1,27 @@
 // All that undoing a run may touch is held at once: identities, sources, track links and marks.
 import { expect, test } from 'vitest';
-import { answer, FORRO, track, useTracks, visited } from '../../support/tracks.js';
+import { answer, FORRO, GYPSY, track, useTracks, visited } from '../../support/tracks.js';
 import { lastRun, undo } from '../../support/undo.js';
 import {
   DILATE,
   ERASER,
+  MONDAY,
   SANGOMA,
   SERVICE,
   singleArtist,
+  TUESDAY,
   unresolved,
   untilBlocked,
+  WEDNESDAY,
 } from '../../support/writer.js';
 
 const tracks = useTracks();
+
+async function librariesOf(runId: string) {
+  const rows = await tracks.sql`
+    select listed as id from identity_sync_private.libraries_of_run(${runId}) as listed order by id`;
+  return rows.map(({ id }) => id);
+}
 
 test('each library counts once, and those of other runs do not count', async () => {
   await tracks.credit(FORRO, 'Marinês', 'Peba na Pimenta');
@@ -24,10 +33,22 @@ test('each library counts once, and those of other runs do not count', async () 
   ];
   await tracks.writer.apply(answer(verdicts), { requested: [DILATE, ERASER, FORRO], origin: SERVICE });
 
-  const rows = await tracks.sql`
-    select listed as id
-    from identity_sync_private.libraries_of_run(${await lastRun(tracks.sql)}) as listed order by id`;
-  expect(rows.map(({ id }) => id)).toEqual([DILATE, ERASER, FORRO].sort((one, other) => one - other));
+  const expected = [DILATE, ERASER, FORRO].sort((one, other) => one - other);
+  expect(await librariesOf(await lastRun(tracks.sql))).toEqual(expected);
+});
+
+test('a compilation counts for each run that linked it, also where a later run left its mark', async () => {
+  await tracks.credit(FORRO, 'Marinês', 'Peba na Pimenta');
+  await tracks.credit(GYPSY, 'Николай Сличенко', null);
+  const link = async (confidence: number, verifiedAt: Date) => {
+    await tracks.apply(FORRO, [track('Marinês', 'Peba na Pimenta', { confidence })], { verifiedAt });
+    return lastRun(tracks.sql);
+  };
+  const linked = await link(0.9, MONDAY);
+  const changed = await link(0.8, TUESDAY);
+  await link(0.8, WEDNESDAY);
+
+  expect([await librariesOf(linked), await librariesOf(changed)]).toEqual([[FORRO], [FORRO]]);
 });
 
 test('an undo waits for a session that writes one of them, and then leaves what that wrote', async () => {

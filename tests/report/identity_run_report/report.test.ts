@@ -133,6 +133,47 @@ describe('the report of a run', () => {
     });
   });
 
+  test('of an open run counts no other run, and says how long it is paused', async () => {
+    const other = await plan(database.sql, { scope: 'ids', ids: [ids[2]] });
+    const { batch_id, request } = await claim(database.sql, other);
+    const foreign = verdict.resolved(987654321);
+    await settle(database.sql, batch_id, {
+      body: answerOf([...JSON.parse(resolveAll(request)).results, foreign]),
+    });
+    const runId = await plan(database.sql, { scope: 'ids', ids: [ids[0]] });
+    await database.sql`
+      update identity_sync.run set paused_until = clock_timestamp() + interval '1 minute' where run_id = ${runId}`;
+    const paused = { ...ZERO, paused_until: expect.any(String), left: 1, quarantined: 0 };
+    expect(await reportOf(runId)).toMatchObject(paused);
+
+    await call(database.sql, 'stop_identity_run', { run_id: runId, reason: 'enough' });
+    expect(await reportOf(runId)).toMatchObject({ paused_until: null });
+  });
+
+  test('of a run that is over outlives its batches', async () => {
+    const runId = await plan(database.sql, { scope: 'ids', ids: [ids[0], 987654321] });
+    const { batch_id } = await claim(database.sql, runId);
+    await settle(database.sql, batch_id, { status: 404, latencyMs: 7 });
+    const report = await reportOf(runId);
+    expect(report).toMatchObject({ left: 1, batches: 1, lml_total_calls: 1, warnings: [expect.any(String)] });
+    await database.sql`delete from identity_sync.batch`;
+    await database.sql`update identity_sync.run set unaskable_ids = '{}'`;
+    expect(await reportOf(runId)).toEqual(report);
+  });
+
+  test('of a run with nothing to ask says that nothing is left', async () => {
+    const runId = await plan(database.sql, { scope: 'ids', ids: [987654321] });
+    expect(await reportOf(runId)).toMatchObject({ left: 0, batches: 0, lml_total_latency_ms: 0 });
+  });
+
+  test('lists a hundred of the rows that other runs hold, and counts all', async () => {
+    const many = await shelveAll(database.sql, ...Array(101).fill('Autechre'));
+    await plan(database.sql, { scope: 'ids', ids: many });
+    const held = await plan(database.sql, { scope: 'due' });
+    const report = (await reportOf(held)) as { held_ids: number[]; held_by_others: number };
+    expect([report.held_ids.length, report.held_by_others]).toEqual([100, 101]);
+  });
+
   test('counts a call that was made again as two', async () => {
     const runId = await plan(database.sql, { scope: 'ids', ids: [ids[0]] });
     await claim(database.sql, runId, { leased_by: 'dead', lease_ms: 0 });

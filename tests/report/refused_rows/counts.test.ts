@@ -21,3 +21,11 @@ test('counts what went wrong, and not what was left on purpose: every reason is 
     ...Object.fromEntries(LEFT_ON_PURPOSE.map((key) => [key, 0])),
   });
 });
+
+test('counts a dry run by what it would skip, and where nothing is said, nothing', async () => {
+  const [row] = await database.sql`
+    select
+      identity_sync_private.refused_rows('{"would_skip": {"lml_error": 3, "compilation": 2}}') as dry,
+      identity_sync_private.refused_rows('{}') as none`;
+  expect({ ...row }).toEqual({ dry: 3, none: 0 });
+});

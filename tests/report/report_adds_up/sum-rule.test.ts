@@ -40,4 +40,6 @@ test.each([
 test('a report that lacks a key does not add up', async () => {
   expect(await addsUp({ scanned: 0 }, 0, 0)).toBe(true);
   expect(await addsUp({ scanned: 0 }, 0, 0, 'source')).toBe(false);
+  const [row] = await database.sql`select identity_sync_private.report_adds_up(null, 0, 0) as adds_up`;
+  expect(row!.adds_up).toBe(false);
 });

@@ -7,6 +7,7 @@ test.each<[expression: string, value: unknown]>([
   [`is_elastic('deezer', false)`, true],
   [`is_elastic('YouTube Music', false)`, true],
   [`is_elastic('ラジオ', false)`, true],
+  [`is_elastic('x', false)`, true],
   [`is_elastic(repeat('x', 64), false)`, true],
   [`is_elastic(repeat('🎷', 64), false)`, true],
   [`is_elastic(repeat('x', 65), false)`, false],

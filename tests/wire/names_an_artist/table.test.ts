@@ -17,6 +17,8 @@ test.each<[expression: string, value: unknown]>([
     `names_an_artist('{"kind": "single_artist", "main": {}, "provenance": [{}, {"external_id": "7"}]}')`,
     true,
   ],
+  [`names_an_artist('{"kind": "single_artist", "main": 7, "provenance": "x"}')`, false],
+  [`names_an_artist('{"kind": "single_artist"}')`, false],
 ])('an artist is named by an id or by a source: %s is %j', async (expression, value) => {
   expect(await evaluate(expression)).toEqual(value);
 });

@@ -12,7 +12,10 @@ test.each<[expression: string, value: unknown]>([
   [`parse_retry_after('Wed, 21 Oct 2026 07:28:00 GMT') = '2026-10-21 07:28:00Z'`, true],
   [`parse_retry_after('Wed, 31 Feb 2026 07:28:00 GMT')`, null],
   [`parse_retry_after('2592000') - clock_timestamp() > interval '29.9 days'`, true],
-  [`parse_retry_after('9999999999999999999') > clock_timestamp() + interval '90 years'`, true],
+  [
+    `parse_retry_after('9999999999999999999') - clock_timestamp() between interval '90 years' and interval '100 years'`,
+    true,
+  ],
   [
     `parse_retry_after('30, 30') - clock_timestamp() between interval '29 seconds' and interval '30 seconds'`,
     true,
