@@ -230,7 +230,9 @@ class Both {
         return this.deleteLibrary(loser);
       }
       case 'other':
-        return this.otherWriter(step.id, step.what);
+        // Another writer is another transaction, which is how an undo tells its rows from ours.
+        await tx.savepoint((inner) => this.otherWriter(inner, step.id, step.what));
+        return;
       case 'prune':
         model.prune();
         await tx`select identity_sync.prune_identity_sync(30)`;
@@ -448,8 +450,8 @@ class Both {
     this.runs.push({ id: run.id, settlements });
   }
 
-  private async otherWriter(id: number, what: string): Promise<void> {
-    const { model, tx } = this;
+  private async otherWriter(tx: postgres.TransactionSql, id: number, what: string): Promise<void> {
+    const { model } = this;
     if (!model.libraries.has(id)) return;
     const known = model.identities.get(id);
     const change = async (columns: Partial<Identity>) => {
