@@ -26,6 +26,7 @@ export class Fleet {
     for (const place of settings.keys()) this.start(place);
     // Also where the soak itself breaks off.
     process.on('exit', () => this.killAll());
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(1));
   }
 
   private start(place: number): void {

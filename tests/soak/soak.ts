@@ -99,7 +99,7 @@ async function round(): Promise<void> {
     again(() => operator.operate(), 1000, 4000),
     again(() => backend.edit(), 100, 1500),
     again(() => backend.holdRows(), 1000, 8000),
-    again(breakSomething, 2000, 10_000),
+    again(breakSomething, 4000, 20_000),
   ]);
   await rest();
   await compare();
