@@ -262,7 +262,7 @@ const mutation = fc.record({
   how: fc.constantFrom('put', 'put', 'first', 'last'),
 });
 
-const result = fc
+export const result = fc
   .tuple(
     wellFormed,
     fc.oneof({ weight: 5, arbitrary: fc.constant([]) }, fc.array(mutation, { maxLength: 2 })),

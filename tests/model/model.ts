@@ -148,6 +148,8 @@ export class Model {
   credits = new Map<number, Credit>();
   /** How many history rows each library has, by category. */
   history = new Map<number, Record<string, number>>();
+  /** What each history row holds, by library, the oldest first. */
+  versions = new Map<number, Identity[]>();
   /** How many versions of its source rows are kept. */
   keptSources = new Map<number, number>();
   marks = new Map<number, Mark>();
@@ -614,6 +616,7 @@ export class Model {
   private archive(id: number, category: string): void {
     const kept = this.history.get(id) ?? {};
     this.history.set(id, { ...kept, [category]: (kept[category] ?? 0) + 1 });
+    this.versions.set(id, [...(this.versions.get(id) ?? []), { ...this.identities.get(id)! }]);
   }
 
   private keepSource(id: number): void {

@@ -163,9 +163,12 @@ export interface BreakableServer {
 }
 
 /** Starts a PostgreSQL of the test's own, with the product in its database `postgres`. */
-export async function startServerToBreak(version: EmbeddedVersion): Promise<BreakableServer> {
+export async function startServerToBreak(
+  version: EmbeddedVersion,
+  settings: Record<string, string> = {},
+): Promise<BreakableServer> {
   // Commits must survive an immediate shutdown, so only what guards against a dying machine is off.
-  const server = await startEmbeddedPostgres({ version, settings: { fsync: 'off' } });
+  const server = await startEmbeddedPostgres({ version, settings: { fsync: 'off', ...settings } });
   const sql = postgres(server.url, { max: 1, onnotice: () => {} });
   await sql
     .file(fileURLToPath(new URL('../../src/demo/backend.sql', import.meta.url)))

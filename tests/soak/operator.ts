@@ -1,0 +1,133 @@
+// The operator: repairs, releases, holds, replays and undoes by the product's functions, and plans runs.
+import { REFUSED_DISCOGS_ID } from '../model/model.js';
+import { singleArtist, unresolved } from '../support/verdicts.js';
+import { People } from './people.js';
+
+const REFUSED = {
+  main: { discogs_artist_id: REFUSED_DISCOGS_ID },
+};
+
+export class Operator extends People {
+  /** What an operator does next. */
+  async operate(): Promise<void> {
+    const { allIds, chance } = this;
+    const id = chance.of(allIds);
+    const kind = chance.weighed({
+      ...{ repair: 2, release: 14, hold: 1, dismiss: 2, replay: 3, undo: 2, preview: 2, stop: 0.5 },
+    });
+    switch (kind) {
+      case 'repair': {
+        const ids = chance.some(allIds, chance.between(1, 2));
+        const results = ids.map((library) =>
+          chance.is(0.2) ? unresolved(library) : singleArtist(library, chance.is(0.1) ? REFUSED : {}),
+        );
+        return this.act({
+          ...{ kind, ids, args: { results } },
+          work: async (tx) => {
+            const [row] = await tx`
+              select identity_sync.apply_identity_response(${JSON.stringify({ results })}, ${ids}) as result`;
+            return { result: row!.result };
+          },
+        });
+      }
+      case 'release':
+      case 'hold':
+        return this.act({
+          ...{ kind, ids: [id] },
+          work: async (tx) => {
+            const [row] =
+              kind === 'hold'
+                ? await tx`select identity_sync.hold_identity(${id}, 'the soak') as result`
+                : await tx`select identity_sync.release_identity(${id}, 'the soak') as result`;
+            return { result: row!.result };
+          },
+        });
+      case 'dismiss':
+        return this.act({
+          ...{ kind, ids: [] },
+          async work(tx) {
+            const [entry] = await tx`
+              select quarantine_id, library_id from identity_sync.quarantined_verdict
+              where closed_at is null and library_id is not null order by random() limit 1`;
+            if (!entry) return null;
+            await tx`select identity_sync.dismiss_quarantined_verdict(${entry.quarantine_id}, 'the soak')`;
+            return { ids: [entry.library_id] };
+          },
+        });
+      case 'replay':
+        return this.act({
+          ...{ kind, ids: [] },
+          async work(tx) {
+            const open = await tx<{ library_id: number }[]>`
+              select library_id from identity_sync.quarantined_verdict
+              where closed_at is null and library_id is not null order by random() limit 5`;
+            const ids = open.map((entry) => entry.library_id);
+            const [row] = await tx`select identity_sync.replay_quarantined_verdicts(ids => ${ids}) as result`;
+            const released = await tx`
+              select library_id as id, (extract(epoch from attempted_at) * 1000)::float8 as at
+              from identity_sync.attempt
+              where library_id = any (${ids}) and outcome = 'released' and xmin = pg_current_xact_id()::xid`;
+            return { ids, result: row!.result, args: { released: [...released] } };
+          },
+        });
+      case 'undo':
+        return this.act({
+          ...{ kind, ids: [] },
+          async work(tx) {
+            const [run] = await tx`
+              select run_id from (
+                select run_id from identity_sync.run where finished_at is not null and not dry_run
+                order by run_id desc limit 12
+              ) as late order by random() limit 1`;
+            if (!run) return null;
+            const ids = chance.is(0.5) ? chance.some(allIds, 60) : null;
+            const [row] =
+              await tx`select identity_sync.undo_identity_run(${run.run_id}, ${ids}::integer[]) as result`;
+            return { result: row!.result, args: { of: Number(run.run_id), only: ids } };
+          },
+        });
+      case 'preview':
+        return this.act({
+          ...{ kind, ids: [] },
+          async work(tx) {
+            const [run] = await tx`
+              select run_id from identity_sync.run
+              where dry_run and finished_at > clock_timestamp() - interval '1 minute' order by random() limit 1`;
+            if (!run) return null;
+            const [row] = await tx`select identity_sync.apply_identity_preview(${run.run_id}) as result`;
+            return { result: row!.result, args: { of: Number(run.run_id) } };
+          },
+        });
+      case 'stop':
+        return this.attempt(
+          kind,
+          (sql) => sql`
+            select identity_sync.stop_identity_run(run_id, 'the soak')
+            from identity_sync.run where finished_at is null limit 1`,
+        );
+    }
+  }
+}
+
+/** Whoever plans, with the rights of a worker. */
+export class Planner extends People {
+  /** Plans a run of some kind, where few are open. */
+  async plan(): Promise<void> {
+    const { chance } = this;
+    const scope = chance.weighed({ refresh: 4, due: 4, recheck: 1, ids: 2 });
+    const size = chance.between(1, 12);
+    await this.attempt(`plan ${scope}`, async (sql) => {
+      const open = await sql`select dry_run from identity_sync.run where finished_at is null`;
+      // A dry run asks for what another run asks for: LML alone could not tell which of them it has answered.
+      if (open.length > 1 || open.some((run) => run.dry_run)) return;
+      const isDry = open.length === 0 && chance.is(0.25);
+      await sql`
+        select identity_sync.plan_identity_run(
+          scope => ${scope}, ids => ${scope === 'ids' ? chance.some(this.allIds, 25) : null}::integer[],
+          include_null_canonical => ${chance.is(0.3)}, batch_size => ${size}, va_batch_size => ${size},
+          dry_run => ${isDry}, strict_bands => ${chance.is(0.1)}, lanes => 6,
+          accept => '{unresolved,refused,changed}', deadline_minutes => ${chance.between(1, 3)},
+          call_budget => ${chance.is(0.1) ? 10 : null})`;
+    });
+  }
+}
