@@ -20,5 +20,5 @@ from diff_snapshots(:'before', identity_snapshot(read_identity_answer(:'body')))
 \echo 'Refused'
 select library_id, path, value, reason
 from quarantined_verdict
-where settlement_id = currval('settlement_settlement_id_seq') and closed_at is null
+where settlement_id = (select currval('settlement_settlement_id_seq')) and closed_at is null
 order by quarantine_id;

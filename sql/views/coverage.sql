@@ -12,25 +12,35 @@ with compilation as (
   where identity_sync_private.cohort_of(library.code_volume_letters, credited.library_id is not null) = 'va'
 )
 select
-  stored.source,
-  stored.method,
+  counted.source,
+  counted.method,
   case
-    when stored.confidence >= 1 then '1.00'
-    when stored.confidence >= 0.95::real then '0.95 - 0.99'
-    when stored.confidence >= 0.90::real then '0.90 - 0.94'
-    when stored.confidence >= 0.80::real then '0.80 - 0.89'
-    when stored.confidence >= 0.70::real then '0.70 - 0.79'
+    when counted.confidence >= 1 then '1.00'
+    when counted.confidence >= 0.95::real then '0.95 - 0.99'
+    when counted.confidence >= 0.90::real then '0.90 - 0.94'
+    when counted.confidence >= 0.80::real then '0.80 - 0.89'
+    when counted.confidence >= 0.70::real then '0.70 - 0.79'
     else 'below 0.70'
   end as confidence_band,
-  case when stored.library_id in (select compilation.id from compilation) then 'va' else 'non_va' end as cohort,
-  count(*) as libraries
+  case when counted.is_compilation then 'va' else 'non_va' end as cohort,
+  sum(counted.libraries)::bigint as libraries
 from (
-  select known.library_id, 'composed' as source, known.method, known.confidence
-  from wxyc_schema.library_identity as known
-  union all
-  select known.library_id, known.source, known.method, known.confidence
-  from wxyc_schema.library_identity_source as known
-) as stored
+  -- Confidences are few, so that a band is found a group and not a row.
+  select
+    stored.source,
+    stored.method,
+    stored.confidence,
+    stored.library_id in (select compilation.id from compilation) as is_compilation,
+    count(*) as libraries
+  from (
+    select known.library_id, 'composed' as source, known.method, known.confidence
+    from wxyc_schema.library_identity as known
+    union all
+    select known.library_id, known.source, known.method, known.confidence
+    from wxyc_schema.library_identity_source as known
+  ) as stored
+  group by 1, 2, 3, 4
+) as counted
 group by 1, 2, 3, 4
 order by 1, 2, 3, 4;
 

@@ -33,6 +33,15 @@ const TOTALS = {
 // Counting reads every settlement and every library row: cheap once, but not on every scrape of every process.
 const KEEP_MS = 30_000;
 
+/** A question that reads the catalogue rests for so many times as long as it took, be it answered or not. */
+const REST_FACTOR = 20;
+
+/** When such a question may be asked again. */
+export const rested = (askedAt: number, leastMs: number): number => {
+  const now = performance.now();
+  return now + Math.max(leastMs, REST_FACTOR * (now - askedAt));
+};
+
 /**
  * Makes a process's metrics. `read` counts in the database, at most every 30 s. While it cannot, its metrics are absent and
  * `identity_sync_database_up` is 0, since a number that stands still would look like health.
@@ -55,16 +64,16 @@ export function createMetrics(read: () => Promise<Counted>): Metrics {
   let kept: { text: string; until: number } | null = null;
 
   async function countInDatabase(): Promise<string> {
-    if (kept && performance.now() < kept.until) return kept.text;
+    const askedAt = performance.now();
+    if (kept && askedAt < kept.until) return kept.text;
     try {
       const text = await textOf(await read());
-      kept = { text, until: performance.now() + KEEP_MS };
-      return text;
+      kept = { text, until: rested(askedAt, KEEP_MS) };
     } catch (error) {
-      kept = null;
       logFailure('warn', { step: 'metrics' }, 'the database could not be counted', error);
-      return await textOf(null);
+      kept = { text: await textOf(null), until: rested(askedAt, 0) };
     }
+    return kept.text;
   }
 
   return {

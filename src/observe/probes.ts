@@ -4,7 +4,7 @@ import postgres from 'postgres';
 import { openSession, type Sql } from '../database/connect.js';
 import { longestSilence } from '../database/line.js';
 import { logFailure } from './log.js';
-import { type Counted, createMetrics } from './metrics.js';
+import { type Counted, createMetrics, rested } from './metrics.js';
 
 /** Whether a part is well, how old it is, and its limit. */
 export interface Finding {
@@ -72,11 +72,12 @@ export function connectProbes(databaseUrl: string, settings: ProbeSettings) {
     }),
   );
 
-  let kept: { text: string; until: number } | null = null;
+  let kept: (Page & { until: number }) | null = null;
 
   async function page(): Promise<Page | null> {
     if (!settings.page) return null;
-    if (kept && performance.now() < kept.until) return { ok: true, text: kept.text };
+    const askedAt = performance.now();
+    if (kept && askedAt < kept.until) return kept;
     try {
       const { readPage } = await import('../screens/page/read.js');
       const text = await pager.ask((sql) =>
@@ -86,12 +87,13 @@ export function connectProbes(databaseUrl: string, settings: ProbeSettings) {
           INCLUDE_NULL_CANONICAL: settings.includeNullCanonical,
         }),
       );
-      kept = { text, until: performance.now() + KEEP_PAGE_MS };
-      return { ok: true, text };
+      kept = { ok: true, text, until: rested(askedAt, KEEP_PAGE_MS) };
     } catch (error) {
       logFailure('warn', { step: 'page' }, 'the page could not be made', error);
-      return { ok: false, text: `the database could not be asked: ${reasonOf(error)}\n` };
+      const text = `the database could not be asked: ${reasonOf(error)}\n`;
+      kept = { ok: false, text, until: rested(askedAt, 0) };
     }
+    return kept;
   }
 
   async function health(): Promise<Finding> {

@@ -9,7 +9,7 @@ import {
   RUN,
   TYPED_FLOOR,
 } from './comparison.js';
-import type { Grown } from './growth.js';
+import { type Aged, ASKED, type Grown } from './growth.js';
 import type { Usage } from './server.js';
 
 export interface Slow {
@@ -23,6 +23,7 @@ export interface Measured {
   rows: number;
   compared: Compared[];
   grown: Grown[];
+  aged: Aged | null;
   slow: Slow | null;
 }
 
@@ -43,7 +44,7 @@ export function median(values: number[]): number {
 }
 
 /** Ratios are the medians of the rounds' own ratios, since the machine drifts from round to round. */
-export function judgeGoals({ rows, compared, grown, slow }: Measured): Goal[] {
+export function judgeGoals({ rows, compared, grown, aged, slow }: Measured): Goal[] {
   const variant = (name: string) => compared.find((each) => each.variant === name);
   const size = (count: number) => grown.find((each) => each.rows === count);
 
@@ -122,6 +123,20 @@ export function judgeGoals({ rows, compared, grown, slow }: Measured): Goal[] {
       million && quarter ? median(million.planning) / median(quarter.planning) : null,
     ),
     atMost('planning with 1,000 due, 1,000,000 rows', 1, 's', million ? median(million.planning) : null),
+    ...Object.entries(ASKED).map(([name, { seconds }]) =>
+      atMost(
+        `${name}, a million rows and 1,000 runs`,
+        seconds,
+        's',
+        aged ? median(aged.asked[name as keyof typeof ASKED].seconds) : null,
+      ),
+    ),
+    atLeast(
+      'claims by 32 lanes that finish their calls of 10 rows',
+      100,
+      '/s',
+      aged ? aged.claims.claims / aged.claims.seconds : null,
+    ),
     atMost('round trips a verdict, the whole run', 0.02, '', run ? run.roundTrips / run.rows : null),
     atMost('round trips a verdict, apply', 0.02, '', apply ? apply.roundTrips / apply.rows : null),
     within(

@@ -1,7 +1,10 @@
-// How the product grows with the catalogue: planning, a run with nothing due, a run with little due, a whole drain.
+// How the product grows: with the catalogue (planning, a run with nothing due, a run with little due, a whole drain), and with
+// the years, after which screens, metrics and claims still take their time.
+import { type Age, fillAged } from './aged.js';
 import type { Answers } from './answers.js';
+import { type Claims, claimAndFinish } from './claims.js';
 import { identitySyncRun } from './command-line.js';
-import { connect, type Database, fillCatalogue, type Server, type Usage } from './server.js';
+import { connect, cpuMsOf, type Database, fillCatalogue, pidOf, type Server, type Usage } from './server.js';
 import { KIND_SQL } from './verdicts.js';
 
 const DUE = 1000;
@@ -52,6 +55,63 @@ export async function grow(
     measured.push(each);
   }
   return measured;
+}
+
+/** What is asked of a database that has seen years, and how long it may take there. */
+export const ASKED = {
+  'planning what is due': { seconds: 1, statement: 'select identity_sync.plan_identity_run()' },
+  coverage: { seconds: 2, statement: 'select * from identity_sync.coverage' },
+  gate: { seconds: 2, statement: 'select * from identity_sync.gate' },
+  identity_status: { seconds: 2, statement: 'select identity_sync.identity_status()' },
+  identity_page: { seconds: 1, statement: 'select identity_sync.identity_page()' },
+  identity_metrics: { seconds: 1, statement: 'select identity_sync.identity_metrics()' },
+  homonyms: { seconds: 1, statement: 'select * from identity_sync.homonyms' },
+  identity_health: { seconds: 0.2, statement: 'select identity_sync.identity_health()' },
+  explain_identity: { seconds: 0.2, statement: 'select identity_sync.explain_identity(51)' },
+  quarantine: {
+    seconds: 0.2,
+    statement: 'select * from identity_sync.quarantine order by quarantine_id desc limit 50',
+  },
+  run_progress: { seconds: 0.2, statement: 'select * from identity_sync.run_progress' },
+} as const;
+
+export interface Aged extends Age {
+  /** By what was asked: wall clock, and the processor's time of the session that asked, without its parallel workers. */
+  asked: Record<keyof typeof ASKED, { seconds: number[]; cpuSeconds: number[] }>;
+  claims: Claims;
+}
+
+/** How what people and processes ask grows with the years. Each question has a session of its own, as in production. */
+export async function age(
+  server: Server,
+  options: Age & { rounds: number; claims: number; say(words: string): void },
+): Promise<Aged> {
+  const { rounds, say, claims, ...size } = options;
+  say(`building ${size.rows} rows with ${size.runs} runs behind them`);
+  const database = await server.clone('migrated');
+  await fillAged(database.sql, size);
+  await database.sql`checkpoint`;
+  const names = Object.keys(ASKED) as (keyof typeof ASKED)[];
+  const asked = Object.fromEntries(
+    names.map((name) => [name, { seconds: [] as number[], cpuSeconds: [] as number[] }]),
+  ) as Aged['asked'];
+  for (let round = 0; round < rounds; round++) {
+    for (const name of names) {
+      const sql = connect(database.url);
+      const pid = await pidOf(sql);
+      await sql`begin`;
+      const [cpu, started] = [cpuMsOf(pid), performance.now()];
+      await sql.unsafe(ASKED[name].statement);
+      asked[name].seconds.push((performance.now() - started) / 1000);
+      asked[name].cpuSeconds.push((cpuMsOf(pid) - cpu) / 1000);
+      await sql`rollback`;
+      await sql.end();
+    }
+    say(`asked, round ${round + 1}`);
+  }
+  const measured = await claimAndFinish(database.url, { lanes: 32, batchSize: 10, claims });
+  await database.drop();
+  return { ...size, asked, claims: measured };
 }
 
 /** As if the whole catalogue had been asked yesterday, but for 1,000 identities, here and there, that are stale. */

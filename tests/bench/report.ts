@@ -70,6 +70,24 @@ export function growthTable({ grown }: Measured): string {
   return table(head, lines);
 }
 
+export function agedTable({ aged }: Measured): string {
+  if (!aged) return '';
+  const lines = Object.entries(aged.asked).map(([name, { seconds, cpuSeconds }]) => [
+    name,
+    show(median(seconds), 3),
+    show(median(cpuSeconds), 3),
+  ]);
+  const { claims, seconds, claimMs, finishMs } = aged.claims;
+  return [
+    table(
+      [`${aged.rows.toLocaleString('en')} rows, ${aged.runs.toLocaleString('en')} runs`, 's', 'CPU s'],
+      lines,
+    ),
+    `${Math.round(claims / seconds)} claims a second; a claim takes ${show(claimMs, 1)} ms of the server's processor, and`,
+    `finishing its call ${show(finishMs, 1)} ms`,
+  ].join('\n');
+}
+
 export function goalsTable(goals: Goal[]): string {
   const word = (met: boolean | null) => (met === null ? '' : met ? 'met' : 'NOT MET');
   const lines = goals.map(({ goal, bound, measured, met }) => [

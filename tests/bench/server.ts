@@ -104,6 +104,16 @@ export function connect(url: string): postgres.Sql {
   return postgres(url, { max: 1, onnotice: () => {} });
 }
 
+export async function pidOf(sql: postgres.Sql): Promise<number> {
+  const [{ pid }] = await sql<[{ pid: number }]>`select pg_backend_pid() as pid`;
+  return pid;
+}
+
+/** The processor's time of one of the server's processes so far; not a number where the system does not say. */
+export function cpuMsOf(pid: number): number {
+  return process.platform === 'linux' ? timesOf(pid)!.ticks * 10 : Number.NaN;
+}
+
 /** Everything but the rows: the backend's tables and the migrated product. */
 export async function moveIn({ url, sql }: Pick<Database, 'url' | 'sql'>): Promise<void> {
   await sql.file(fileURLToPath(new URL('../../src/demo/backend.sql', import.meta.url)));

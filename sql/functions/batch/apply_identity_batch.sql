@@ -57,7 +57,8 @@ begin
   set
     is_answer = body is not null,
     unknown_names = identity_sync_private.unknown_names(results, settled ->> 'source_rows_unknown' <> '0')
-  where settlement.settlement_id = currval('identity_sync.settlement_settlement_id_seq');
+  -- Bare, currval is volatile, and every settlement there ever was would be compared with it.
+  where settlement.settlement_id = (select currval('identity_sync.settlement_settlement_id_seq'));
 
   update identity_sync.batch
   set

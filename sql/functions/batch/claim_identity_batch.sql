@@ -1,7 +1,7 @@
 -- Gives a lane the next batch of its run, with a lease. Claims wait for one another, so the limit on calls in flight
 -- holds over all processes and runs, and workers share the calls evenly; and so a claim waits for nothing else: what
--- another session holds is passed over. While the lane's last answer is being written, "answered" gives up its place in
--- flight.
+-- another session holds is passed over, and no table is read whole. While the lane's last answer is being written,
+-- "answered" gives up its place in flight.
 create or replace function identity_sync.claim_identity_batch(
   run_id bigint,
   leased_by text,
@@ -13,6 +13,7 @@ returns table (batch_id bigint, request text, wait_ms integer, inputs integer, t
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1min'
+set enable_seqscan = off
 as $$
 declare
   -- A lane is named "host:pid:job", and its worker "host:pid".
@@ -65,10 +66,9 @@ begin
     perform identity_sync_private.stop_unheld_run(run_id, this_run.stop_reason, this_run.stop_cause);
   end if;
 
-  select count(*)
-  into in_flight
-  from identity_sync.batch
-  where batch.closed_at is null and batch.state = 'in_flight';
+  in_flight := (
+    select count(*) from identity_sync.batch where batch.closed_at is null and batch.state = 'in_flight'
+  );
 
   loop
     select batch.batch_id
@@ -120,7 +120,7 @@ begin
       return;
     end if;
 
-    if this_run.call_budget <= (
+    if this_run.call_budget is not null and this_run.call_budget <= (
       select count(*)
       from identity_sync.lml_call
       join identity_sync.batch on batch.batch_id = lml_call.batch_id

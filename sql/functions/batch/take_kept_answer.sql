@@ -16,6 +16,7 @@ as $$
     from identity_sync.batch as kept
     where kept.run_id = take_kept_answer.run_id
       and kept.closed_at is null
+      and kept.state = 'answered'
       and kept.answer is not null
       and kept.leased_by is null
       and coalesce(kept.not_before <= clock_timestamp(), true)

@@ -55,6 +55,7 @@ as $$
         from identity_sync.settlement
         where settlement.settled_at between main_step.at - interval '1 minute' and main_step.at + interval '1 day'
           and main_step.history_id = any (settlement.history_ids)
+        order by settlement.settled_at
         limit 1
       ) as settlement_id,
       main_step.at, main_step.words, 'identity' as stored_row, main_step.stored, main_step.became,

@@ -9,34 +9,45 @@ create or replace function identity_sync_private.due_by_day(
 returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
+-- The indexes bring the rows in one order, as in due_libraries.
 set work_mem = '64MB'
+set enable_sort = off
+set enable_hashjoin = off
 as $$
-  with coming as (
+  with marked as (
+    -- The rows of one answer share its time, so that the days of few groups are found and not those of all rows.
     select
-      -- In the order in which a mark and an identity hold a row back: the later one counts.
-      greatest(
-        identity.last_verified_at + make_interval(days => stale_days),
-        attempt.attempted_at + make_interval(
-          days => case
-            when attempt.outcome in ('manual_precedence', 'compilation_unread') then stale_days
-            else unresolved_retry_days
-          end
-        )
-      ) as due_at,
-      attempt.library_id is not null as is_in_vain
-    from wxyc_schema.library
-    left join wxyc_schema.library_identity as identity on identity.library_id = library.id
-    left join identity_sync.attempt on attempt.library_id = library.id
+      identity.last_verified_at,
+      attempt.attempted_at,
+      coalesce(attempt.outcome in ('manual_precedence', 'compilation_unread'), false) as is_soon,
+      attempt.library_id is not null as is_in_vain,
+      count(*) as libraries
+    from wxyc_schema.library_identity as identity
+    full join identity_sync.attempt on attempt.library_id = identity.library_id
+    join wxyc_schema.library on library.id = coalesce(identity.library_id, attempt.library_id)
     where (identity.library_id is not null or library.canonical_entity_id is not null or include_null_canonical)
       and coalesce(attempt.outcome not in ('released', 'held'), true)
       and identity_sync_private.has_name(library.artist_name)
       and library.id not in (select identity_sync_private.libraries_not_on_discogs())
+    group by 1, 2, 3, 4
+  ),
+  coming as (
+    select
+      -- In the order in which a mark and an identity hold a row back: the later one counts.
+      greatest(
+        marked.last_verified_at + make_interval(days => stale_days),
+        marked.attempted_at
+          + make_interval(days => case when marked.is_soon then stale_days else unresolved_retry_days end)
+      ) as due_at,
+      marked.is_in_vain,
+      marked.libraries
+    from marked
   ),
   counted as (
     select
       (coming.due_at at time zone 'UTC')::date as day,
-      count(*) filter (where not coming.is_in_vain) as stale,
-      count(*) filter (where coming.is_in_vain) as in_vain
+      sum(coming.libraries) filter (where not coming.is_in_vain) as stale,
+      sum(coming.libraries) filter (where coming.is_in_vain) as in_vain
     from coming
     where coming.due_at > clock_timestamp()
       and coming.due_at < clock_timestamp() + make_interval(days => due_by_day.days)

@@ -3,6 +3,9 @@ create or replace function identity_sync_private.sum_coverage()
 returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
+set work_mem = '64MB'
+-- The index brings the libraries in the order of their ids, as in due_libraries.
+set enable_hashjoin = off
 as $$
   with counted as materialized (
     select * from identity_sync.coverage

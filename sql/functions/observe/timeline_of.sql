@@ -4,6 +4,9 @@ create or replace function identity_sync_private.timeline_of(library_id integer)
 returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
+-- A library has few events, and the planner takes them for many: it would read every settlement.
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
   with event as (
     select

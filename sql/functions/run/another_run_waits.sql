@@ -20,7 +20,10 @@ as $$
       )
       and not exists (
         select from identity_sync.batch
-        where batch.run_id = other.run_id and batch.closed_at is null and batch.leased_by is not null
+        where batch.run_id = other.run_id
+          and batch.closed_at is null
+          and batch.state in ('in_flight', 'answered')
+          and batch.leased_by is not null
       )
   );
 $$;

@@ -1,10 +1,11 @@
 // What is asked of a few libraries reads those, however large the catalogue is.
-import type { TransactionSql } from 'postgres';
 import { beforeAll, expect, test } from 'vitest';
 import { useDatabase } from '../../support/database.js';
+import { rowsRead } from '../../support/rows-read.js';
 
 const database = useDatabase();
 const ROWS = 5000;
+const TABLES = ['library', 'library_identity', 'attempt', 'asked_as'];
 
 beforeAll(async () => {
   const { sql } = database;
@@ -32,19 +33,10 @@ test.for([
   ['selecting those due among a few', 'select identity_sync.identity_candidates(ids => array[7, 8, 9])'],
 ] as const)('%s reads a few rows of the catalogue', async ([, statement]) => {
   const read = await database.sql.begin(async (sql) => {
-    const before = await rowsRead(sql);
+    const before = await rowsRead(sql, TABLES);
     await sql.unsafe(statement);
-    return (await rowsRead(sql)) - before;
+    return (await rowsRead(sql, TABLES)) - before;
   });
   expect(read).toBeGreaterThan(0);
   expect(read).toBeLessThan(100);
 });
-
-/** The session's own counters: they may hold what it has read before. */
-async function rowsRead(sql: TransactionSql): Promise<number> {
-  const [{ rows_read }] = await sql<[{ rows_read: number }]>`
-    select sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::integer as rows_read
-    from pg_stat_xact_user_tables
-    where relname in ('library', 'library_identity', 'attempt', 'asked_as')`;
-  return rows_read;
-}

@@ -1,6 +1,8 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { createMetrics } from '../../../src/observe/metrics.js';
 import { connectProbes } from '../../../src/observe/probes.js';
 import { VERSION } from '../../../src/version.js';
 import {
@@ -236,6 +238,19 @@ test('the database is counted once in a while, however often it is scraped', asy
   await shelve(database.sql, 'Autechre');
   expect(parse(await probes.metrics())).toMatchObject({ 'identity_sync_due_rows{cohort="non_va"}': 0 });
   expect(await scrape()).toMatchObject({ 'identity_sync_due_rows{cohort="non_va"}': 1 });
+});
+
+test('a count that came to nothing after a while is not begun again by the next scrape', async () => {
+  let counts = 0;
+  const metrics = createMetrics(async () => {
+    counts++;
+    await sleep(200);
+    throw new Error('no answer within 200 ms');
+  });
+  for (let scrape = 0; scrape < 3; scrape++) {
+    expect((await metrics.scrape()).text).toMatch(/^identity_sync_database_up 0$/m);
+  }
+  expect(counts).toBe(1);
 });
 
 test('calls are counted by the process that made them, at once and by status', async () => {
