@@ -160,7 +160,7 @@ describe('a run', () => {
     await shelveAll(database.sql, ...Array<string>(9).fill('Autechre'));
     const answers = holdAnswers(lml);
     const running = startCli(['run', '--batch-size', '1', '--concurrency', '3'], settings());
-    await expect.poll(() => lml.calls.length, { timeout: 10_000 }).toBe(3);
+    await expect.poll(() => lml.calls.length).toBe(3);
     answers.letGo();
     lml.respondWith(() => ({ delayMs: 60 }));
     expect(await running.ended).toMatchObject({ status: 0 });
@@ -180,7 +180,7 @@ describe('a run', () => {
     await shelveAll(database.sql, 'Autechre', 'Juana Molina', 'Cat Power');
     const answers = holdAnswers(lml);
     const running = startCli(['run', '--batch-size', '1'], settings());
-    await expect.poll(() => lml.calls.length, { timeout: 10_000 }).toBe(2);
+    await expect.poll(() => lml.calls.length).toBe(2);
 
     for (let look = 0; look < 5; look++) {
       const sessions = await database.sql`
@@ -379,7 +379,7 @@ describe('two processes', () => {
     const answers = holdAnswers(lml);
     const both = [1, 2].map(() => startCli(['run', '--batch-size', '1'], settings()));
     for (const process of both) await process.says('"msg":"run 1 planned: ');
-    await expect.poll(() => lml.calls.length, { timeout: 10_000 }).toBe(2);
+    await expect.poll(() => lml.calls.length).toBe(2);
     answers.letGo();
 
     const [one, other] = await Promise.all(both.map((process) => process.ended));
@@ -421,7 +421,7 @@ describe('a run whose process was killed', () => {
     ids = await shelveAll(database.sql, 'Autechre', 'Juana Molina', 'Cat Power');
     const answers = holdAnswers(lml);
     const killed = startCli(['run', '--batch-size', '1'], settings());
-    await expect.poll(() => lml.calls.length, { timeout: 10_000 }).toBe(2);
+    await expect.poll(() => lml.calls.length).toBe(2);
     killed.signal('SIGKILL');
     await killed.ended;
     answers.letGo();

@@ -74,7 +74,7 @@ test('a run that is stopping waits for its last call without spinning', async ()
   running.signal('SIGINT');
   await isStopping();
   answers.letOneGo();
-  await expect.poll(async () => (await reportOf(1)).scanned, { timeout: 10_000 }).toBe(1);
+  await expect.poll(async () => (await reportOf(1)).scanned).toBe(1);
 
   const before = await jobsEverEnqueued();
   await new Promise((over) => setTimeout(over, 700));
@@ -133,13 +133,13 @@ function settings() {
 }
 
 async function callsAre(count: number) {
-  await expect.poll(() => lml.calls.length, { timeout: 10_000 }).toBe(count);
+  await expect.poll(() => lml.calls.length).toBe(count);
 }
 
 /** Waits until the process has received the signal and the database knows that the run stops. */
 async function isStopping() {
   await running.says('finishing the batches in flight');
-  await expect.poll(async () => (await runOf(1)).stop_reason, { timeout: 10_000 }).toBe('stopped by hand');
+  await expect.poll(async () => (await runOf(1)).stop_reason).toBe('stopped by hand');
 }
 
 async function jobsEverEnqueued(): Promise<number> {

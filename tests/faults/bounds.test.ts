@@ -35,7 +35,7 @@ describe('the deadline of a run', () => {
   test('once it has passed, lets the calls in flight finish and begins no other', async () => {
     const answers = holdAnswers(lml);
     const running = startCli(['run'], settings());
-    await expect.poll(() => lml.calls.length, { timeout: 10_000 }).toBe(2);
+    await expect.poll(() => lml.calls.length).toBe(2);
     await database.sql`update identity_sync.run set deadline_at = clock_timestamp()`;
     answers.letGo();
 

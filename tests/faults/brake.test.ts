@@ -94,9 +94,7 @@ describe('a first run of which everything comes back unresolved', () => {
 
     const { run_id: completedRun } = await runOf(database.sql);
     await addJob(database.sql, 'plan_identity_run');
-    await expect
-      .poll(async () => (await runOf(database.sql)).run_id, { timeout: 10_000 })
-      .toBe(String(Number(completedRun) + 1));
+    await expect.poll(async () => (await runOf(database.sql)).run_id).toBe(String(Number(completedRun) + 1));
   });
 
   test('stops again where a person runs it again without accepting', async () => {

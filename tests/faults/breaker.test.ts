@@ -34,7 +34,7 @@ const start = () =>
 /** Waits until the run has paused for the nth time, which must be for about so many seconds. */
 async function pausedFor(pauses: number, seconds: number) {
   await expect
-    .poll(async () => await runOf(database.sql), { timeout: 10_000 })
+    .poll(async () => await runOf(database.sql))
     .toMatchObject({ pauses, paused_for: expect.any(Number) });
   const { paused_for } = await runOf(database.sql);
   expect(paused_for).toBeGreaterThan(seconds - 10);
@@ -72,7 +72,7 @@ test('a database that takes no answer pauses the run as well, instead of burning
   await pausedFor(1, 30);
   // The call that was in flight when the third batch failed ends as the others did; no other begins.
   const inFlight = () => database.sql`select from identity_sync.batch where leased_by is not null`;
-  await expect.poll(inFlight, { timeout: 60_000 }).toHaveLength(0);
+  await expect.poll(inFlight).toHaveLength(0);
   const { failed_batches: failed, rows_skipped } = await reportOf(database.sql);
   expect([3, 4]).toContain(failed);
   expect(rows_skipped).toMatchObject({ writer_error: failed });
@@ -94,7 +94,7 @@ test('a success makes it forget the failures before', async () => {
   const running = start();
 
   for (const calls of [6, 10]) {
-    await expect.poll(() => lml.calls.length, { timeout: 10_000 }).toBe(calls);
+    await expect.poll(() => lml.calls.length).toBe(calls);
     await pausedFor(1, 30);
     expect(lml.calls).toHaveLength(calls);
     await endPause(database.sql);

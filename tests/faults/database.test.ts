@@ -46,8 +46,7 @@ async function expectAllIsWell(sql: postgres.Sql, ids: number[]) {
 }
 
 // A lane that is cut off with a batch in hand delays it by its lease and the next rescue: 21 seconds at most.
-const callsAre = (count: number) =>
-  expect.poll(() => lml.calls.length, { timeout: 60_000 }).toBeGreaterThanOrEqual(count);
+const callsAre = (count: number) => expect.poll(() => lml.calls.length).toBeGreaterThanOrEqual(count);
 
 describe('all sessions cut, again and again,', () => {
   let database: TestDatabase;
@@ -71,9 +70,7 @@ describe('all sessions cut, again and again,', () => {
       }
       expect(cut).toBeGreaterThan(20);
 
-      await expect
-        .poll(async () => (await runOf(database.sql)).outcome, { timeout: 60_000 })
-        .toBe('completed');
+      await expect.poll(async () => (await runOf(database.sql)).outcome).toBe('completed');
       await expectAllIsWell(database.sql, ids);
       if (command === 'worker') running.signal('SIGTERM');
       expect(await running.endsWithin(10_000)).toMatchObject({ status: 0 });
@@ -107,7 +104,7 @@ describe('a server that goes away', () => {
         await server.restart(mode);
       }
 
-      await expect.poll(async () => (await runOf(sql)).outcome, { timeout: 30_000 }).toBe('completed');
+      await expect.poll(async () => (await runOf(sql)).outcome).toBe('completed');
       await expectAllIsWell(sql, ids);
       if (command === 'worker') running.signal('SIGTERM');
       expect(await running.endsWithin(15_000)).toMatchObject({ status: 0 });

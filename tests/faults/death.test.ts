@@ -53,7 +53,7 @@ async function held(): Promise<Map<string, number[]>> {
 
 /** Kills a process at some moment of its work, and returns what was in its hands. */
 async function killAtWork(victim: RunningCli): Promise<number[]> {
-  await expect.poll(async () => (await held()).has(victim.pid), { timeout: 60_000, interval: 10 }).toBe(true);
+  await expect.poll(async () => (await held()).has(victim.pid), { interval: 10 }).toBe(true);
   await sleep(Math.random() * 400);
   victim.signal('SIGKILL');
   await victim.ended;
@@ -82,7 +82,7 @@ test('a run survives those who carry it: nothing is lost or written twice, and o
   const [victim] = await startTwoWorkers(runId);
   inDeadHands.push(...(await killAtWork(victim)));
   expect(inDeadHands.length).toBeGreaterThan(0);
-  await expect.poll(async () => (await runOf(database.sql)).outcome, { timeout: 60_000 }).not.toBeNull();
+  await expect.poll(async () => (await runOf(database.sql)).outcome).not.toBeNull();
   expect(await runOf(database.sql)).toMatchObject({ outcome: 'completed' });
 
   expect(await identified(database.sql)).toEqual(ids);

@@ -20,14 +20,14 @@ test.for(['run', 'worker'])(
     const ids = await shelveMany(database.sql, 60);
     await plan(database.sql, { batch_size: 2 });
     const running = cli.start([command], { DATABASE_URL: login.into(database), LML_TIMEOUT_MS: '2000' });
-    await expect.poll(() => lml.calls.length, { timeout: 20_000 }).toBeGreaterThan(4);
+    await expect.poll(() => lml.calls.length).toBeGreaterThan(4);
 
     await database.sql.unsafe(`alter role ${login.name} connection limit 0`);
     await cutSessions(database.sql);
     await sleep(5000);
     await database.sql.unsafe(`alter role ${login.name} connection limit -1`);
 
-    await expect.poll(async () => (await runOf(database.sql)).outcome, { timeout: 60_000 }).toBe('completed');
+    await expect.poll(async () => (await runOf(database.sql)).outcome).toBe('completed');
     expect(await identified(database.sql)).toEqual(ids);
     expect([...lml.askedIds()].sort(([one], [other]) => one - other)).toEqual(ids.map((id) => [id, 1]));
     if (command === 'worker') running.signal('SIGTERM');

@@ -37,9 +37,9 @@ test.each(['1', '4'])(
       BATCH_SIZE: '2',
       LML_CONCURRENCY: lanes,
     });
-    await expect.poll(() => identified(database.sql), { timeout: 60_000 }).toEqual(ids.slice(2));
+    await expect.poll(() => identified(database.sql)).toEqual(ids.slice(2));
     await expect
-      .poll(() => database.sql`select from identity_sync.batch where answer is not null`, { timeout: 20_000 })
+      .poll(() => database.sql`select from identity_sync.batch where answer is not null`)
       .toHaveLength(1);
     expect(await runOf(database.sql)).toMatchObject({ finished_at: null });
     await operator`commit`;

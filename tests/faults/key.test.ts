@@ -58,11 +58,11 @@ test('what was in flight when the key was refused is written, never requested ag
   const [refused, answered, dead] = ids;
   lml.respondWith(async ({ inputs: [input] }) => {
     if (input!.library_id === refused) {
-      await expect.poll(() => lml.calls.length, { timeout: 10_000 }).toBe(3);
+      await expect.poll(() => lml.calls.length).toBe(3);
       return { status: 401 };
     }
     // These come back when the run has been stopped already.
-    await expect.poll(holds, { timeout: 10_000 }).toEqual(['key_refused']);
+    await expect.poll(holds).toEqual(['key_refused']);
     return input!.library_id === dead ? { status: 503 } : undefined;
   });
   const ended = await cli(['run'], { ...settings(), ...GOOD, LML_CONCURRENCY: '3' });
@@ -125,7 +125,5 @@ async function holds(): Promise<string[]> {
 }
 
 async function untilOver(runId: string, outcome: string) {
-  await expect
-    .poll(async () => (await runOf(database.sql, runId))?.outcome, { timeout: 15_000 })
-    .toBe(outcome);
+  await expect.poll(async () => (await runOf(database.sql, runId))?.outcome).toBe(outcome);
 }

@@ -210,7 +210,7 @@ async function settled(sql: postgres.Sql, session: Session): Promise<'passes' | 
       select cardinality(pg_blocking_pids(${session.pid})) as blockers`;
     return row.blockers > 0 ? 'waits' : undefined;
   };
-  await expect.poll(state, { interval: 3, timeout: 10_000 }).toBeDefined();
+  await expect.poll(state, { interval: 3 }).toBeDefined();
   return (await state()) as 'passes' | 'waits';
 }
 

@@ -209,7 +209,7 @@ describe.skipIf(reason !== '')(`beside psql${reason && ` (skipped: no ${reason} 
     await sql.unsafe('alter system set ssl = off');
     await sql`select pg_reload_conf()`;
     await expect
-      .poll(() => psqlSays(at('127.0.0.1:PORT/postgres?sslmode=require')(place), {}), { timeout: 10_000 })
+      .poll(() => psqlSays(at('127.0.0.1:PORT/postgres?sslmode=require')(place), {}))
       .toBe('refused');
     await sql.end();
     const ended = await cli(['replay'], {

@@ -21,9 +21,7 @@ describe.skipIf(bouncer === null)(
       await database.sql`update wxyc_schema.library_identity set last_verified_at = now() - interval '30 days'`;
       const worker = await cli.worker({ DATABASE_URL });
       await database.sql`select identity_sync.plan_identity_run()`;
-      await expect
-        .poll(async () => (await runOf(database.sql)).outcome, { timeout: 20_000 })
-        .toBe('completed');
+      await expect.poll(async () => (await runOf(database.sql)).outcome).toBe('completed');
       worker.signal('SIGTERM');
       expect(await worker.endsWithin(15_000)).toMatchObject({ status: 0 });
     }, 60_000);

@@ -157,7 +157,7 @@ export async function settle(sql: postgres.ISql, batchId: string, came: Came): P
 
 /** Waits until so many sessions of the database wait for a lock that another one holds. */
 export async function untilWaiting(sql: postgres.Sql, sessions = 1): Promise<void> {
-  await expect.poll(() => waitingSessions(sql), { interval: 10, timeout: 10_000 }).toBe(sessions);
+  await expect.poll(() => waitingSessions(sql), { interval: 10 }).toBe(sessions);
 }
 
 /** Waits until a statement either is done or waits for a lock. */
@@ -168,7 +168,7 @@ export async function untilDoneOrWaiting(sql: postgres.Sql, statement: Promise<u
   };
   statement.then(end, end);
   const isSettled = async () => isDone || (await waitingSessions(sql)) > 0;
-  await expect.poll(isSettled, { interval: 10, timeout: 10_000 }).toBe(true);
+  await expect.poll(isSettled, { interval: 10 }).toBe(true);
 }
 
 async function waitingSessions(sql: postgres.Sql): Promise<number> {

@@ -72,7 +72,7 @@ export function startCli(
       return first;
     },
     signal: (name) => child.kill(name),
-    says: (words) => expect.poll(() => said.stderr, { interval: 10, timeout: 60_000 }).toContain(words),
+    says: (words) => expect.poll(() => said.stderr, { interval: 10 }).toContain(words),
   };
 }
 

@@ -14,6 +14,10 @@ const server = inject('server');
 /** The server's major version, for what differs between the ends of the supported range. */
 export const postgresVersion = server.version;
 
+// A test database can neither create nor drop itself. All test files of a process share this session, since a login
+// costs a fifth of what a database does.
+const admin = postgres(server.url, { max: 1, fetch_types: false, onnotice: () => {} });
+
 const opened = new Map<string, postgres.Sql[]>();
 
 /** Opens a session of its own, for what two of them do to each other; dropping the database closes it. */
@@ -35,7 +39,7 @@ export function cloneDatabase(): Promise<TestDatabase> {
 export async function createDatabase(how = ''): Promise<TestDatabase> {
   const name = `identity_sync_test_${randomBytes(6).toString('hex')}`;
   const url = Object.assign(new URL(server.url), { pathname: name }).href;
-  await administer((admin) => admin.unsafe(`create database ${name} ${how}`));
+  await admin.unsafe(`create database ${name} ${how}`);
   const sql = postgres(url, { max: 5, onnotice: () => {} });
   return {
     name,
@@ -46,9 +50,8 @@ export async function createDatabase(how = ''): Promise<TestDatabase> {
       opened.delete(name);
       // PostgreSQL waits a while for sessions that are about to end. Those of graphile-migrate, which it keeps for 200 ms,
       // would end this process when cut off.
-      await administer((admin) => admin`drop database if exists ${admin(name)}`).catch(() =>
-        administer((admin) => admin`drop database if exists ${admin(name)} with (force)`),
-      );
+      const drop = `drop database if exists ${name}`;
+      await admin.unsafe(drop).catch(() => admin.unsafe(`${drop} with (force)`));
     },
   };
 }
@@ -76,24 +79,13 @@ export interface Login {
 export function useLogin(attributes = '', creator?: Login): Login {
   const name = `identity_sync_test_${randomBytes(6).toString('hex')}`;
   const password = randomBytes(12).toString('hex');
-  const by = () => creator?.into(server);
-  beforeAll(() =>
-    administer(
-      (admin) => admin.unsafe(`create role ${name} login password '${password}' ${attributes}`),
-      by(),
-    ),
-  );
-  afterAll(() => administer((admin) => admin.unsafe(`drop role ${name}`), by()));
+  const administer = async (statement: string) => {
+    const session = creator ? postgres(creator.into(server), { max: 1 }) : admin;
+    await session.unsafe(statement).finally(() => creator && session.end());
+  };
+  beforeAll(() => administer(`create role ${name} login password '${password}' ${attributes}`));
+  afterAll(() => administer(`drop role ${name}`));
   return { name, into: ({ url }) => Object.assign(new URL(url), { username: name, password }).href };
 }
 
 const nameOf = (url: string) => new URL(url).pathname.slice(1);
-
-/** Runs one statement outside of the test databases, none of which can create or drop itself. */
-async function administer(
-  statement: (admin: postgres.Sql) => Promise<unknown>,
-  url = server.url,
-): Promise<void> {
-  const admin = postgres(url, { max: 1, onnotice: () => {} });
-  await statement(admin).finally(() => admin.end());
-}

@@ -1,4 +1,5 @@
-// Runs once a project: one PostgreSQL server, and in it one template database that the test files clone.
+// Runs once a project: one PostgreSQL server, and in it one template database that the test files clone, and one database
+// that those share which only read.
 import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import postgres from 'postgres';
@@ -10,7 +11,7 @@ import { applyDefinitions, readText } from './repository.js';
 
 declare module 'vitest' {
   export interface ProvidedContext {
-    server: { url: string; template: string; version: number };
+    server: { url: string; template: string; readOnlyUrl: string; version: number };
   }
 }
 
@@ -28,13 +29,17 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const server = await startServer(project.name);
   const admin = postgres(server.url, { max: 1, onnotice: () => {} });
   const template = `identity_sync_template_${randomBytes(4).toString('hex')}`;
+  const readOnly = `${template}_read_only`;
+  const urlOf = (name: string) => Object.assign(new URL(server.url), { pathname: name }).href;
 
-  /** Takes the template along, since a server that the caller names stays. */
+  /** Takes both databases along, since a server that the caller names stays. */
   async function tearDown() {
     try {
-      // Not by force at once: graphile-migrate ends this process when a session that it keeps for 200 ms is cut off.
-      const name = admin(template);
-      await admin`drop database if exists ${name}`.catch(() => admin`drop database ${name} with (force)`);
+      for (const name of [readOnly, template]) {
+        // Not by force at once: graphile-migrate ends this process when a session that it keeps for 200 ms is cut off.
+        const drop = `drop database if exists ${name}`;
+        await admin.unsafe(drop).catch(() => admin.unsafe(`${drop} with (force)`));
+      }
     } finally {
       await admin.end();
       await server.stop();
@@ -44,12 +49,15 @@ export default async function setup(project: TestProject): Promise<() => Promise
   try {
     const [setting] = await admin<[{ server_version: string }]>`show server_version`;
     console.log(`${project.name}: PostgreSQL ${setting.server_version}, ${server.origin}`);
-    await admin`create database ${admin(template)}`;
-    await fillTemplate(Object.assign(new URL(server.url), { pathname: template }).href);
-    await admin`alter database ${admin(template)} allow_connections false`;
+    await admin.unsafe(`create database ${template}`);
+    await fillTemplate(urlOf(template));
+    await admin.unsafe(`alter database ${template} allow_connections false`);
+    await admin.unsafe(`create database ${readOnly} template ${template}`);
+    await admin.unsafe(`alter database ${readOnly} set default_transaction_read_only = on`);
     project.provide('server', {
       url: server.url,
       template,
+      readOnlyUrl: urlOf(readOnly),
       version: Number.parseInt(setting.server_version, 10),
     });
     return tearDown;

@@ -52,7 +52,7 @@ export async function findPgBouncer(): Promise<PgBouncer | null> {
       child.stderr.setEncoding('utf8').on('data', (text) => {
         said += text;
       });
-      await expect.poll(() => said, { timeout: 10_000 }).toContain('process up');
+      await expect.poll(() => said).toContain('process up');
       return `postgres://${username}@127.0.0.1:${own}${pathname}`;
     },
     async end() {

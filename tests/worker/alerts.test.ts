@@ -49,7 +49,7 @@ test('two workers send an alert of a run that failed and of a hold, each once, a
   await call(sql, 'pause_identity_planning', { reason: 'LML is being moved' });
   await call(sql, 'stop_identity_run', { run_id: runId, reason: 'LML refused the key', cause: 'key' });
 
-  await expect.poll(() => received.length, { timeout: 30_000 }).toBe(2);
+  await expect.poll(() => received.length).toBe(2);
   // Both look every five seconds.
   await new Promise((resolve) => setTimeout(resolve, 6000));
   expect(received.map(({ alert }) => alert).sort()).toEqual(['hold_began', 'run_ended_badly']);

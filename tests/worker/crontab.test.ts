@@ -34,9 +34,7 @@ afterEach(async () => {
 
 /** Waits until the worker has done all it was given. */
 async function untilNoJobs() {
-  await expect
-    .poll(() => database.sql`select from graphile_worker.jobs`, { timeout: 10_000 })
-    .toHaveLength(0);
+  await expect.poll(() => database.sql`select from graphile_worker.jobs`).toHaveLength(0);
 }
 
 async function runs() {
@@ -50,9 +48,7 @@ test('has an entry for each of them', async () => {
       await database.sql`select identifier from graphile_worker._private_known_crontabs order by 1`;
     return items.map((item) => item.identifier);
   };
-  await expect
-    .poll(known, { timeout: 10_000 })
-    .toEqual(['plan_identity_run', 'prune_identity_sync', 'rescue_identity_runs']);
+  await expect.poll(known).toEqual(['plan_identity_run', 'prune_identity_sync', 'rescue_identity_runs']);
 });
 
 describe('planning', () => {
@@ -62,9 +58,7 @@ describe('planning', () => {
   ])('plans a run of what is due, which is carried to its end: %s', async (_, firedAt) => {
     const ids = await shelveMany(database.sql, 3);
     await addJob(database.sql, 'plan_identity_run', firedAt);
-    await expect
-      .poll(runs, { timeout: 10_000 })
-      .toEqual([{ outcome: 'completed', scope: 'due', planned: 3 }]);
+    await expect.poll(runs).toEqual([{ outcome: 'completed', scope: 'due', planned: 3 }]);
     expect(await identified(database.sql)).toEqual(ids);
     expect(await candidates(database.sql)).toEqual([]);
   });
@@ -82,19 +76,17 @@ describe('planning', () => {
     answers = holdAnswers(lml);
     const asked = lml.calls.length;
     await addJob(database.sql, 'plan_identity_run');
-    await expect.poll(() => lml.calls.length - asked, { timeout: 10_000 }).toBe(2);
+    await expect.poll(() => lml.calls.length - asked).toBe(2);
     // One after another, since none of them may wait for lanes that are at work.
     for (const _ of [1, 2, 3]) {
       await addJob(database.sql, 'plan_identity_run');
       const left = () =>
         database.sql`select from graphile_worker.jobs where task_identifier = 'plan_identity_run'`;
-      await expect.poll(left, { timeout: 10_000 }).toHaveLength(0);
+      await expect.poll(left).toHaveLength(0);
     }
     answers.letGo();
 
-    await expect
-      .poll(runs, { timeout: 10_000 })
-      .toEqual([{ outcome: 'completed', scope: 'due', planned: 3 }]);
+    await expect.poll(runs).toEqual([{ outcome: 'completed', scope: 'due', planned: 3 }]);
     // Two calls that begin together arrive in any order.
     const requested = lml.calls.slice(asked).flatMap((call) => call.ids);
     expect(requested.sort((one, other) => one - other)).toEqual(ids);
@@ -119,7 +111,7 @@ test('rescuing takes up what dead processes left behind: a lease that ran out, a
   });
   await addJob(database.sql, 'rescue_identity_runs');
 
-  await expect.poll(runs, { timeout: 10_000 }).toEqual([{ outcome: 'completed', scope: 'due', planned: 3 }]);
+  await expect.poll(runs).toEqual([{ outcome: 'completed', scope: 'due', planned: 3 }]);
   expect(await identified(database.sql)).toEqual(ids);
 });
 
@@ -135,9 +127,7 @@ test('rescuing ends a run that has nothing unfinished, and one whose deadline ha
   const asked = lml.calls.length;
   await addJob(database.sql, 'rescue_identity_runs');
 
-  await expect
-    .poll(runs, { timeout: 10_000 })
-    .toMatchObject([{ outcome: 'completed' }, { outcome: 'stopped' }]);
+  await expect.poll(runs).toMatchObject([{ outcome: 'completed' }, { outcome: 'stopped' }]);
   expect(lml.calls).toHaveLength(asked);
 });
 
@@ -178,9 +168,7 @@ describe('tidying', () => {
     const body = JSON.stringify({ results });
     lml.respondWith(() => ({ body }));
     const runId = await plan(database.sql, { scope: 'refresh' });
-    await expect
-      .poll(async () => (await runOf(database.sql, runId)).outcome, { timeout: 10_000 })
-      .toBe('completed');
+    await expect.poll(async () => (await runOf(database.sql, runId)).outcome).toBe('completed');
   }
 
   async function tables() {

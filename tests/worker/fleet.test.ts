@@ -38,7 +38,7 @@ const settings = () => ({
 });
 
 async function untilCompleted() {
-  await expect.poll(async () => (await runOf(database.sql)).outcome, { timeout: 60_000 }).toBe('completed');
+  await expect.poll(async () => (await runOf(database.sql)).outcome).toBe('completed');
 }
 
 /** How many calls each process began, counted from when all of them had begun one. */
@@ -115,7 +115,7 @@ test('workers that join a run while others carry it get an equal share of what i
   lml.respondWith(() => ({ delayMs: SHORT_LATENCY_MS }));
   startCli(['worker'], settings());
   await plan(database.sql, { batch_size: 1, lanes: CONCURRENCY });
-  await expect.poll(() => lml.calls.length, { timeout: 60_000 }).toBeGreaterThan(2 * CONCURRENCY);
+  await expect.poll(() => lml.calls.length).toBeGreaterThan(2 * CONCURRENCY);
   // A run in the foreground is a worker as well: it joins the run that is open.
   startCli(['worker'], settings());
   startCli(['run'], { ...settings(), BATCH_SIZE: '1' });
@@ -129,14 +129,12 @@ test('a run in the foreground makes its call though workers have lanes to spare 
   for (const _ of [1, 2]) startCli(['worker'], settings());
   const long = await plan(database.sql, { batch_size: 1, lanes: CONCURRENCY });
   const answers = holdAnswers(lml);
-  await expect.poll(() => lml.calls.length, { timeout: 60_000 }).toBe(CONCURRENCY);
+  await expect.poll(() => lml.calls.length).toBe(CONCURRENCY);
   // Lanes that wait in the queue, more than this process will carry at once.
   await call(database.sql, 'enqueue_lanes', { run_id: long, lanes: 4 * CONCURRENCY });
   const [added] = await shelveMany(database.sql, 1, 'Stereolab');
   const foreground = startCli(['run', '--ids', String(added)], settings());
-  await expect
-    .poll(async () => Number((await runOf(database.sql)).run_id), { timeout: 60_000 })
-    .toBeGreaterThan(Number(long));
+  await expect.poll(async () => Number((await runOf(database.sql)).run_id)).toBeGreaterThan(Number(long));
   answers.letGo();
 
   expect(await foreground.ended).toMatchObject({ status: 0 });
@@ -147,7 +145,7 @@ test('a lane that pauses after its call has written its answer before', async ()
   const [answered] = await shelveMany(database.sql, 2);
   startCli(['run'], { ...settings(), BATCH_SIZE: '1', LML_CONCURRENCY: '1', THROTTLE_MS: '60000' });
 
-  await expect.poll(() => identified(database.sql), { timeout: 60_000 }).toEqual([answered]);
+  await expect.poll(() => identified(database.sql)).toEqual([answered]);
   expect(lml.calls).toHaveLength(1);
 });
 
@@ -159,6 +157,6 @@ test('a lane that cannot claim any more has written the answer in its hands', as
     execute function describe_refusal()`);
   startCli(['run'], { ...settings(), BATCH_SIZE: '1', LML_CONCURRENCY: '1' });
 
-  await expect.poll(() => identified(database.sql), { timeout: 60_000 }).toEqual([answered]);
+  await expect.poll(() => identified(database.sql)).toEqual([answered]);
   expect([...lml.askedIds()]).toEqual([[answered, 1]]);
 });

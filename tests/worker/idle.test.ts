@@ -39,7 +39,7 @@ test('lanes whose places are taken elsewhere ask about ten times a second', asyn
   for (const leased_by of ['elsewhere:1', 'elsewhere:2'])
     await tryToClaim(database.sql, runId, { leased_by });
   await cli.worker({ DATABASE_URL: proxy.url });
-  await expect.poll(() => lanesAtWork(database.sql), { timeout: 60_000 }).toBe(2);
+  await expect.poll(() => lanesAtWork(database.sql)).toBe(2);
 
   const rate = await messagesPerSecond(proxy);
   expect(rate).toBeGreaterThan(5);
@@ -52,8 +52,8 @@ test('lanes of a run that pauses go away until then', async ({ database, lml, pr
   lml.respondWith(() => ({ status: 429, headers: { 'retry-after': '600' } }));
   await cli.worker({ DATABASE_URL: proxy.url });
   await plan(database.sql, { batch_size: 1 });
-  await expect.poll(() => lml.calls.length, { timeout: 60_000 }).toBeGreaterThan(0);
-  await expect.poll(() => lanesAtWork(database.sql), { timeout: 60_000 }).toBe(0);
+  await expect.poll(() => lml.calls.length).toBeGreaterThan(0);
+  await expect.poll(() => lanesAtWork(database.sql)).toBe(0);
 
   expect(await messagesPerSecond(proxy)).toBeLessThan(15);
 });

@@ -15,7 +15,7 @@ const test = base
     const answers = holdAnswers(lml);
     const worker = await cli.worker();
     const runId = await plan(database.sql, { batch_size: 1 });
-    await expect.poll(() => lml.calls.length, { timeout: 60_000 }).toBe(2);
+    await expect.poll(() => lml.calls.length).toBe(2);
     return { worker, runId, answers, ids };
   });
 
@@ -44,7 +44,7 @@ describe('a worker that is asked to end', () => {
     expect(await database.sql`select from graphile_worker.jobs where locked_at is null`).not.toEqual([]);
 
     await cli.worker();
-    await expect.poll(async () => (await runOf(database.sql)).outcome, { timeout: 60_000 }).toBe('completed');
+    await expect.poll(async () => (await runOf(database.sql)).outcome).toBe('completed');
     expect([...lml.askedIds()].sort()).toEqual(ids.map((id) => [id, 1]));
   });
 
@@ -104,9 +104,7 @@ describe('a worker that is asked to end', () => {
       await tryToClaim(database.sql, runId, { leased_by });
     const worker = await cli.worker();
     await expect
-      .poll(() => database.sql`select from graphile_worker.jobs where locked_by is not null`, {
-        timeout: 60_000,
-      })
+      .poll(() => database.sql`select from graphile_worker.jobs where locked_by is not null`)
       .toHaveLength(2);
     worker.signal('SIGTERM');
 

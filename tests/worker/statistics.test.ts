@@ -13,7 +13,7 @@ test('the worker analyzes what was filled, as it rescues runs', async ({ databas
         await addJob(database.sql, 'rescue_identity_runs');
         return (await filled.known()).library_identity;
       },
-      { timeout: 10_000, interval: 500 },
+      { interval: 500 },
     )
     .toBe(1500);
 });
