@@ -7,7 +7,7 @@ const FAULTS = 'tests/faults/**/*.test.ts';
 // These prove something about processes, sockets, settings or files, none of which depends on the server's version.
 const ANY_VERSION = [
   'tests/{carry,cli,line,worker}/**/*.test.ts',
-  'tests/conventions/{sources,sql}.test.ts',
+  'tests/conventions/{packages,sources,sql}.test.ts',
   'tests/observe/*.test.ts',
   'tests/support/{flaky-reporter,stand-in}.test.ts',
 ];

@@ -3,7 +3,9 @@
 import * as http from 'node:http';
 import * as https from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { NodeOptions, Scope, Span } from '@sentry/node';
+import { gzipSync } from 'node:zlib';
+import type { Scope, Span, TransportMakeRequestResponse } from '@sentry/core';
+import type { ServerRuntimeClientOptions } from '@sentry/core/server';
 import { describeFailure, logFailure } from './log.js';
 
 /** What a DSN looks like. It is checked first, because the SDK prints one that it cannot use. */
@@ -68,14 +70,14 @@ export interface Observer {
 
 // Types of the SDK that it does not export by name.
 type SpanAttributes = Parameters<Span['setAttributes']>[0];
-type StreamedSpan = Parameters<NonNullable<NodeOptions['beforeSendSpan']>>[0];
-type HttpModule = NonNullable<NonNullable<NodeOptions['transportOptions']>['httpModule']>;
+type StreamedSpan = Parameters<NonNullable<ServerRuntimeClientOptions['beforeSendSpan']>>[0];
 
 const RUN_SPAN = 'library-identity-consumer.run';
 const CALL_SPAN = 'lml.bulk_resolve_libraries';
 const MONITOR = 'library-identity-sync';
 const CHECK_IN_MARGIN_MINUTES = 30;
 const FLUSH_MS = 2000;
+const LARGE_BYTES = 32_768;
 
 const SILENT: Observer = {
   callEnded() {},
@@ -87,7 +89,7 @@ const SILENT: Observer = {
 };
 
 /**
- * Starts reporting to Sentry. Without a DSN nothing is sent, and the SDK, 40 MB of memory, is not loaded. Its errors are
+ * Starts reporting to Sentry. Without a DSN nothing is sent, and the SDK, 20 MB of memory, is not loaded. Its errors are
  * logged and swallowed, so that observing a run never breaks it.
  */
 export async function startSentry(settings: SentrySettings): Promise<Observer> {
@@ -102,20 +104,26 @@ export async function startSentry(settings: SentrySettings): Promise<Observer> {
 
 async function observe(dsn: string, settings: SentrySettings): Promise<Observer> {
   if (!DSN.test(dsn)) throw new Error('the DSN is none');
-  const sentry = await import('@sentry/node');
-  const client = sentry.initWithoutDefaultIntegrations({
+  const [sentry, { ServerRuntimeClient }] = await Promise.all([
+    import('@sentry/core'),
+    import('@sentry/core/server'),
+  ]);
+  const client = new ServerRuntimeClient({
     dsn,
     tracesSampleRate: settings.tracesSampleRate,
     release: settings.release,
     environment: settings.environment,
-    includeServerName: false,
+    platform: 'node',
+    runtime: { name: 'node', version: process.version },
+    integrations: [],
+    stackParser: () => [],
     sendClientReports: false,
-    enableRuntimeChannelInjection: false,
     maxValueLength: 1000,
     beforeSendSpan: identifyRunSpan,
-    transportOptions: { httpModule: socketsThatMayBeLeft(dsn) },
+    transport: (options) => sentry.createTransport(options, ({ body }) => post(options.url, body)),
   });
-  if (!client) throw new Error('the SDK did not start');
+  sentry.getCurrentScope().setClient(client);
+  client.init();
 
   /** Binds a report to the run's trace: below the run's span, or as that span itself. */
   function scopeOf(run: RunTrace, parentSpanId?: string): Scope {
@@ -268,12 +276,26 @@ function withoutSecrets(words: string): string {
   );
 }
 
-/** Makes sockets that do not keep the process alive, so that a silent Sentry does not hold up its end. */
-function socketsThatMayBeLeft(dsn: string): HttpModule {
-  const { request } = (new URL(dsn).protocol === 'https:' ? https : http) as HttpModule;
-  return {
-    request: (options, onResponse) => request(options, onResponse).on('socket', (socket) => socket.unref()),
-  };
+/** Posts by a socket that does not keep the process alive, so that a silent Sentry does not hold up its end. */
+function post(url: string, body: string | Uint8Array): Promise<TransportMakeRequestResponse> {
+  const { request } = url.startsWith('https:') ? https : http;
+  const isLarge = body.length > LARGE_BYTES;
+  return new Promise((resolve, reject) => {
+    const posted = request(
+      url,
+      { method: 'POST', headers: isLarge ? { 'content-encoding': 'gzip' } : {} },
+      (response) => {
+        response.resume();
+        const { 'retry-after': after, 'x-sentry-rate-limits': limits } = response.headers;
+        resolve({
+          statusCode: response.statusCode!,
+          headers: { 'retry-after': after ?? null, 'x-sentry-rate-limits': limits?.toString() ?? null },
+        });
+      },
+    );
+    posted.on('error', reject).on('socket', (socket) => socket.unref());
+    posted.end(isLarge ? gzipSync(body) : body);
+  });
 }
 
 /** Swallows and logs errors, so that observing a run never breaks it. */

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { hostname, tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { getClient } from '@sentry/node';
+import { getClient } from '@sentry/core';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { DSN, type EndedCall, type Observer, type RunTrace, startSentry } from '../../src/observe/sentry.js';
 import { type SentryReceiver, startSentryReceiver } from '../support/sentry-receiver.js';
