@@ -163,7 +163,7 @@ describe('a call', () => {
     expect(await cli(['run'], settings())).toMatchObject({ status: 0 });
     const calls = await database.sql`select failure from identity_sync.lml_call order by call_id`;
     expect(calls.map((call) => call.failure)).toEqual([
-      expect.stringMatching(/the answer has more than 64 MB/),
+      expect.stringMatching(/the answer has more than 24 MB/),
       null,
     ]);
     expect(await identified(database.sql)).toEqual([id]);
