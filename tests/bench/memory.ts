@@ -75,7 +75,14 @@ async function measure(name: string, body: (ids: number[]) => string, calls: num
       VA_BATCH_SIZE: String(BATCH),
       INCLUDE_NULL_CANONICAL: 'true',
     };
-    const { usage, report } = await identitySyncRun(['--accept', 'unresolved'], settings);
+    const ended = await identitySyncRun(['--accept', 'unresolved'], settings).catch((error: Error) => error);
+    if (ended instanceof Error) {
+      const isFull = ended.message.includes('heap out of memory');
+      return [name, calls, (bytes / 1e6).toFixed(1), batches, '', isFull ? 'out of memory' : 'failed'].map(
+        String,
+      );
+    }
+    const { usage, report } = ended;
     if (report.scanned !== batches * BATCH || report.lml_total_calls !== batches)
       throw new Error(`${report.scanned} rows in ${report.lml_total_calls} calls`);
     const { seconds, nodeMegabytes } = usage;

@@ -91,6 +91,7 @@ describe('a call that fails twice is made a third time, and its rows are written
 
   test('and the run is well: nothing failed, nothing is due, nothing is in quarantine', async () => {
     expect(ended.status).toBe(0);
+    expect(ended.stderr).not.toContain('Warning');
     expect(JSON.parse(ended.stdout)).toMatchObject({
       outcome: 'completed',
       scanned: faults.length,
