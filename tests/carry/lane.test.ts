@@ -40,7 +40,7 @@ test('an answer that waits for room keeps its lease, is asked for once, and is w
   };
 
   const lane = carryLane(carrier, runId, 'here:1:1');
-  await expect.poll(() => lml.calls.length).toBe(1);
+  await expect.poll(() => lml.calls.length, { timeout: 10_000 }).toBe(1);
   // As if the call's time, its margin and a little more had passed since it was claimed.
   await database.sql`
     update identity_sync.batch set leased_until = clock_timestamp() + interval '6 seconds' where state = 'in_flight'`;

@@ -235,7 +235,9 @@ describe('a call that fails says why, and never rejects', () => {
   test('a body just within bounds comes whole', async () => {
     const body = Buffer.alloc(24_000_000, 'x');
     standIn.respondWith(() => ({ body }));
-    const answer = await lml.ask(REQUEST, never);
+    const patient = connectLml(standIn.url, { timeoutMs: 60_000 });
+    const answer = await patient.ask(REQUEST, never);
+    await patient.close();
     expect(answer.failure).toBeNull();
     expect(answer.body?.length).toBe(body.length);
   });
