@@ -3,7 +3,7 @@ import type { Sql } from '../database/connect.js';
 import { pause, retryWhileDisconnected } from '../database/retry.js';
 import type { Observer } from '../observe/sentry.js';
 import { finishCall } from './finish.js';
-import { LEASE_MARGIN_MS } from './lease.js';
+import { keepLease, LEASE_MARGIN_MS } from './lease.js';
 import { KEPT_ANSWER, type Lml } from './lml.js';
 import type { PendingAnswer } from './report.js';
 
@@ -66,14 +66,23 @@ export async function carryLane(carrier: Carrier, runId: string, leasedBy: strin
 
     const startedAt = Date.now();
     const isKept = claim.request === null;
+    const endLease = keepLease(carrier, claim.batch_id, leasedBy);
     const answer = claim.request === null ? KEPT_ANSWER : await lml.ask(claim.request, abortNow);
-    await finishing;
+    const letGo = () => {
+      endLease();
+      answer.discard();
+    };
+    await finishing?.catch((error) => {
+      letGo();
+      throw error;
+    });
     if (abortNow.aborted) {
+      letGo();
       await sql`select from identity_sync.return_identity_batch(batch_id => ${claim.batch_id}, leased_by => ${leasedBy})`;
       break;
     }
     const run = { runId, traceId: claim.trace_id };
-    pending = { run, batchId: claim.batch_id, inputs: claim.inputs, startedAt, answer, isKept };
+    pending = { run, batchId: claim.batch_id, inputs: claim.inputs, startedAt, answer, isKept, letGo };
     // A fault is judged before the next call, since it may end the run. And no answer lies unwritten during a pause.
     if (answer.status !== 200 || isKept || carrier.throttleMs > 0) {
       await finishCall(carrier, leasedBy, pending);

@@ -13,6 +13,8 @@ export interface PendingAnswer {
   answer: Answer;
   /** Whether the database kept this answer of an earlier call, whose end is reported already. */
   isKept: boolean;
+  /** Ends its lease's renewals, and drops its body. */
+  letGo(): void;
 }
 
 /** What the database made of an answer. */

@@ -7,9 +7,6 @@ import { LineFault } from './line.js';
 // How long to wait for a restarting database before giving up.
 const RECONNECT_MS = 60_000;
 
-/** The longest pause of `backoff`. */
-export const MAX_BACKOFF_MS = 37_500;
-
 const LOCK_PATIENCE_MS = 5 * 60_000;
 
 /** Repeats `work` after each error, once the milliseconds that `pauseAfter` returns are over; null throws the error. */

@@ -1,5 +1,5 @@
 // The worker: graphile-worker with our tasks, and in production our crontab.
-import { EventEmitter } from 'node:events';
+import { EventEmitter, setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger, type ParsedCronItem, type Runner, run as startRunner } from 'graphile-worker';
 import { type Carrier, carryLane } from '../carry/lane.js';
@@ -38,6 +38,8 @@ export function carrierOf(
   settings: SettingsOf<'run'>,
   tools: Pick<Carrier, 'sql' | 'lml' | 'stop' | 'abortNow' | 'observer'>,
 ): Carrier {
+  // Each lane listens, and Node takes more than ten listeners for a leak.
+  setMaxListeners(0, tools.stop, tools.abortNow);
   return {
     ...tools,
     concurrency: settings.LML_CONCURRENCY,

@@ -91,6 +91,7 @@ describe('a call that fails twice is made a third time, and its rows are written
 
   test('and the run is well: nothing failed, nothing is due, nothing is in quarantine', async () => {
     expect(ended.status).toBe(0);
+    expect(ended.stderr).not.toContain('Warning');
     expect(JSON.parse(ended.stdout)).toMatchObject({
       outcome: 'completed',
       scanned: faults.length,
@@ -163,7 +164,7 @@ describe('a call', () => {
     expect(await cli(['run'], settings())).toMatchObject({ status: 0 });
     const calls = await database.sql`select failure from identity_sync.lml_call order by call_id`;
     expect(calls.map((call) => call.failure)).toEqual([
-      expect.stringMatching(/the answer has more than 64 MB/),
+      expect.stringMatching(/the answer has more than 24 MB/),
       null,
     ]);
     expect(await identified(database.sql)).toEqual([id]);

@@ -1,6 +1,6 @@
 // What PostgreSQL cannot read, for whatever reason, costs the row that it is about: the batch is cut until it is alone.
 import { expect, test } from 'vitest';
-import { call, plan, settle, tryToClaim, verdict } from '../../support/catalogue.js';
+import { type Came, call, plan, settle, tryToClaim, verdict } from '../../support/catalogue.js';
 import { useDatabase } from '../../support/database.js';
 import { shelveMany } from '../../support/faults.js';
 
@@ -12,6 +12,7 @@ test.each([
   ['nested more deeply than the stack allows', `"note":${'['.repeat(DEEP)}${']'.repeat(DEEP)}`],
   ['a text that is no JSON', '"note":NaN'],
   ['a result of more than 24 MB', `"note":"${'x'.repeat(24e6)}"`],
+  ['a result that was not received, as it is too large', null],
 ])('one result of eight that cannot be read is poison, and the others are written: %s', async (_, note) => {
   const { sql } = database;
   const ids = await shelveMany(sql, 8);
@@ -24,11 +25,15 @@ test.each([
     const claimed = await tryToClaim(sql, run);
     if (!claimed?.batch_id) break;
     const { inputs } = JSON.parse(claimed.request!) as { inputs: { library_id: number }[] };
+    const isReceived = note !== null || inputs.every(({ library_id }) => library_id !== culprit);
     const results = inputs.map(({ library_id }) => {
       const text = JSON.stringify(verdict.resolved(library_id));
       return library_id === culprit ? `${text.slice(0, -1)},${note}}` : text;
     });
-    outcomes.push(await settle(sql, claimed.batch_id, { body: `{"results":[${results}]}`, maxTries: 3 }));
+    const came: Came = isReceived
+      ? { body: `{"results":[${results}]}` }
+      : { failure: 'the answer has more than 24 MB' };
+    outcomes.push(await settle(sql, claimed.batch_id, { ...came, maxTries: 3 }));
   }
 
   expect(outcomes).toContain('split');
