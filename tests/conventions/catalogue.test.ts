@@ -41,6 +41,11 @@ describe('in a migrated database', () => {
       'pins its search_path, save for a private `return` body and an aggregate',
       `coalesce('search_path=pg_catalog, pg_temp' = any (proconfig), false) <> (not (${PUBLIC}) and (prosqlbody is not null or prokind = 'a'))`,
     ],
+    // A plan that it forbids costs so much that the station's triggers would be compiled, each time that they fire.
+    [
+      'that turns a kind of plan off turns the JIT compiler off, too',
+      `proconfig is null or 'jit=off' = any (proconfig) or 'enable_seqscan=off' <> all (proconfig)`,
+    ],
     [
       'is SECURITY DEFINER where it is public and volatile, and nowhere else',
       `prosecdef = (${PUBLIC} and provolatile = 'v')`,

@@ -12,6 +12,7 @@ returns identity_sync_private.undoing[]
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   this_settlement identity_sync.settlement;

@@ -5,6 +5,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 -- Plans outlive the empty tables that they were made for.
 set enable_seqscan = off
+set jit = off
 as $$
   select distinct written.library_id
   from (

@@ -5,6 +5,7 @@ returns table (library_id integer, stored_row text, old_content jsonb, new_conte
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 set enable_nestloop = off
 set enable_mergejoin = off
 as $$

@@ -15,6 +15,7 @@ create or replace function identity_sync_private.undo_identities(
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   written_by constant xid[] := (

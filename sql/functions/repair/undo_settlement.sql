@@ -13,6 +13,7 @@ returns jsonb
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');

@@ -14,6 +14,7 @@ create or replace function identity_sync_private.undo_track_links(
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   this_settlement identity_sync.settlement;

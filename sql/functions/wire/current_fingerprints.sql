@@ -5,6 +5,7 @@ returns bigint[]
 language sql stable
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
   select array_agg(
     case

@@ -5,6 +5,7 @@ returns integer[]
 language sql volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
   with superseded as (
     insert into wxyc_schema.library_identity_history (

@@ -10,6 +10,7 @@ returns identity_sync_private.judged_verdict[]
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   ids constant integer[] := array(select verdict.library_id from unnest(verdicts) as verdict);

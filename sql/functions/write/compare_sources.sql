@@ -6,6 +6,7 @@ returns identity_sync_private.compared_sources
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   compared identity_sync_private.compared_sources := row(0, null, 0, 0, 0, 0);

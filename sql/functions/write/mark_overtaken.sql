@@ -9,6 +9,7 @@ returns identity_sync_private.judged_verdict[]
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   writing constant text[] := array['resolved', 'resolved_compilation'];

@@ -15,6 +15,7 @@ returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 -- A plan for one known answer would hold a copy of its megabytes for each time that it is named.
 set plan_cache_mode = force_generic_plan
 as $$

@@ -11,6 +11,7 @@ returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   refused constant text[] := array['invalid_verdict', 'writer_error'];

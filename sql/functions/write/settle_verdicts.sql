@@ -17,6 +17,7 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 -- Plans outlive the empty tables of a first run, so they must be good for full ones: every access is by primary key.
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   stated_origin constant text := coalesce(origin, identity_sync_private.repair_origin(session_user));

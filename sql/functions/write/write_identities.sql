@@ -11,6 +11,7 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 -- Plans must not be made for the empty tables of a first run: every access is by primary key, a few hundred at a time.
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   inserted integer;

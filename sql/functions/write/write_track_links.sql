@@ -13,6 +13,7 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 -- Credits are taken in id order, one by one through their key, however many rows the planner expects of an array.
 set enable_seqscan = off
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare

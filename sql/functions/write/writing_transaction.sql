@@ -8,6 +8,7 @@ returns xid[]
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 begin
   for place in 1..coalesce(cardinality(identities), 0) loop
