@@ -50,6 +50,7 @@ describe('in a migrated database', () => {
       'is SECURITY DEFINER where it is public and volatile, and nowhere else',
       `prosecdef = (${PUBLIC} and provolatile = 'v')`,
     ],
+    ['takes no advisory lock, which any login that may connect could hold', `prosrc !~ 'advisory_'`],
   ])('every function %s', async (_rule, holds) => {
     expect(await offenders(holds)).toEqual([]);
   });
