@@ -255,7 +255,7 @@ export class Model {
   }
 
   /** An input that LML refuses, or fails on while it answers others. */
-  poison(id: number, question: string | null, at: number): Report {
+  poison(id: number, question: string | null, at: number, strict = false): Report {
     if (!this.libraries.has(id)) {
       this.beginSettlement(at);
       return this.report([{ id, outcome: 'library_gone' }], NO_SOURCES, {});
@@ -278,7 +278,7 @@ export class Model {
       if (question !== null) this.questions.set(id, question);
       this.close(({ library }) => library === id);
       this.quarantine.push({
-        ...{ library: id, outcome: 'poison_input', at, origin: SERVICE, strict: false },
+        ...{ library: id, outcome: 'poison_input', at, origin: SERVICE, strict },
         ...{ version: null, result: null, settlement: settlement.id, question },
       });
     }

@@ -81,11 +81,7 @@ async function storedQuestions(sql: postgres.Sql): Promise<Record<string, string
 }
 
 /** What the books of the service say of themselves; returns what does not add up. */
-export async function checkBooks(
-  sql: postgres.Sql,
-  settled: Settled[],
-  dead: Set<string>,
-): Promise<string[]> {
+export async function checkBooks(sql: postgres.Sql, settled: Settled[]): Promise<string[]> {
   const complaints: string[] = [];
   const rowsOf = async (what: string, rows: PromiseLike<Iterable<object>>) => {
     const found = [...(await rows)];
@@ -129,22 +125,7 @@ export async function checkBooks(
     );
     if (found) complaints.push(`the report of run ${run}: ${found}`);
   }
-  complaints.push(...(await checkCalls(sql, settled, dead)));
+  for (const { batch, isAskedAgain } of settled)
+    if (isAskedAgain) complaints.push(`batch ${batch} was asked again, though LML had answered`);
   return complaints;
-}
-
-/** Nothing is asked twice, but what failed or was in dead hands. */
-async function checkCalls(sql: postgres.Sql, settled: Settled[], dead: Set<string>): Promise<string[]> {
-  const unanswered = await sql<{ batch_id: string; leased_by: string }[]>`
-    select batch_id, leased_by from identity_sync.lml_call where answered_at is null`;
-  return [
-    ...unanswered
-      .filter(({ leased_by }) => !dead.has(leased_by.split(':')[1]!))
-      .map(
-        ({ batch_id, leased_by }) => `a call of batch ${batch_id} was given up, though ${leased_by} lives`,
-      ),
-    ...settled
-      .filter(({ isAskedAgain }) => isAskedAgain)
-      .map(({ batch }) => `batch ${batch} was asked again, though LML had answered`),
-  ];
 }

@@ -14,8 +14,8 @@ interface Worker {
 }
 
 export class Fleet {
-  /** Processes that are no more. What they held may be asked again. */
-  readonly dead = new Set<string>();
+  /** Processes that are no more, or whose way fell silent. What they held may be asked again. */
+  readonly excused = new Set<string>();
   readonly complaints: string[] = [];
   readonly signals = new Map<string, number>();
   private readonly workers = new Set<Worker>();
@@ -46,7 +46,7 @@ export class Fleet {
   private bury(worker: Worker): void {
     const { child, place, signalled, said } = worker;
     this.workers.delete(worker);
-    this.dead.add(String(child.pid));
+    this.excused.add(String(child.pid));
     // Node dies of a SIGTERM that comes while it starts, and a worker that finds no database then ends: another follows.
     const isStarting = !said.includes('the worker is up');
     const hasStopped = child.exitCode === 0 || (isStarting && child.signalCode === 'SIGTERM');
@@ -69,6 +69,10 @@ export class Fleet {
       worker.child.kill(signal);
       this.signals.set(signal, (this.signals.get(signal) ?? 0) + 1);
     }
+  }
+
+  excuse(place: number): void {
+    for (const worker of this.workers) if (worker.place === place) this.excused.add(String(worker.child.pid));
   }
 
   async end(): Promise<void> {

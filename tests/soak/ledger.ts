@@ -68,20 +68,41 @@ export async function readSettled(sql: postgres.Sql, after: number, posts: Post[
     join identity_sync.run on run.run_id = batch.run_id
     where settlement.run_id = batch.run_id
       and pg_xact_commit_timestamp(settlement.xmin) > to_timestamp(${after / 1000})`;
-  const postsOf = new Map<number, Post[]>();
-  for (const post of posts)
-    for (const id of post.questions.keys()) postsOf.set(id, [...(postsOf.get(id) ?? []), post]);
+  const postsOf = byLibrary(posts);
   return rows.map((row) => {
-    const said = row.calls.map((call) => postFor(row.ids, call, postsOf));
-    const isAskedAgain = said
-      .slice(0, -1)
-      .some((post) => post && resultsOf(post.answer) && post.status === 200);
-    return { ...row, post: said.at(-1) ?? null, isAskedAgain };
+    const said = row.calls.map((call) => postDuring(row.ids, call, postsOf));
+    const post = said.at(-1) ?? null;
+    return { ...row, post, isAskedAgain: said.some((earlier) => earlier !== post && isRead(earlier)) };
   });
 }
 
+/** The batches that LML has answered to workers who gave the answers up, though they live. */
+export async function readGivenUp(sql: postgres.Sql, posts: Post[], excused: Set<string>): Promise<string[]> {
+  const calls = await sql<{ batch: string; by: string; ids: number[]; started: number }[]>`
+    select
+      batch_id as batch, lml_call.leased_by as by, library_ids as ids,
+      (extract(epoch from started_at) * 1000)::float8 as started
+    from identity_sync.lml_call join identity_sync.batch using (batch_id)
+    where answered_at is null`;
+  const postsOf = byLibrary(posts);
+  return calls
+    .filter(({ by }) => !excused.has(by.split(':')[1]!))
+    .filter(({ ids, started }) => isRead(postDuring(ids, { started, answered: started + 1000 }, postsOf)))
+    .map(({ batch, by }) => `${by} lives and gave up the answer for batch ${batch}`);
+}
+
+const isRead = (post: Post | null) =>
+  post !== null && post.status === 200 && resultsOf(post.answer) !== undefined;
+
+function byLibrary(posts: Post[]): Map<number, Post[]> {
+  const postsOf = new Map<number, Post[]>();
+  for (const post of posts)
+    for (const id of post.questions.keys()) postsOf.set(id, [...(postsOf.get(id) ?? []), post]);
+  return postsOf;
+}
+
 /** The last request of these libraries that LML got during the call. */
-function postFor(ids: number[], call: Answered, postsOf: Map<number, Post[]>): Post | null {
+function postDuring(ids: number[], call: Answered, postsOf: Map<number, Post[]>): Post | null {
   const posts = ids.flatMap((id) => postsOf.get(id) ?? []);
   const during = posts.filter(
     ({ at, questions }) =>

@@ -226,7 +226,7 @@ function settle(model: Model, { state, ids, post, at, isStrict }: Settled): Repo
       return reported({ rows_skipped: { lml_error: there, library_gone: ids.length - there } });
     }
     case 'poisoned':
-      return model.poison(ids[0]!, post?.questions.get(ids[0]!) ?? null, at);
+      return model.poison(ids[0]!, post?.questions.get(ids[0]!) ?? null, at, isStrict);
     default: {
       const answer = state === 'applied' ? post?.answer : undefined;
       return model.apply({

@@ -11,7 +11,7 @@ import { NEVER, openProxy, startServerToBreak } from '../support/faults.js';
 import { Backend } from './backend.js';
 import { checkBooks, compareTables } from './checks.js';
 import { Fleet } from './fleet.js';
-import { readActs, readSettled } from './ledger.js';
+import { readActs, readGivenUp, readSettled } from './ledger.js';
 import { startFaultyLml } from './lml.js';
 import { Operator, Planner } from './operator.js';
 import { Chance } from './random.js';
@@ -111,6 +111,7 @@ async function breakSomething(): Promise<void> {
   if (kind === 'cut') return backend.cutSession();
   if (kind === 'silence') {
     counts.silences++;
+    fleet.excuse(2);
     return proxy.swallow('these');
   }
   if (kind === 'fast' || kind === 'immediate') {
@@ -152,7 +153,7 @@ async function compare(): Promise<void> {
   counts.acts += acts.length;
   retelling.tell(settled, acts);
   told = Math.max(told, ...[...settled, ...acts].map(({ committed }) => committed + 0.5));
-  lml.posts.splice(0);
+  const givenUp = await readGivenUp(sql, lml.posts.splice(0), fleet.excused);
   await sql`select identity_sync.prune_identity_sync(keep_days => 30)`;
   retelling.model.prune();
   complaints.push(
@@ -160,6 +161,7 @@ async function compare(): Promise<void> {
     ...fleet.complaints.splice(0),
     ...people.flatMap((person) => person.complaints.splice(0)),
     ...(await compareTables(sql, retelling.model)),
-    ...(await checkBooks(sql, settled, fleet.dead)),
+    ...givenUp,
+    ...(await checkBooks(sql, settled)),
   );
 }
