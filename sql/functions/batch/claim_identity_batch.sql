@@ -14,6 +14,7 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1min'
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   -- A lane is named "host:pid:job", and its worker "host:pid".

@@ -7,6 +7,7 @@ language sql volatile
 set search_path = pg_catalog, pg_temp
 -- A plan made while the tables were nearly empty reads them whole.
 set enable_seqscan = off
+set jit = off
 as $$
   select identity_sync_private.reopen_identity_batch(orphan.batch_id)
   from (

@@ -122,8 +122,7 @@ begin
     select
       case
         when refused.outcome = 'invalid_verdict' and listed.aside is not null then row(
-          listed.aside ->> 'path',
-          null,
+          listed.aside ->> 'path', null,
           format(
             '%s holds text that PostgreSQL cannot store: %s',
             coalesce(nullif(listed.aside ->> 'path', ''), 'the verdict'), listed.aside ->> 'fault'
