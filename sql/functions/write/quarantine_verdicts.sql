@@ -59,10 +59,7 @@ begin
 
   with refused as materialized (
     select
-      judged.ordinal,
-      judged.library_id,
-      judged.outcome,
-      judged.refusal,
+      judged.ordinal, judged.library_id, judged.outcome, judged.refusal,
       outranking.library_id is not null as is_outranked,
       -- What can be replayed is open before what was not asked, and the last of its kind.
       row_number() over (
