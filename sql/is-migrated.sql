@@ -9,6 +9,8 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  -- Whoever owns the station's identity tables is believed: any login that may create schemas could make ones of these
+  -- names, and its functions would run with this login's rights.
   if not exists (
     select
     from pg_class
@@ -19,6 +21,16 @@ begin
       and has_schema_privilege(pg_namespace.oid, 'USAGE')
       and has_table_privilege(pg_class.oid, 'SELECT')
   )
+    or exists (
+      select
+      from pg_namespace as own
+      cross join pg_class as identity
+      join pg_namespace as station on station.oid = identity.relnamespace
+      where own.nspname in ('identity_sync', 'identity_sync_private', 'graphile_migrate')
+        and station.nspname = 'wxyc_schema'
+        and identity.relname = 'library_identity'
+        and not pg_has_role(own.nspowner, identity.relowner, 'USAGE')
+    )
   then
     return false;
   end if;

@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { migrate } from '../../src/commands/migrate.js';
 import { createProduction } from '../support/adoption.js';
 import { call, plan, shelve, tryToClaim } from '../support/catalogue.js';
+import { cli } from '../support/cli.js';
 import { connect, useDatabase, useLogin } from '../support/database.js';
 import { readText } from '../support/repository.js';
 import { useRoles } from '../support/roles.js';
@@ -107,6 +108,9 @@ describe('a login that may create in schema public, as everybody may on PostgreS
 });
 
 describe('a login that may create schemas', () => {
+  const owner = useLogin();
+  const taken = useDatabase(() => createProduction(owner, 1));
+
   test.each(['graphile_migrate', 'graphile_worker'])(
     'has nothing of its schema %s run by a superuser who migrates',
     async (schema) => {
@@ -119,4 +123,21 @@ describe('a login that may create schemas', () => {
       await database.drop();
     },
   );
+
+  test('has nothing of it run by the owner, whom it tells that all is migrated', async () => {
+    await taken.sql.unsafe(`grant create on database ${taken.name} to ${mallory.name}`);
+    await connect(mallory.into(taken)).unsafe(`
+      create schema graphile_migrate;
+      create table graphile_migrate.migrations ();
+      create schema identity_sync;
+      create table identity_sync.caught ();
+      create function identity_sync.missing_migrations(known text[]) returns integer language sql as
+        'insert into identity_sync.caught default values; select 0';
+      grant usage on schema graphile_migrate, identity_sync to public;
+      grant select on graphile_migrate.migrations to public;
+      grant insert on identity_sync.caught to public;`);
+    const migrated = await cli(['migrate'], { DATABASE_URL: owner.into(taken) });
+    expect(migrated).toMatchObject({ status: 1, stderr: expect.stringContaining('ownership of schema') });
+    expect(await taken.sql`select from identity_sync.caught`).toHaveLength(0);
+  });
 });
