@@ -34,6 +34,12 @@ test.each([
     [NOWHERE, DILATE, NOWHERE + 1],
     ['library_gone', 'unresolved', 'library_gone'],
   ],
+  [
+    'none for the second time',
+    [DILATE, ERASER, DILATE],
+    [DILATE, ERASER],
+    ['unresolved', 'unresolved', 'lml_untrusted_library_id'],
+  ],
   ['any id, where nothing was requested', [SANGOMA, ERASER], null, ['unresolved', 'unresolved']],
 ])('only a requested id is trusted: %s', async (_, answered, requested, outcomes) => {
   const results = toText(answered.map((id) => unresolved(id)));
@@ -59,11 +65,14 @@ test.each([
   expect(row).toEqual({ duplicate: 1, out_of_band: 0, unknown: source === 'deezer' ? 1 : 0, written: 1 });
 });
 
-test('one id names an artist, with no source beside it', async () => {
-  const verdict = singleArtist(DILATE, { main: { bandcamp_id: 'b' }, provenance: [] });
+test.each([
+  [{ discogs_artist_id: 7 }, 'resolved'],
+  [{ bandcamp_id: 'b' }, 'resolved'],
+  [{}, 'invalid_verdict'],
+])('one id names an artist, with no source beside it: %j is %s', async (main, outcome) => {
   const [row] = await writer.sql`
     select outcome
     from unnest(identity_sync_private.judge_identity_verdicts(
-      ${toText([verdict])}::text::jsonb, null, false, '1'))`;
-  expect(row).toEqual({ outcome: 'resolved' });
+      ${toText([singleArtist(DILATE, { main, provenance: [] })])}::text::jsonb, null, false, '1'))`;
+  expect(row).toEqual({ outcome });
 });
