@@ -31,8 +31,9 @@ test.each([
   [
     'one that the library has no more, answered or not',
     [NOWHERE, DILATE],
-    [NOWHERE, DILATE, NOWHERE + 1],
-    ['library_gone', 'unresolved', 'library_gone'],
+    // As many as the catalogue has.
+    [NOWHERE, DILATE, NOWHERE + 1, NOWHERE + 2, NOWHERE + 3],
+    ['library_gone', 'unresolved', 'library_gone', 'library_gone', 'library_gone'],
   ],
   [
     'none for the second time',
@@ -63,6 +64,15 @@ test.each([
     from unnest(identity_sync_private.judge_identity_verdicts(
       ${toText([singleArtist(DILATE, { provenance })])}::text::jsonb, null, false, '1'))`;
   expect(row).toEqual({ duplicate: 1, out_of_band: 0, unknown: source === 'deezer' ? 1 : 0, written: 1 });
+});
+
+test('an unknown source and an unknown method are both counted', async () => {
+  const provenance = [leg('deezer', '1'), leg('discogs', '2', { method: 'hunch' }), leg('spotify', '3')];
+  const [row] = await writer.sql`
+    select unknown
+    from unnest(identity_sync_private.judge_identity_verdicts(
+      ${toText([singleArtist(DILATE, { provenance })])}::text::jsonb, null, false, '1'))`;
+  expect(row).toEqual({ unknown: 2 });
 });
 
 test.each([
