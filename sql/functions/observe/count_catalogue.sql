@@ -44,10 +44,10 @@ begin
       ) as state,
       due.reason,
       identity.library_id is not null as is_identified,
-      not coalesce(
+      -- NULL where a time is missing, which does not count.
+      not (
         identity_sync_private.is_plausible_time(identity.last_verified_at)
-          and coalesce(identity_sync_private.is_plausible_time(attempt.attempted_at), true),
-        identity_sync_private.is_plausible_time(attempt.attempted_at)
+          and identity_sync_private.is_plausible_time(attempt.attempted_at)
       ) as is_of_unknown_age
     from wxyc_schema.library
     left join wxyc_schema.library_identity as identity on identity.library_id = library.id

@@ -31,8 +31,15 @@ test.each([
   [
     'one that the library has no more, answered or not',
     [NOWHERE, DILATE],
-    [NOWHERE, DILATE, NOWHERE + 1],
-    ['library_gone', 'unresolved', 'library_gone'],
+    // As many as the catalogue has.
+    [NOWHERE, DILATE, NOWHERE + 1, NOWHERE + 2, NOWHERE + 3],
+    ['library_gone', 'unresolved', 'library_gone', 'library_gone', 'library_gone'],
+  ],
+  [
+    'none for the second time',
+    [DILATE, ERASER, DILATE],
+    [DILATE, ERASER],
+    ['unresolved', 'unresolved', 'lml_untrusted_library_id'],
   ],
   ['any id, where nothing was requested', [SANGOMA, ERASER], null, ['unresolved', 'unresolved']],
 ])('only a requested id is trusted: %s', async (_, answered, requested, outcomes) => {
@@ -59,11 +66,23 @@ test.each([
   expect(row).toEqual({ duplicate: 1, out_of_band: 0, unknown: source === 'deezer' ? 1 : 0, written: 1 });
 });
 
-test('one id names an artist, with no source beside it', async () => {
-  const verdict = singleArtist(DILATE, { main: { bandcamp_id: 'b' }, provenance: [] });
+test('an unknown source and an unknown method are both counted', async () => {
+  const provenance = [leg('deezer', '1'), leg('discogs', '2', { method: 'hunch' }), leg('spotify', '3')];
+  const [row] = await writer.sql`
+    select unknown
+    from unnest(identity_sync_private.judge_identity_verdicts(
+      ${toText([singleArtist(DILATE, { provenance })])}::text::jsonb, null, false, '1'))`;
+  expect(row).toEqual({ unknown: 2 });
+});
+
+test.each([
+  [{ discogs_artist_id: 7 }, 'resolved'],
+  [{ bandcamp_id: 'b' }, 'resolved'],
+  [{}, 'invalid_verdict'],
+])('one id names an artist, with no source beside it: %j is %s', async (main, outcome) => {
   const [row] = await writer.sql`
     select outcome
     from unnest(identity_sync_private.judge_identity_verdicts(
-      ${toText([verdict])}::text::jsonb, null, false, '1'))`;
-  expect(row).toEqual({ outcome: 'resolved' });
+      ${toText([singleArtist(DILATE, { main, provenance: [] })])}::text::jsonb, null, false, '1'))`;
+  expect(row).toEqual({ outcome });
 });

@@ -43,10 +43,11 @@ test('counts what got no answer as left, and not as refused', async ({ database:
   const runId = await plan(sql);
   const { batch_id } = await claim(sql, runId);
   await settle(sql, batch_id, { status: 401, body: '{}' });
+  await sql`update identity_sync.run set started_at = finished_at - interval '1.23 seconds'`;
 
   const [row] = await sql`
     select identity_sync_private.describe_ended_run(run) as run from identity_sync.run where run_id = ${runId}`;
-  expect(row!.run).toMatchObject({ outcome: 'failed', scanned: 2, refused: 0, left: 2 });
+  expect(row!.run).toMatchObject({ outcome: 'failed', scanned: 2, refused: 0, left: 2, took_seconds: 1.2 });
 });
 
 test('counts of a run by hand nothing as left', async ({ database: { sql } }) => {

@@ -37,5 +37,10 @@ test('says how far a run is, how fast, and when it will be over', async ({ datab
   // Of an hour's run the last minute counts. A call whose lease has ended is none.
   await sql`update identity_sync.run set started_at = clock_timestamp() - interval '1 hour'`;
   await sql`update identity_sync.batch set leased_until = clock_timestamp() where leased_by is not null`;
+  await sql`update identity_sync.batch set closed_at = clock_timestamp() where state = 'applied'`;
   expect(await described()).toMatchObject({ seconds_left: 120, calls_in_flight: 0 });
+
+  // A run that has just begun, or a clock set back, counts as a second.
+  await sql`update identity_sync.run set started_at = clock_timestamp() + interval '1 minute'`;
+  expect(await described()).toMatchObject({ rows_per_second: 1, seconds_left: 2 });
 });

@@ -30,6 +30,14 @@ async function faults(
   return Object.fromEntries(bad.map(({ check, ...rest }) => [check, rest]));
 }
 
+test('a session that does not leave the machine needs no TLS, and says so', async () => {
+  const [row] = await call<{ identity_check: Check[] }>(database.sql, 'identity_check', { known: [] });
+  const isLocal = ['127.0.0.1', 'localhost', '[::1]'].includes(new URL(database.url).hostname);
+  expect(row!.identity_check.find(({ check }) => check === 'TLS')).toMatchObject(
+    isLocal ? { status: 'ok', message: 'none, and none needed on one machine' } : { status: 'warn' },
+  );
+});
+
 test('nothing is wrong with a migrated database and the login of a worker', async () => {
   await roles.run(database.url, { reader: reader.name, worker: worker.name });
   expect(await faults()).toEqual({});
