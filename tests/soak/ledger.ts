@@ -83,7 +83,7 @@ export async function readGivenUp(sql: postgres.Sql, posts: Post[], excused: Set
       batch_id as batch, lml_call.leased_by as by, library_ids as ids,
       (extract(epoch from started_at) * 1000)::float8 as started
     from identity_sync.lml_call join identity_sync.batch using (batch_id)
-    where answered_at is null`;
+    where lml_call.answered_at is null`;
   const postsOf = byLibrary(posts);
   return calls
     .filter(({ by }) => !excused.has(by.split(':')[1]!))

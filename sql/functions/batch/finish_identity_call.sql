@@ -50,9 +50,13 @@ begin
     latency_ms = finish_identity_call.latency_ms,
     http_status = finish_identity_call.http_status,
     failure = finish_identity_call.failure
-  where lml_call.batch_id = finish_identity_call.batch_id
-    and lml_call.leased_by = finish_identity_call.leased_by
-    and lml_call.answered_at is null;
+  -- A claim whose answer the lane never got, as its session was cut, has sent nothing.
+  where lml_call.answered_at is null
+    and lml_call.call_id = (
+      select max(sent.call_id)
+      from identity_sync.lml_call as sent
+      where sent.batch_id = finish_identity_call.batch_id and sent.leased_by = finish_identity_call.leased_by
+    );
 
   if failure is null and http_status = 200 then
     answer_text := coalesce(this_batch.answer, body);

@@ -45,10 +45,22 @@ begin
 
   delete from identity_sync.worker
   where greatest(worker.asked_at, worker.seen_at) < keep_after;
+
+  -- The job of a lane whose process has died stays locked. Enqueued again it is spent, and graphile-worker never
+  -- deletes it.
+  perform graphile_worker.complete_jobs(
+    array(
+      select jobs.id
+      from graphile_worker.jobs
+      where jobs.task_identifier = 'carry_identity_run'
+        and jobs.attempts >= jobs.max_attempts
+        and jobs.updated_at < keep_after
+    )
+  );
 end;
 $$;
 
 revoke all on function identity_sync.prune_identity_sync(integer) from public;
 
 comment on function identity_sync.prune_identity_sync(integer) is
-  'Takes for how many days batches, answers and closed quarantine are kept; deletes what is older, lifts the marks of libraries that are gone and closes their quarantine. Raises LS001 for a value out of range.';
+  'Takes for how many days batches, answers and closed quarantine are kept; deletes what is older, with the jobs that dead processes have left, lifts the marks of libraries that are gone and closes their quarantine. Raises LS001 for a value out of range.';

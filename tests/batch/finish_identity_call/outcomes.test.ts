@@ -52,6 +52,15 @@ describe('an answer', () => {
     expect(await settle(database.sql, batch_id, { body: resolveAll(request) })).toBe('applied');
   });
 
+  test('belongs to the last call of its lane: a claim that the lane never heard of was none', async () => {
+    const runId = await plan(database.sql);
+    await claim(database.sql, runId, { lease_ms: 0 });
+    const { batch_id, request } = await claim(database.sql, runId);
+    await settle(database.sql, batch_id, { body: resolveAll(request) });
+
+    expect(await callsOf(database.sql, batch_id)).toHaveLength(1);
+  });
+
   test('counts once: handed in again, or for a batch that is not there, it is lost', async () => {
     const { batch_id, request } = await claim(database.sql, await plan(database.sql));
     await settle(database.sql, batch_id, { body: resolveAll(request) });
