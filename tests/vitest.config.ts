@@ -41,10 +41,10 @@ export default defineConfig({
       test: {
         ...project,
         globalSetup: 'tests/support/global-setup.ts',
-        // On a busy machine a process may take half a minute to start.
-        testTimeout: 120_000,
-        hookTimeout: 120_000,
-        expect: { poll: { timeout: 60_000 } },
+        // On a busy machine a process may take a minute to start.
+        testTimeout: 300_000,
+        hookTimeout: 300_000,
+        expect: { poll: { timeout: 120_000 } },
       },
     })),
   },

@@ -58,7 +58,7 @@ describe.each(['SIGINT', 'SIGTERM'] as const)('%s', (signal) => {
     await isStopping();
     running.signal(signal);
 
-    expect(await running.endsWithin(5000)).toMatchObject({ status: 1 });
+    expect(await running.endsWithin(20_000)).toMatchObject({ status: 1 });
     expect(await runOf(1)).toMatchObject({ outcome: 'stopped', stop_reason: 'stopped by hand' });
     expect(lml.calls.map((call) => call.status)).toEqual([null, null]);
     expect(await candidates(database.sql)).toEqual(ids);
@@ -88,7 +88,7 @@ test('a process that joined leaves at Ctrl-C, and the run goes on with the one t
   const joined = start();
   await joined.says('"msg":"run 1 planned: ');
   joined.signal('SIGINT');
-  await joined.endsWithin(5000);
+  await joined.endsWithin(20_000);
   expect(await runOf(1)).toMatchObject({ stop_reason: null, finished_at: null });
 
   answers.letGo();

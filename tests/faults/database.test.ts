@@ -56,27 +56,23 @@ describe('all sessions cut, again and again,', () => {
   });
   afterEach(() => database.drop());
 
-  test.each(['run', 'worker'])(
-    'a %s carries its run to the end, and asks nothing twice',
-    async (command) => {
-      const ids = await shelveMany(database.sql, BATCHES * 2);
-      await plan(database.sql, { batch_size: 2 });
-      const running = startCli([command], settings(database.url));
-      let cut = 0;
-      for (let time = 1; time <= 10; time++) {
-        await callsAre(time * 2);
-        await sleep(Math.random() * 100);
-        cut += await cutSessions(database.sql);
-      }
-      expect(cut).toBeGreaterThan(20);
+  test.each(['run', 'worker'])('a %s carries its run to the end, and asks nothing twice', async (command) => {
+    const ids = await shelveMany(database.sql, BATCHES * 2);
+    await plan(database.sql, { batch_size: 2 });
+    const running = startCli([command], settings(database.url));
+    let cut = 0;
+    for (let time = 1; time <= 10; time++) {
+      await callsAre(time * 2);
+      await sleep(Math.random() * 100);
+      cut += await cutSessions(database.sql);
+    }
+    expect(cut).toBeGreaterThan(20);
 
-      await expect.poll(async () => (await runOf(database.sql)).outcome).toBe('completed');
-      await expectAllIsWell(database.sql, ids);
-      if (command === 'worker') running.signal('SIGTERM');
-      expect(await running.endsWithin(10_000)).toMatchObject({ status: 0 });
-    },
-    120_000,
-  );
+    await expect.poll(async () => (await runOf(database.sql)).outcome).toBe('completed');
+    await expectAllIsWell(database.sql, ids);
+    if (command === 'worker') running.signal('SIGTERM');
+    expect(await running.endsWithin(10_000)).toMatchObject({ status: 0 });
+  });
 });
 
 describe('a server that goes away', () => {
@@ -86,7 +82,7 @@ describe('a server that goes away', () => {
   beforeAll(async () => {
     server = await startServerToBreak(18);
     sql = postgres(server.url, { max: 1, onnotice: () => {} });
-  }, 60_000);
+  });
   afterAll(async () => {
     await sql.end({ timeout: 1 });
     await server.end();
@@ -109,6 +105,5 @@ describe('a server that goes away', () => {
       if (command === 'worker') running.signal('SIGTERM');
       expect(await running.endsWithin(15_000)).toMatchObject({ status: 0 });
     },
-    90_000,
   );
 });

@@ -100,4 +100,4 @@ test('a run survives those who carry it: nothing is lost or written twice, and o
   for (const id of inDeadHands) asked.set(id, asked.get(id)! - 1);
   expect(Math.max(...asked.values())).toBe(1);
   expect(lml.maxInFlight).toBeLessThanOrEqual(CONCURRENCY);
-}, 180_000);
+});

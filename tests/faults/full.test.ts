@@ -14,7 +14,6 @@ const test = base.override('answers', { latencyMs: 100 });
 
 test.for(['run', 'worker'])(
   'a %s whose sessions are cut and refused for five seconds carries its run to the end, and asks nothing twice',
-  { timeout: 90_000 },
   async (command, { cli, database, lml }) => {
     await roles.run(database.url, { worker: login.name });
     const ids = await shelveMany(database.sql, 60);

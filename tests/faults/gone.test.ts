@@ -3,9 +3,7 @@ import { expect, test } from 'vitest';
 import { startCli } from '../support/cli.js';
 import { NEVER, startServerToBreak } from '../support/faults.js';
 
-test('a worker whose database is gone for good ends by itself within two minutes, and not well', {
-  timeout: 150_000,
-}, async () => {
+test('a worker whose database is gone for good ends by itself within two minutes, and not well', async () => {
   const server = await startServerToBreak(18);
   const lml = { LIBRARY_METADATA_URL: 'http://127.0.0.1:1' };
   const worker = startCli(['worker'], { DATABASE_URL: server.url, PLAN_CRON: NEVER, ...lml });

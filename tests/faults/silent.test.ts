@@ -42,7 +42,7 @@ test('the worker says so within a minute, and a second signal ends it within two
   await sleep(500);
   worker.signal('SIGTERM');
   await worker.endsWithin(4000);
-}, 120_000);
+});
 
 test('one signal ends the worker within 15 seconds, though nothing can be given back', async ({
   cli,
@@ -58,7 +58,7 @@ test('one signal ends the worker within 15 seconds, though nothing can be given 
   await sleep(500);
   worker.signal('SIGTERM');
   await worker.endsWithin(17_000);
-}, 60_000);
+});
 
 test('a run whose sessions fall silent is carried to its end by new ones, and asks nothing twice', async ({
   cli,
@@ -74,4 +74,4 @@ test('a run whose sessions fall silent is carried to its end by new ones, and as
   expect(await runOf(database.sql)).toMatchObject({ outcome: 'completed' });
   expect(await reportOf(database.sql)).toMatchObject({ scanned: ids.length, rows_resolved: ids.length });
   expect([...lml.askedIds()].sort(([one], [other]) => one - other)).toEqual(ids.map((id) => [id, 1]));
-}, 150_000);
+});

@@ -84,7 +84,7 @@ test.each(names)('open in one session: %s; who waits for it, and what is left', 
       try {
         expect(await take(database.sql, first, one, place), `${pair}: the first`).toBe('passes');
         if ((await take(database.sql, second, other, place)) === 'waits') waited.push(other);
-        await bystander`set statement_timeout = '5s'`;
+        await bystander`set statement_timeout = '60s'`;
         await service(bystander, [singleArtist(1)]);
       } finally {
         await end(first, place, how);

@@ -57,7 +57,7 @@ describe.skipIf(reason !== '')(`beside psql${reason && ` (skipped: no ${reason} 
       `127.0.0.1:${port}:*:nobody:no\n*:${port}:postgres:${username}:${password}\n`,
       { mode: 0o600 },
     );
-  }, 60_000);
+  });
   afterAll(async () => {
     await server?.end();
     if (place) await rm(place.directory, { recursive: true });

@@ -24,7 +24,7 @@ describe.skipIf(bouncer === null)(
       await expect.poll(async () => (await runOf(database.sql)).outcome).toBe('completed');
       worker.signal('SIGTERM');
       expect(await worker.endsWithin(15_000)).toMatchObject({ status: 0 });
-    }, 60_000);
+    });
 
     test('in transaction mode carries what an operator does', async ({ cli, database }) => {
       const DATABASE_URL = await bouncer!.through(database.url, 'transaction');
@@ -45,6 +45,6 @@ describe.skipIf(bouncer === null)(
       );
       expect((await Promise.all(known)).map(([row]) => row!.missing)).toEqual(Array(40).fill(2));
       await sql.end();
-    }, 60_000);
+    });
   },
 );

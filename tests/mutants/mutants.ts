@@ -115,22 +115,21 @@ async function runTests(path: string): Promise<string | undefined> {
   throw new Error(`the tests of ${path} do not run to their end`);
 }
 
-/** Puts a definition into the template that the test files clone; returns why PostgreSQL refuses it. */
+/** Puts a definition into the databases that the test files clone and share; returns why PostgreSQL refuses it. */
 async function install(project: TestProject, text: string): Promise<string | undefined> {
-  const { url, template } = project.getProvidedContext().server;
+  const { url, template, readOnlyUrl } = project.getProvidedContext().server;
   const admin = postgres(url, { max: 1, onnotice: () => {} });
   await admin`alter database ${admin(template)} allow_connections true`;
-  const sql = postgres(Object.assign(new URL(url), { pathname: template }).href, {
-    max: 1,
-    onnotice: () => {},
-  });
   try {
-    await sql.unsafe(text);
+    for (const place of [Object.assign(new URL(url), { pathname: template }).href, readOnlyUrl]) {
+      const sql = postgres(place, { max: 1, onnotice: () => {} });
+      await sql`set default_transaction_read_only = off`;
+      await sql.unsafe(text).finally(() => sql.end());
+    }
     return undefined;
   } catch (error) {
     return (error as Error).message;
   } finally {
-    await sql.end();
     await admin`alter database ${admin(template)} allow_connections false`;
     await admin.end();
   }
