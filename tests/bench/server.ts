@@ -5,6 +5,8 @@ import { fileURLToPath } from 'node:url';
 import postgres from 'postgres';
 import { migrate } from '../../src/commands/migrate.js';
 import { type EmbeddedVersion, startEmbeddedPostgres } from '../../src/demo/embedded-postgres.js';
+import { ownWords } from '../support/pending.js';
+import { applyDefinitions, readText } from '../support/repository.js';
 import { KIND_SQL } from './verdicts.js';
 
 // Commits are as durable as in production. What comes at its own time in production, checkpoints and autovacuum, must
@@ -104,10 +106,12 @@ export function connect(url: string): postgres.Sql {
   return postgres(url, { max: 1, onnotice: () => {} });
 }
 
-/** Everything but the rows: the backend's tables and the migrated product. */
+/** Everything but the rows: the backend's tables and the migrated product, as edited since the last migration. */
 export async function moveIn({ url, sql }: Pick<Database, 'url' | 'sql'>): Promise<void> {
   await sql.file(fileURLToPath(new URL('../../src/demo/backend.sql', import.meta.url)));
   await migrate(url);
+  await sql.unsafe(ownWords(readText('migrations/current.sql')));
+  await applyDefinitions(sql);
   await sql`create extension if not exists pg_walinspect`.catch(() => {});
 }
 
