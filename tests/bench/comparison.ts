@@ -4,7 +4,7 @@ import { identitySyncRun } from './command-line.js';
 import { countRoundTrips } from './round-trips.js';
 import type { Database, Measurement, Server, Usage } from './server.js';
 import { batchesOf, type Content } from './verdicts.js';
-import { applyResponses, writeJson, writeRowByRow, writeStaged } from './writers.js';
+import { applyByHand, claimAll, finishCalls, writeJson, writeRowByRow, writeStaged } from './writers.js';
 
 export const PASSES = [
   { name: 'first write', content: 'original' },
@@ -18,8 +18,10 @@ export type Pass = (typeof PASSES)[number]['name'];
 export const ROW_BY_ROW = 'row by row';
 export const TYPED_FLOOR = 'floor: typed staging';
 export const JSON_FLOOR = 'floor: JSON text';
-export const APPLY = 'apply, one connection';
-export const APPLY_TWO = 'apply, two connections';
+export const JSON_FLOOR_TWO = 'floor: JSON text, two connections';
+export const LANE = 'lane, one connection';
+export const LANE_TWO = 'lane, two connections';
+export const BY_HAND = 'apply by hand, one connection';
 export const RUN = 'identity-sync run';
 
 // Row by row the whole catalogue takes minutes. A row's cost does not depend on how many follow it, so the first
@@ -30,7 +32,8 @@ interface Variant {
   name: string;
   template: 'catalogue' | 'staged';
   rows: number;
-  write(url: string, content: Content): Promise<Usage>;
+  /** Does what must be there before the clock starts; what it returns is measured. */
+  prepare(url: string, content: Content): Promise<() => Promise<Usage>>;
 }
 
 export interface Compared {
@@ -52,32 +55,39 @@ export function variantsOf(parts: string[], rows: number, answers: Answers): Var
     name: ROW_BY_ROW,
     template: 'catalogue',
     rows: few,
-    write: (url, content) => writeRowByRow(url, firstBatches.get(content)!),
+    prepare: async (url, content) => () => writeRowByRow(url, firstBatches.get(content)!),
   };
   const setBased: Variant[] = [
     {
       name: TYPED_FLOOR,
       template: 'staged',
       rows,
-      write: (url, content) => writeStaged(content)(url, batches.get(content)!),
+      prepare: async (url, content) => () => writeStaged(content)(url, batches.get(content)!),
     },
+    ...[JSON_FLOOR, JSON_FLOOR_TWO].map(
+      (name, index): Variant => ({
+        name,
+        template: 'staged',
+        rows,
+        prepare: async (url, content) => () => writeJson(index + 1)(url, batches.get(content)!),
+      }),
+    ),
+    ...[LANE, LANE_TWO].map(
+      (name, index): Variant => ({
+        name,
+        template: 'catalogue',
+        rows,
+        async prepare(url, content) {
+          const answered = await claimAll(url, content);
+          return () => finishCalls(url, answered, index + 1);
+        },
+      }),
+    ),
     {
-      name: JSON_FLOOR,
-      template: 'staged',
-      rows,
-      write: (url, content) => writeJson(url, batches.get(content)!),
-    },
-    {
-      name: APPLY,
+      name: BY_HAND,
       template: 'catalogue',
       rows,
-      write: (url, content) => applyResponses(1)(url, batches.get(content)!),
-    },
-    {
-      name: APPLY_TWO,
-      template: 'catalogue',
-      rows,
-      write: (url, content) => applyResponses(2)(url, batches.get(content)!),
+      prepare: async (url, content) => () => applyByHand(url, batches.get(content)!),
     },
   ];
   const wholeRun: Variant = {
@@ -85,7 +95,7 @@ export function variantsOf(parts: string[], rows: number, answers: Answers): Var
     template: 'catalogue',
     rows,
     // The scope that asks for every canonicalized row, however lately it was asked.
-    async write(url, content) {
+    prepare: async (url, content) => async () => {
       const { usage, report } = await identitySyncRun(['--scope', 'refresh'], {
         DATABASE_URL: url,
         LIBRARY_METADATA_URL: answers.url(content),
@@ -123,9 +133,10 @@ export async function compare(
   for (const [index, variant] of variants.entries()) {
     say(`counting the round trips of ${variant.name}`);
     const database = await server.clone(variant.template);
-    compared[index]!.roundTrips = await countRoundTrips(database.url, (url) =>
-      variant.write(url, 'original'),
-    );
+    compared[index]!.roundTrips = await countRoundTrips(database.url, async (url) => {
+      const write = await variant.prepare(url, 'original');
+      return write();
+    });
     await database.drop();
   }
 
@@ -135,7 +146,7 @@ export async function compare(
       const variant = variants[index]!;
       const database = await server.clone(variant.template);
       for (const pass of PASSES) {
-        const measured = await database.measure(() => variant.write(database.url, pass.content));
+        const measured = await database.measure(await variant.prepare(database.url, pass.content));
         compared[index]!.passes[pass.name].push(measured);
         const microseconds = ((measured.seconds * 1e6) / variant.rows).toFixed(1);
         say(`round ${round + 1}: ${variant.name}, ${pass.name}: ${microseconds} µs a verdict`);

@@ -5,6 +5,8 @@ import { fileURLToPath } from 'node:url';
 import postgres from 'postgres';
 import { migrate } from '../../src/commands/migrate.js';
 import { type EmbeddedVersion, startEmbeddedPostgres } from '../../src/demo/embedded-postgres.js';
+import { ownWords } from '../support/pending.js';
+import { applyDefinitions, readText } from '../support/repository.js';
 import { KIND_SQL } from './verdicts.js';
 
 // Commits are as durable as in production. What comes at its own time in production, checkpoints and autovacuum, must
@@ -114,10 +116,12 @@ export function cpuMsOf(pid: number): number {
   return process.platform === 'linux' ? timesOf(pid)!.ticks * 10 : Number.NaN;
 }
 
-/** Everything but the rows: the backend's tables and the migrated product. */
+/** Everything but the rows: the backend's tables and the migrated product, as edited since the last migration. */
 export async function moveIn({ url, sql }: Pick<Database, 'url' | 'sql'>): Promise<void> {
   await sql.file(fileURLToPath(new URL('../../src/demo/backend.sql', import.meta.url)));
   await migrate(url);
+  await sql.unsafe(ownWords(readText('migrations/current.sql')));
+  await applyDefinitions(sql);
   await sql`create extension if not exists pg_walinspect`.catch(() => {});
 }
 

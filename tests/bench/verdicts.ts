@@ -11,7 +11,7 @@ export interface Batch {
   body: string;
 }
 
-const BATCH_SIZE = 500;
+export const BATCH_SIZE = 500;
 
 // So many verdicts differ; they come again under higher ids. A multiple of every period below.
 export const SHAPES = 100_000;

@@ -2,7 +2,7 @@
 import type postgres from 'postgres';
 import type { Result } from '../../src/demo/stand-in.js';
 import { connect, type Usage } from './server.js';
-import type { Batch } from './verdicts.js';
+import { answerText, BATCH_SIZE, type Batch, type Content } from './verdicts.js';
 
 /** Writes the batches into the database; the clock starts when its sessions are open. */
 export type Writer = (url: string, batches: Batch[]) => Promise<Usage>;
@@ -194,26 +194,82 @@ export function writeStaged(content: string): Writer {
     });
 }
 
-export const writeJson: Writer = (url, batches) =>
+/** Over so many connections, which take one batch after another from one pile, as those below do. */
+export function writeJson(connections: number): Writer {
+  return (url, batches) =>
+    timed(url, connections, (sessions) =>
+      fromOnePile(sessions, batches, (sql, { body }) => sql`select bench.write_json(${body})`),
+    );
+}
+
+/** The product as an operator calls it: each answer is a run of its own. */
+export const applyByHand: Writer = (url, batches) =>
   timed(url, 1, async ([sql]) => {
-    for (const { body } of batches) await sql!`select bench.write_json(${body})`;
+    for (const { ids, body } of batches) {
+      await sql!`
+        select identity_sync.apply_identity_response(
+          body => ${body}, requested => ${`{${ids}}`}::text::integer[], origin => 'consumer:lml-bulk')`;
+    }
   });
 
-/** The product's own function, over so many connections, which take one batch after another from one pile. */
-export function applyResponses(connections: number): Writer {
-  return (url, batches) =>
-    timed(url, connections, async (sessions) => {
-      const pile = batches.values();
-      await Promise.all(
-        sessions.map(async (sql) => {
-          for (const { ids, body } of pile) {
-            await sql`
-              select identity_sync.apply_identity_response(
-                body => ${body}, requested => ${`{${ids}}`}::text::integer[], origin => 'consumer:lml-bulk')`;
-          }
-        }),
-      );
-    });
+const LANE = 'bench:1:1';
+
+/** A claimed batch and LML's answer. */
+export interface Answered {
+  batchId: string;
+  body: string;
+}
+
+/**
+ * Plans a run over every canonicalized row and claims all of it, in batches of one size as the other ways write them, and
+ * composes what LML answers: all that a lane does before an answer is there.
+ */
+export async function claimAll(url: string, content: Content): Promise<Answered[]> {
+  const sql = connect(url);
+  const answered: Answered[] = [];
+  try {
+    const [{ run }] = await sql<[{ run: string }]>`
+      select identity_sync.plan_identity_run(
+        scope => 'refresh', batch_size => ${BATCH_SIZE}, va_batch_size => ${BATCH_SIZE}, accept => '{changed}') as run`;
+    for (;;) {
+      const [claimed]: { batch_id: string | null; request: string }[] = await sql`
+        select batch_id, request from identity_sync.claim_identity_batch(
+          run_id => ${run}, leased_by => ${LANE}, concurrency => 32, lease_ms => 3600000,
+          answered => ${answered.at(-1)?.batchId ?? null}::bigint)`;
+      // Once all are claimed there is none, but a pause until some lease ends.
+      if (!claimed?.batch_id) return answered;
+      const { inputs } = JSON.parse(claimed.request) as { inputs: { library_id: number }[] };
+      const ids = inputs.map((input) => input.library_id);
+      answered.push({ batchId: claimed.batch_id, body: answerText(ids, content) });
+    }
+  } finally {
+    await sql.end();
+  }
+}
+
+/** The product as its lanes call it, over so many connections. */
+export const finishCalls = (url: string, answered: Answered[], connections: number): Promise<Usage> =>
+  timed(url, connections, (sessions) =>
+    fromOnePile(sessions, answered, async (sql, { batchId, body }) => {
+      const [{ outcome }] = await sql<[{ outcome: string }]>`
+        select outcome from identity_sync.finish_identity_call(
+          batch_id => ${batchId}, leased_by => ${LANE}, http_status => 200, body => ${body}, failure => null,
+          latency_ms => 1900)`;
+      if (outcome !== 'applied') throw new Error(`a batch was ${outcome}`);
+    }),
+  );
+
+async function fromOnePile<Item>(
+  sessions: postgres.Sql[],
+  items: Item[],
+  write: (sql: postgres.Sql, item: Item) => Promise<unknown>,
+): Promise<void> {
+  const pile = items.values();
+  await Promise.all(
+    sessions.map(async (sql) => {
+      for (const item of pile) await write(sql, item);
+    }),
+  );
 }
 
 async function timed(

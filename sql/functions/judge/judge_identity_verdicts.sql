@@ -199,19 +199,19 @@ begin
       from (
         select
           read.*,
+          identity_sync_private.source_bit(read.source) as source_bit,
           identity_sync_private.is_in_band(read.method, read.confidence) as in_band
         from (
           select
-            raw.source,
-            raw.method,
-            identity_sync_private.source_bit(raw.source) as source_bit,
+            identity_sync_private.text_of(raw.source) as source,
+            identity_sync_private.text_of(raw.method) as method,
             identity_sync_private.text_of(raw.external_id) as external_id,
             coalesce(jsonb_typeof(raw.confidence), 'null') = 'null' as has_no_confidence,
             identity_sync_private.read_confidence(raw.confidence) as confidence
           from (
             select
-              identity_sync_private.text_of(listed.entry -> 'source') as source,
-              identity_sync_private.text_of(listed.entry -> 'method') as method,
+              listed.entry -> 'source' as source,
+              listed.entry -> 'method' as method,
               listed.entry -> 'external_id' as external_id,
               listed.entry -> 'confidence' as confidence
             from jsonb_array_elements(field.legs) as listed (entry)

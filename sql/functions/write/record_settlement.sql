@@ -19,6 +19,8 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
+-- The planner expects a tenth of the verdicts that come, and would compare each with each.
+set enable_nestloop = off
 as $$
 declare
   scanned constant integer := cardinality(written.verdicts);
@@ -64,9 +66,8 @@ begin
         known.*,
         known.last_verified_at in (
           select doubted.verified_at
-          from identity_sync.run
-          join identity_sync.settlement as doubted on doubted.run_id = run.run_id
-          where run.braked_by = 'changed'
+          from identity_sync.settlement as doubted
+          where doubted.run_id = any (array(select run.run_id from identity_sync.run where run.braked_by = 'changed'))
         ) as is_doubted
       from wxyc_schema.library_identity_history as known
       where known.history_id = any (written.history_ids)

@@ -31,12 +31,18 @@ begin
     where verdict.outcome in ('stale_verdict', 'lml_cardinality_mismatch', 'lml_error', 'library_gone')
   );
   if known.questions = 0 then
-    insert into identity_sync.asked_as (library_id, fingerprint)
-    select question.library_id, question.fingerprint
-    from unnest(requested, asked_as) as question (library_id, fingerprint)
-    where question.fingerprint is not null and question.library_id <> all (unanswered_ids)
-    on conflict (library_id) do nothing;
-    return '{}'::integer[];
+    begin
+      -- Looking for conflicts would cost as much again.
+      insert into identity_sync.asked_as (library_id, fingerprint)
+      select question.library_id, question.fingerprint
+      from unnest(requested, asked_as) as question (library_id, fingerprint)
+      where question.fingerprint is not null and question.library_id <> all (unanswered_ids);
+      return '{}'::integer[];
+    exception
+      -- A library is named twice, or this transaction's snapshot is too old to see what another session wrote.
+      when unique_violation then
+        null;
+    end;
   end if;
 
   renamed_ids := array(

@@ -1,4 +1,5 @@
 // What a library was asked by is remembered with its answer.
+import type postgres from 'postgres';
 import { expect, test } from 'vitest';
 import {
   compilation,
@@ -81,4 +82,18 @@ test('the rows that were asked by another name before are told, and no others', 
     ) as renamed
     from wxyc_schema.library`;
   expect(row).toEqual({ renamed: [DILATE] });
+});
+
+test('a transaction too old to see what another session remembered begins again', async () => {
+  const [row] = await writer.sql<[{ fingerprint: string }]>`
+    select identity_sync_private.fingerprint(id, artist_name, album_title) as fingerprint
+    from wxyc_schema.library where id = ${DILATE}`;
+  const remember = (sql: postgres.Sql) => sql`
+    select identity_sync_private.remember_questions('{}', array[${DILATE}::integer], array[${row.fingerprint}::bigint])`;
+  const { sql } = await writer.session();
+  await sql.unsafe('begin isolation level repeatable read');
+  await sql`select from identity_sync.asked_as`;
+  await remember(writer.sql);
+  await expect(remember(sql)).rejects.toMatchObject({ code: '40001' });
+  await sql`rollback`;
 });
