@@ -67,9 +67,7 @@ begin
     perform identity_sync_private.stop_unheld_run(run_id, this_run.stop_reason, this_run.stop_cause);
   end if;
 
-  in_flight := (
-    select count(*) from identity_sync.batch where batch.closed_at is null and batch.state = 'in_flight'
-  );
+  in_flight := (select count(*) from identity_sync.batch where batch.closed_at is null and batch.state = 'in_flight');
 
   loop
     select batch.batch_id
