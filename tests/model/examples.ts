@@ -33,4 +33,11 @@ export const EXAMPLES: Record<string, Step[]> = {
     { kind: 'hold', id: 4 },
     { kind: 'undo', run: 0, ids: null },
   ],
+  'an undo gives the survivor of a merge nothing of what the loser was': [
+    answer(singleArtist(3), 40),
+    answer(singleArtist(1), 40),
+    { ...answer(singleArtist(1), 1), results: [singleArtist(1), singleArtist(3, { confidence: 0.96 })] },
+    { kind: 'merge', loser: 3, survivor: 1 },
+    { kind: 'undo', run: 2, ids: null },
+  ],
 };

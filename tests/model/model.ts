@@ -115,6 +115,8 @@ interface Settlement {
   identities: Map<number, Identity | null>;
   sources: Map<number, Map<string, Source | null>>;
   links: Map<number, Credit>;
+  /** Where the history of a row that it changed has gone since. */
+  mergedInto: Set<number>;
   /** The settlements that it takes back. */
   undoes: number[];
 }
@@ -286,12 +288,13 @@ export class Model {
   }
 
   private beginSettlement(at: number, undoes: number[] = []): Settlement {
-    const settlement = {
+    const settlement: Settlement = {
       id: this.settlements.length + 1,
       at,
       identities: new Map(),
       sources: new Map(),
       links: new Map(),
+      mergedInto: new Set(),
       undoes,
     };
     this.settlements.push(settlement);
@@ -758,7 +761,8 @@ export class Model {
       this.settlements.some(
         ({ id, undoes }) => id === writer && id !== by.id && undoes.includes(settlement.id),
       );
-    for (const id of unique([...settlement.identities.keys(), ...settlement.sources.keys()])) {
+    const { identities, sources: changed, mergedInto } = settlement;
+    for (const id of unique([...identities.keys(), ...changed.keys(), ...mergedInto])) {
       if (!isChosen(id) || isUndoneBefore(this.writerOf(id))) continue;
       const before = settlement.identities.get(id);
       // Silent: a source of a new identity that another writer has made its own since stays, and keeps nothing back.
@@ -772,6 +776,7 @@ export class Model {
       const isUntouched =
         (before === undefined ? known !== undefined : isMine(`identity ${id}`)) &&
         [...sources.keys()].every((source) => isMine(`source ${id} ${source}`)) &&
+        !mergedInto.has(id) &&
         this.libraries.has(id);
       // What another writer has put into a new row since would go with it.
       const isShared =
@@ -861,6 +866,12 @@ export class Model {
         this.writers.set(`source ${survivor} ${source}`, 0);
       }
       this.sources.set(survivor, stored);
+    }
+    // Silent: what a call wrote to the loser is told by its history, which goes along, but says nothing of the survivor.
+    for (const { identities, mergedInto } of this.settlements) {
+      if (!identities.get(loser) && !mergedInto.delete(loser)) continue;
+      if (identities.get(loser)) identities.delete(loser);
+      if (!identities.has(survivor)) mergedInto.add(survivor);
     }
     for (const [category, rows] of Object.entries(this.history.get(loser) ?? {})) {
       const kept = this.history.get(survivor) ?? {};

@@ -27,14 +27,19 @@ begin
       select
         listed.library_id,
         inserted.library_id is not null as was_absent,
-        history.history_id,
-        history.reason_category in ('release', 'undo') as may_be_gone
+        case when history.is_its_own then history.history_id end as history_id,
+        history.is_its_own and history.reason_category in ('release', 'undo') as may_be_gone,
+        inserted.library_id is null and not history.is_its_own as is_merged_into
       from identity_sync_private.libraries_written(find_undoable.settlement_id) as listed (library_id)
       left join unnest(this_settlement.inserted_ids) as inserted (library_id) on inserted.library_id = listed.library_id
+      -- A merge moves history to the record that stays: it is not what that was.
       left join (
-        select kept.history_id, archived.library_id, archived.reason_category
+        select distinct on (archived.library_id)
+          archived.library_id, kept.history_id, archived.reason_category,
+          archived.xmin = any (this_settlement.written_by) as is_its_own
         from unnest(this_settlement.history_ids) as kept (history_id)
         join wxyc_schema.library_identity_history as archived on archived.history_id = kept.history_id
+        order by archived.library_id, is_its_own desc
       ) as history on history.library_id = listed.library_id
       left join unnest(undone_before) as undone (library_id) on undone.library_id = listed.library_id
       where undone.library_id is null and (ids is null or listed.library_id = any (ids))
@@ -68,6 +73,7 @@ begin
         case
           when later.library_id is null
             and moved.library_id is null
+            and written.is_merged_into is not true
             and case
               when known.library_id is null
               then written.may_be_gone

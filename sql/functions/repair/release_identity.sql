@@ -82,9 +82,9 @@ begin
     this_settlement, this_run, identity_sync_private.repair_origin(session_user), released_at, 0, 0,
     identity_sync_private.empty_report(), kept_history_ids,
     array(
-      select known.xmin
-      from wxyc_schema.library_identity as known
-      where is_shared and known.library_id = release_identity.library_id
+      select history.xmin
+      from wxyc_schema.library_identity_history as history
+      where history.history_id = any (kept_history_ids)
     )
   );
   perform identity_sync_private.record_run_by_hand(

@@ -231,6 +231,39 @@ describe('every call by hand is undone by its number', () => {
   });
 });
 
+describe('a record that was merged since takes nothing to the one that it was merged into', () => {
+  /** As the backend merges: the history goes along, and what the loser was called by others stays behind. */
+  const merge = (loser: number, survivor: number) => writer.sql.unsafe(`
+    update wxyc_schema.library_identity_history set library_id = ${survivor} where library_id = ${loser};
+    delete from wxyc_schema.library_identity_source where library_id = ${loser};
+    delete from wxyc_schema.library_identity where library_id = ${loser};
+    delete from wxyc_schema.library where id = ${loser}`);
+
+  beforeEach(() => writer.service([singleArtist(DILATE), singleArtist(ERASER)]));
+
+  test('where the other was only confirmed', async () => {
+    await writer.service([renamed(DILATE), singleArtist(ERASER)], { verifiedAt: TUESDAY });
+    const runId = await lastRun(writer.sql);
+    await merge(DILATE, ERASER);
+    const before = await writer.identity(ERASER);
+
+    expect(await undo(writer.sql, runId)).toMatchObject({ identity: { restored: 0, removed: 0 } });
+
+    expect(await writer.identity(ERASER)).toEqual(before);
+  });
+
+  test('where the other changed as well, and becomes what it was itself', async () => {
+    const eraser = await writer.identity(ERASER);
+    await writer.service([renamed(DILATE), renamed(ERASER)], { verifiedAt: TUESDAY });
+    const runId = await lastRun(writer.sql);
+    await merge(DILATE, ERASER);
+
+    expect(await undo(writer.sql, runId)).toMatchObject({ identity: { restored: 1, removed: 0 } });
+
+    expect(await writer.identity(ERASER)).toEqual(eraser);
+  });
+});
+
 test('undoing twice changes nothing, and counts nothing as newer', async () => {
   await writer.service([singleArtist(DILATE)]);
   await writer.service([renamed(DILATE), singleArtist(ERASER)], { verifiedAt: TUESDAY });
