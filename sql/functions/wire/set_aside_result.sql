@@ -36,14 +36,12 @@ begin
           select '.' || member.key as step, member.value, position(mark || 'n' in member.key) > 0 as is_found
           into child
           from json_each(node) as member
-          where position(mark || 'n' in member.key) > 0 or position(mark || 'n' in member.value::text) > 0
-          limit 1;
+          where position(mark || 'n' in member.key) > 0 or position(mark || 'n' in member.value::text) > 0;
         else
           select format('[%s]', item.position - 1) as step, item.value, false as is_found
           into child
           from json_array_elements(node) with ordinality as item (value, position)
-          where position(mark || 'n' in item.value::text) > 0
-          limit 1;
+          where position(mark || 'n' in item.value::text) > 0;
         end if;
         path := path || child.step;
         exit when child.is_found;

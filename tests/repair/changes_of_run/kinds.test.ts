@@ -7,6 +7,7 @@ import {
   ERASER,
   type Fields,
   leg,
+  MONDAY,
   SERVICE,
   singleArtist,
   TUESDAY,
@@ -80,4 +81,28 @@ test('it says the same after later runs, and after another writer who kept what 
   await writer.service([singleArtist(DILATE)], { verifiedAt: WEDNESDAY });
 
   expect(await changes()).toEqual(before);
+});
+
+test('between two other runs it shows what this one made of the row, and of a first run what is there', async () => {
+  const valuesOf = async (runId: string, column: string) => {
+    const rows = await writer.sql`
+      select old_value, new_value from identity_sync_private.changes_of_run(${runId})
+      where column_name = ${column} order by stored_row`;
+    return rows.map(({ old_value, new_value }) => [old_value, new_value]);
+  };
+  const runs: string[] = [];
+  for (const [confidence, verifiedAt] of [
+    [0.97, MONDAY],
+    [0.96, TUESDAY],
+    [0.95, WEDNESDAY],
+  ] as const) {
+    await writer.service([singleArtist(DILATE, { confidence })], { verifiedAt });
+    runs.push(await lastRun(writer.sql));
+  }
+  expect(await valuesOf(runs[1]!, 'confidence')).toEqual([['0.97', '0.96']]);
+  expect(await valuesOf(runs[2]!, 'confidence')).toEqual([['0.96', '0.95']]);
+  expect(await valuesOf(runs[0]!, 'external_id')).toEqual([
+    [null, '11442'],
+    [null, '0AiTwNtYX8m4uhfU7rJ8RD'],
+  ]);
 });

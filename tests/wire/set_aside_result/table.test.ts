@@ -28,6 +28,7 @@ test.each<[expression: string, value: unknown]>([
   ],
   [`set_aside_result('{"a": [{"b#nd83c": 1}]}', '#', true) ->> 'path'`, String.raw`a[0].b\ud83c`],
   [`set_aside_result('{"a": {"b#nd83c": {"c": 1}}}', '#', true) ->> 'path'`, String.raw`a.b\ud83c`],
+  [`set_aside_result('{"#nd83c": 1, "#nd83d": 2}', '#', true) ->> 'path'`, String.raw`\ud83c`],
   [`set_aside_result('{"a": "#n0000"}', '#', false) ->> 'path'`, null],
   [
     `length(set_aside_result('{"a": ' || repeat('[', 400) || '"' || repeat('x', 1000000) || '#n0000"' || repeat(']', 400) || '}', '#', true) ->> 'path')`,
