@@ -4,7 +4,10 @@ import { log } from '../observe/log.js';
 import type { Change } from '../screens/diff.js';
 import { readAddress } from './address.js';
 import { loginInWords, type Notice, openSession, type Sql } from './connect.js';
+import { LineFault, placeOf } from './line.js';
 import { assertFit } from './ready.js';
+
+const CLOSED = 'CONNECTION_CLOSED';
 
 export type Report = Record<string, unknown>;
 
@@ -15,8 +18,6 @@ export interface JudgedReport {
 }
 
 const CHANGES_AT_ONCE = 2000;
-
-class RolledBack extends Error {}
 
 /**
  * Has one function called, which `calls` names, in a transaction of its own. A dry run does all of it and rolls back:
@@ -29,18 +30,28 @@ export async function inTransaction<Result>(
   call: (sql: Sql) => Promise<Result>,
 ): Promise<Result> {
   const notices: Notice[] = [];
-  const sql = openSession(databaseUrl, { notices });
+  const address = readAddress(databaseUrl);
+  let isCut = false;
+  const session = openSession(databaseUrl, { notices }, () => {
+    isCut = true;
+  });
+  // postgres.js would go on with another session, outside the transaction; and its own `begin` ends the process, since it
+  // rolls back on a socket that is gone.
+  const sql = ((strings, ...parameters) => {
+    if (isCut)
+      throw new LineFault(`the database ${placeOf(address)} has closed the connection (${CLOSED})`, CLOSED);
+    return session(strings, ...parameters);
+  }) as Sql;
   let result = null as Result;
   try {
-    await sql.begin(async (transaction) => {
-      await assertFit(transaction as unknown as Sql, [calls]);
-      result = await call(transaction as unknown as Sql);
-      if (dryRun) throw new RolledBack();
-    });
+    await sql`begin`;
+    await assertFit(sql, [calls]);
+    result = await call(sql);
+    await (dryRun ? sql`rollback` : sql`commit`);
   } catch (error) {
-    if (!(error instanceof RolledBack)) throw loginInWords(error, readAddress(databaseUrl));
+    throw loginInWords(error, address);
   } finally {
-    await sql.end({ timeout: 2 });
+    await session.end({ timeout: 2 });
   }
   if (tells && !dryRun) for (const { message } of notices) log.info({ step: 'record' }, message);
   return result;

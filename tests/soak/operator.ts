@@ -63,11 +63,16 @@ export class Operator extends People {
               where closed_at is null and library_id is not null order by random() limit 5`;
             const ids = open.map((entry) => entry.library_id);
             const [row] = await tx`select identity_sync.replay_quarantined_verdicts(ids => ${ids}) as result`;
-            const released = await tx`
+            // What another session closes while this one waits for it is not replayed.
+            const replayed = await tx<{ id: number }[]>`
+              select library_id as id from identity_sync.quarantined_verdict
+              where closed_reason = 'replayed' and xmin = pg_current_xact_id()::xid`;
+            const released = await tx<{ id: number; at: number }[]>`
               select library_id as id, (extract(epoch from attempted_at) * 1000)::float8 as at
               from identity_sync.attempt
               where library_id = any (${ids}) and outcome = 'released' and xmin = pg_current_xact_id()::xid`;
-            return { ids, result: row!.result, args: { released: [...released] } };
+            const done = [...replayed, ...released].map(({ id }) => id);
+            return { ids: done, result: row!.result, args: { released: [...released] } };
           },
         });
       case 'undo':

@@ -4,6 +4,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { resultsOf } from '../model/answers.js';
 import { read } from '../model/json.js';
+import type { Fields } from '../model/judge.js';
 import { add, type Identity, Model, SERVICE } from '../model/model.js';
 import { type Report, reported } from '../support/report.js';
 import { type Acted, librariesOf, type Settled } from './ledger.js';
@@ -16,7 +17,6 @@ interface Event {
   ids: number[];
   /** The run whose settlement this is; null: of no run, so that it may be ordered otherwise. */
   run: number | null;
-  isReplay: boolean;
   tell(model: Model): unknown;
   expected: unknown;
 }
@@ -58,8 +58,8 @@ export class Retelling {
     const waiting = new Map<Event, Event[]>();
     for (const [index, event] of events.entries()) {
       const uncertain = waiting.get(event) ?? [];
-      const next = this.underWay(event, events, index);
-      if (next) waiting.set(next, [...(waiting.get(next) ?? []), ...uncertain, event]);
+      const next = event.run === null ? this.underWay(event, events, index) : undefined;
+      if (next) waiting.set(next, [...(waiting.get(next) ?? []), event]);
       else this.take(event, uncertain);
     }
   }
@@ -70,8 +70,6 @@ export class Retelling {
       const other = events[later]!;
       if (other.committed - event.committed > 60_000) return undefined;
       if (other.run === null || !event.ids.some((id) => other.ids.includes(id))) continue;
-      // Settlements of one library wait for each other; but a replay takes what is open when it begins.
-      if (event.run !== null && !other.isReplay) return undefined;
       return other.began <= event.committed + 1 ? other : undefined;
     }
     return undefined;
@@ -126,7 +124,6 @@ export class Retelling {
     const isKept = row.at < committed - 1000;
     return {
       ...{ committed, run, name: `settlement ${settlement} (${row.state})`, ids: librariesOf(row) },
-      isReplay: false,
       began: isKept ? committed - KEPT_MS : row.at,
       tell: (model) => settle(model, row),
       expected: row.report,
@@ -141,16 +138,16 @@ export class Retelling {
   private eventOfAct(act: Acted): Event {
     const { began, committed, run, result } = act;
     const ids = this.librariesOfAct(act);
-    const named = { name: `act ${act.act} (${act.kind})`, isReplay: act.kind === 'replay' };
+    const name = `act ${act.act} (${act.kind})`;
     return {
-      ...{ ...named, began, committed, run, ids },
+      ...{ began, committed, run, ids, name },
       tell: (model) => this.actOn(model, act),
       expected: result,
     };
   }
 
   /** Does on the model what a person has done. */
-  private actOn(model: Model, { kind, ids, args, at, run }: Acted): unknown {
+  private actOn(model: Model, { kind, ids, args, at, run, result }: Acted): unknown {
     const id = ids[0]!;
     switch (kind) {
       case 'repair':
@@ -175,7 +172,7 @@ export class Retelling {
           const mark = model.marks.get(released);
           if (mark?.outcome === 'released') mark.at = when;
         }
-        return replayed;
+        return { ...replayed, never_replayed: (result as Fields).never_replayed };
       }
       case 'undo': {
         const undone = model.undo(

@@ -1,6 +1,6 @@
 -- Deletes what is of no use any more: batches of runs that ended long ago with their calls and kept answers, quarantine
--- that was closed long ago, marks of libraries that are gone, and workers that are gone. What undoing needs stays for
--- ever: history, superseded rows and settlements. A run keeps its report.
+-- that was closed long ago, marks of libraries that are gone, workers that are gone, and their jobs. What undoing needs
+-- stays for ever: history, superseded rows and settlements. A run keeps its report.
 create or replace function identity_sync.prune_identity_sync(keep_days integer)
 returns void
 language plpgsql volatile security definer
