@@ -233,7 +233,8 @@ describe('every call by hand is undone by its number', () => {
 
 describe('a record that was merged since takes nothing to the one that it was merged into', () => {
   /** As the backend merges: the history goes along, and what the loser was called by others stays behind. */
-  const merge = (loser: number, survivor: number) => writer.sql.unsafe(`
+  const merge = (loser: number, survivor: number) =>
+    writer.sql.unsafe(`
     update wxyc_schema.library_identity_history set library_id = ${survivor} where library_id = ${loser};
     delete from wxyc_schema.library_identity_source where library_id = ${loser};
     delete from wxyc_schema.library_identity where library_id = ${loser};
