@@ -380,7 +380,12 @@ export class Model {
     judged.action = action;
     if (action === 'unchanged') {
       // Silent: a repair that says the same, but is older, leaves the time as it is.
-      if (!this.isNewer(known!.verifiedAt, at)) known!.verifiedAt = at;
+      if (!this.isNewer(known!.verifiedAt, at)) {
+        known!.verifiedAt = at;
+        // Silent: what is confirmed is again as the last call that wrote it left it, also where another writer moved its time.
+        const writer = this.settlements.findLast(({ identities }) => identities.has(id));
+        this.writers.set(`identity ${id}`, writer?.id ?? 0);
+      }
     } else {
       if (known) this.archive(id, isRepair(origin) ? 'repair' : 'verdict');
       settlement.identities.set(id, known ? { ...known } : null);
