@@ -1,5 +1,5 @@
---! Previous: sha1:6ef2cb4427a74a12410b555951bb85e2366700f3
---! Hash: sha1:e02070cadf805730068e9b869f9f44f3fb3abb18
+--! Previous: sha1:e66a5f3abab546725feaddbb109654e7481758fd
+--! Hash: sha1:28a1c766f6996941ff8848e034ed1e9f23986bff
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without
