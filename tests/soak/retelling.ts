@@ -138,7 +138,7 @@ export class Retelling {
   private eventOfAct(act: Acted): Event {
     const { began, committed, run, result } = act;
     const ids = this.librariesOfAct(act);
-    const name = `act ${act.act} (${act.kind})`;
+    const name = `act ${act.act} (${act.kind} of ${act.args.of ?? ids.slice(0, 5)}, as run ${run})`;
     return {
       ...{ began, committed, run, ids, name },
       tell: (model) => this.actOn(model, act),
