@@ -206,7 +206,7 @@ export class Retelling {
       case 'other': {
         const known = model.identities.get(id);
         if (known) model.identities.set(id, { ...known, ...(args.columns as Partial<Identity>) });
-        model.writers.set(`identity ${id}`, 0);
+        model.touch(id);
         return null;
       }
       default:
