@@ -459,7 +459,7 @@ class Both {
     const change = async (columns: Partial<Identity>) => {
       if (!known) return;
       Object.assign(known, columns);
-      model.writers.set(`identity ${id}`, 0);
+      model.touch(id);
       const { verifiedAt, ...others } = columns;
       const row =
         verifiedAt === undefined
@@ -484,7 +484,7 @@ class Both {
         const written = { ...ids, ...others, method: 'exact_match', confidence: 1, notes: null };
         const theirs = { discogs_release_id: 78, agreement_sources: null };
         model.identities.set(id, { ...written, ...theirs, verifiedAt });
-        model.writers.set(`identity ${id}`, 0);
+        model.touch(id);
         const at = new Date(verifiedAt).toISOString();
         await tx`
           insert into wxyc_schema.library_identity

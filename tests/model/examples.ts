@@ -15,7 +15,22 @@ const linked = {
   tracks: [{ ...credit, resolved_artist_name: 'Thom Yorke', confidence: 1, method: 'manual' }],
 };
 
+const found = { source: 'discogs', method: 'exact_match', confidence: 1, external_id: '1' };
+const other = { ...found, confidence: 0.9 };
+
 export const EXAMPLES: Record<string, Step[]> = {
+  'sources stay where another writer has touched the main row since': [
+    answer(singleArtist(1, { provenance: [found] }), 8),
+    answer(singleArtist(1, { provenance: [other] }), 6),
+    { kind: 'other', id: 1, what: 'release id' },
+    { kind: 'undo', run: 1, ids: null },
+  ],
+  'an undo that took back sources alone is undone': [
+    answer(singleArtist(1, { provenance: [found] }), 8),
+    answer(singleArtist(1, { provenance: [other] }), 6),
+    { kind: 'undo', run: 1, ids: null },
+    { kind: 'undo', run: 2, ids: null },
+  ],
   'an undone identity whose library has a younger mark is due': [
     answer(unresolved(1), 8),
     answer(singleArtist(1), 40),

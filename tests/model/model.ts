@@ -164,6 +164,8 @@ export class Model {
   settlements: Settlement[] = [];
   /** Which settlement, or nobody of ours (0), made each row what it is. */
   writers = new Map<string, number>();
+  /** The last settlement before another writer touched a main row that we have not written or confirmed since. */
+  touched = new Map<number, number>();
 
   constructor(
     /** The present: each event that happens now is a moment after the last. */
@@ -378,6 +380,7 @@ export class Model {
     }
 
     judged.action = action;
+    this.touched.delete(id);
     if (action === 'unchanged') {
       // Silent: a repair that says the same, but is older, leaves the time as it is.
       if (!this.isNewer(known!.verifiedAt, at)) {
@@ -779,7 +782,10 @@ export class Model {
       );
       const known = this.identities.get(id);
       const isUntouched =
-        (before === undefined ? known !== undefined : isMine(`identity ${id}`)) &&
+        // Silent: sources stay, too, where another writer has touched the main row since.
+        (before === undefined
+          ? known !== undefined && (this.touched.get(id) ?? 0) < settlement.id
+          : isMine(`identity ${id}`)) &&
         [...sources.keys()].every((source) => isMine(`source ${id} ${source}`)) &&
         !mergedInto.has(id) &&
         this.libraries.has(id);
@@ -848,7 +854,12 @@ export class Model {
     return this.settlements.findLast(({ identities, sources }) => identities.has(id) || sources.has(id))?.id;
   }
 
-  // What the station's backend does, and the daily upkeep.
+  // What the station's backend and other writers do, and the daily upkeep.
+
+  touch(id: number): void {
+    this.writers.set(`identity ${id}`, 0);
+    this.touched.set(id, this.settlements.length);
+  }
 
   deleteLibrary(id: number): void {
     this.libraries.delete(id);

@@ -138,7 +138,7 @@ export class Retelling {
   private eventOfAct(act: Acted): Event {
     const { began, committed, run, result } = act;
     const ids = this.librariesOfAct(act);
-    const name = `act ${act.act} (${act.kind})`;
+    const name = `act ${act.act} (${act.kind} of ${act.args.of ?? ids.slice(0, 5)}, as run ${run})`;
     return {
       ...{ began, committed, run, ids, name },
       tell: (model) => this.actOn(model, act),
@@ -206,7 +206,7 @@ export class Retelling {
       case 'other': {
         const known = model.identities.get(id);
         if (known) model.identities.set(id, { ...known, ...(args.columns as Partial<Identity>) });
-        model.writers.set(`identity ${id}`, 0);
+        model.touch(id);
         return null;
       }
       default:

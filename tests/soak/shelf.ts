@@ -3,8 +3,9 @@
 import type postgres from 'postgres';
 import type { Sql } from '../../src/database/connect.js';
 import { type Credit, Model, REFUSED_DISCOGS_ID, REFUSED_EXTERNAL_ID } from '../model/model.js';
+import { ownWords } from '../support/pending.js';
 import { withoutPsql } from '../support/psql.js';
-import { readText } from '../support/repository.js';
+import { applyDefinitions, readText } from '../support/repository.js';
 import type { Chance } from './random.js';
 
 /** LML refuses every input of this artist. */
@@ -29,6 +30,9 @@ export interface Logins {
 
 /** Shelves so many records, a seventh of them compilations, and gives everybody a login. */
 export async function shelve(sql: postgres.Sql, url: string, count: number, chance: Chance): Promise<Logins> {
+  // The functions as they are on disk.
+  await sql.unsafe(ownWords(readText('migrations/current.sql')));
+  await applyDefinitions(sql);
   await sql`insert into wxyc_schema.artists ${sql(KNOWN_ARTISTS.map((artist_name) => ({ artist_name })))}`;
   for (let number = 0; number < count; number++) await shelveOne(sql, number, chance);
   await sql.unsafe(`

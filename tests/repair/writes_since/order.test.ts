@@ -4,6 +4,7 @@ import { lastRun, undo } from '../../support/undo.js';
 import {
   DILATE,
   ERASER,
+  leg,
   SANGOMA,
   singleArtist,
   TUESDAY,
@@ -30,6 +31,19 @@ test('the last to write a library counts: another run, or an undo of this one', 
     undone_before: [ERASER],
     undos: 1,
     ours: 4,
+  });
+});
+
+test('an undo that took back sources alone can be undone, since the main row is as our own writer left it', async () => {
+  const provenance = (confidence: number) => [leg('discogs', '1', { confidence })];
+  await writer.service([singleArtist(DILATE, { provenance: provenance(1) })]);
+  await writer.service([singleArtist(DILATE, { provenance: provenance(0.9) })], { verifiedAt: TUESDAY });
+  const runId = await lastRun(writer.sql);
+  expect(await undo(writer.sql, runId)).toMatchObject({ source: { restored: 1 }, newer: 0 });
+
+  expect(await undo(writer.sql, await lastRun(writer.sql))).toMatchObject({
+    source: { restored: 1 },
+    newer: 0,
   });
 });
 
