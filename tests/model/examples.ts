@@ -25,6 +25,12 @@ export const EXAMPLES: Record<string, Step[]> = {
     { kind: 'other', id: 1, what: 'release id' },
     { kind: 'undo', run: 1, ids: null },
   ],
+  'an undo leaves a library whose other sources another run wrote since': [
+    answer(singleArtist(1, { provenance: [found] }), 8),
+    answer(singleArtist(1, { provenance: [other] }), 7),
+    answer(singleArtist(1, { provenance: [other, { ...found, source: 'deezer' }] }), 6),
+    { kind: 'undo', run: 1, ids: null },
+  ],
   'an undo that took back sources alone is undone': [
     answer(singleArtist(1, { provenance: [found] }), 8),
     answer(singleArtist(1, { provenance: [other] }), 6),

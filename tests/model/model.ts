@@ -788,6 +788,8 @@ export class Model {
           : isMine(`identity ${id}`)) &&
         [...sources.keys()].every((source) => isMine(`source ${id} ${source}`)) &&
         !mergedInto.has(id) &&
+        // Silent: nor may another call have written any other source of the library.
+        this.isLastToWrite(run, id) &&
         this.libraries.has(id);
       // What another writer has put into a new row since would go with it.
       const isShared =
@@ -847,6 +849,12 @@ export class Model {
     const isDueAnyway =
       this.libraries.get(id)!.isCanonical && !this.identities.has(id) && !this.marks.has(id);
     if (!isDueAnyway) this.questions.set(id, null);
+  }
+
+  /** Whether a run, or the undo of it that is under way, wrote a library last. */
+  private isLastToWrite(run: number[], id: number): boolean {
+    const last = this.settlements[this.writerOf(id)! - 1]!;
+    return run.includes(last.id) || last.undoes === run;
   }
 
   /** The last of our settlements that wrote a library's identity or sources. */
