@@ -1,5 +1,5 @@
 --! Previous: sha1:5e683946ca8f34ca09d1cd76a4958ffda45e980a
---! Hash: sha1:e66a5f3abab546725feaddbb109654e7481758fd
+--! Hash: sha1:3196c877fe857598813de7f4c7249d6fe4ce0fd4
 --! Message: functions and views
 
 -- Functions from the bottom room to the top one, then the views. Bodies are checked when they run, since they call one another.
@@ -8361,6 +8361,20 @@ declare
     from identity_sync.settlement
     where settlement.run_id = writes_since.run_id and not settlement.dry_run
   );
+  -- An undo may have left a main row as what it took back, or somebody of ours since, had left it.
+  ours_since constant timestamptz := (
+    with recursive undone as (
+      select writes_since.run_id as run_id
+      union
+      select run.of_run_id
+      from undone
+      join identity_sync.run on run.run_id = undone.run_id and run.scope = 'undo'
+    )
+    select min(settlement.settled_at)
+    from undone
+    join identity_sync.settlement on settlement.run_id = undone.run_id
+    where not settlement.dry_run
+  );
 begin
   with written as (
     select listed.library_id, max(settlement.settled_at) as at
@@ -8394,7 +8408,7 @@ begin
   into ours
   from identity_sync.settlement
   cross join lateral unnest(settlement.written_by) as listed (written_by)
-  where settlement.settled_at >= began_at;
+  where settlement.settled_at >= ours_since;
 
   select coalesce(array_agg(listed.written_by), '{}')
   into undone_by
@@ -8408,7 +8422,7 @@ $$;
 revoke all on function identity_sync_private.writes_since(bigint) from public;
 
 comment on function identity_sync_private.writes_since(bigint) is
-  'Takes a run; returns its libraries that another run wrote later, those that an undo of it took back last, the transactions of these undos, and those of all settlements since it began.';
+  'Takes a run; returns its libraries that another run wrote later, those that an undo of it took back last, the transactions of these undos, and those of all settlements since it, or what it took back, began.';
 --! EndIncluded functions/repair/writes_since.sql
 --! Included functions/repair/undo_identity_run.sql
 -- Takes back what a run wrote: rows that it inserted go, others come back as they were, its marks and its quarantine

@@ -1,5 +1,5 @@
---! Previous: sha1:e66a5f3abab546725feaddbb109654e7481758fd
---! Hash: sha1:28a1c766f6996941ff8848e034ed1e9f23986bff
+--! Previous: sha1:3196c877fe857598813de7f4c7249d6fe4ce0fd4
+--! Hash: sha1:8db8e34a5c89c3fce9592c3dacd0c9e156093309
 --! Message: adopt what is there
 
 -- The ids that have a column since the last migration, from the source rows that the service's predecessor wrote: without
