@@ -116,7 +116,10 @@ function postDuring(ids: number[], call: Answered, postsOf: Map<number, Post[]>)
 /** Every library that a settlement reads or writes: also those that nobody asked for. */
 export function librariesOf({ ids, post, state }: Settled): number[] {
   const results = state === 'applied' && post ? (resultsOf(post.answer) ?? []) : [];
-  const named = results.map((result) => Number((read(result) as Fields | null)?.library_id));
+  // An id that no reader takes is a symbol, and names none.
+  const named = results
+    .map((result) => (read(result) as Fields | null)?.library_id)
+    .map((id) => (typeof id === 'symbol' ? Number.NaN : Number(id)));
   return [...new Set([...ids, ...named.filter(Number.isInteger)])];
 }
 
