@@ -9,6 +9,8 @@ import type { Post } from './lml.js';
 interface Answered {
   started: number;
   answered: number;
+  /** Whether an answer came whole. */
+  isWhole?: boolean;
 }
 
 /** One call of the writer for a batch. */
@@ -58,7 +60,8 @@ export async function readSettled(sql: postgres.Sql, after: number, posts: Post[
       (
         select coalesce(jsonb_agg(jsonb_build_object(
           'started', (extract(epoch from started_at) * 1000)::float8,
-          'answered', (extract(epoch from answered_at) * 1000)::float8) order by call_id), '[]')
+          'answered', (extract(epoch from answered_at) * 1000)::float8,
+          'isWhole', http_status = 200 and failure is null) order by call_id), '[]')
         from identity_sync.lml_call
         where lml_call.batch_id = batch.batch_id and answered_at is not null
           and (batch.state <> 'applied' or http_status = 200 and failure is null)
@@ -72,7 +75,10 @@ export async function readSettled(sql: postgres.Sql, after: number, posts: Post[
   return rows.map((row) => {
     const said = row.calls.map((call) => postDuring(row.ids, call, postsOf));
     const post = said.at(-1) ?? null;
-    return { ...row, post, isAskedAgain: said.some((earlier) => earlier !== post && isRead(earlier)) };
+    const isAskedAgain = said.some(
+      (earlier, call) => row.calls[call]!.isWhole && earlier !== post && isRead(earlier),
+    );
+    return { ...row, post, isAskedAgain };
   });
 }
 
