@@ -9,7 +9,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- Whoever owns the station's identity tables is believed: any login that may create schemas could make ones of these
+  -- The owner of the station's identity tables is believed: any login that may create schemas could make ones of these
   -- names, and its functions would run with this login's rights.
   if not exists (
     select

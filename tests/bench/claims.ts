@@ -1,4 +1,4 @@
-// How many calls a second the database can give out: lanes that claim, call nobody, and hand an answer over at once.
+// How many calls a second the database can give out: lanes that claim, make no call, and hand an answer over at once.
 import type postgres from 'postgres';
 import { connect, cpuMsOf, pidOf } from './server.js';
 import { answerText } from './verdicts.js';

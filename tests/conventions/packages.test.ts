@@ -23,7 +23,7 @@ const PERMISSIVE = [
   'Python-2.0',
   'Unlicense',
 ];
-// Of what builds and tests only, which is given to nobody.
+// Of what builds and tests only, which is handed on to no user.
 const OF_TOOLS = [...PERMISSIVE, 'MIT OR Apache-2.0', 'MPL-2.0'];
 // Sentry's command line, which comes with its SDK and is never run; its licence forbids to compete with Sentry.
 const UNUSED = ['sentry'];

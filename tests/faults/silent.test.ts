@@ -1,4 +1,4 @@
-// A network that swallows what passes: sockets stay open, and nobody answers any more.
+// A network that swallows what passes: sockets stay open, and no answer comes any more.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
 import { plan } from '../support/catalogue.js';

@@ -70,7 +70,7 @@ export interface Entry {
   version: unknown;
   result: unknown;
   settlement: number;
-  /** What the library was called when it was asked; null where nobody knows. */
+  /** What the library was called when it was asked; null where that is not known. */
   question: string | null;
 }
 
@@ -162,7 +162,7 @@ export class Model {
   /** Credits that a repair has linked, or taken a link from. */
   repaired = new Set<number>();
   settlements: Settlement[] = [];
-  /** Which settlement, or nobody of ours (0), made each row what it is. */
+  /** Which settlement, or none of ours (0), made each row what it is. */
   writers = new Map<string, number>();
   /** The last settlement before another writer touched a main row that we have not written or confirmed since. */
   touched = new Map<number, number>();

@@ -102,7 +102,7 @@ describe('a login that may create in schema public, as everybody may on PostgreS
     expect(await caught()).toEqual([]);
   });
 
-  test.each(['status.sql', 'gate.sql'])('catches nobody who runs sql/%s', (name) => {
+  test.each(['status.sql', 'gate.sql'])('sets no trap for those who run sql/%s', (name) => {
     expect(readText(`sql/${name}`)).toMatch(/^select pg_catalog.set_config\('search_path'/m);
   });
 });

@@ -119,7 +119,7 @@ function postDuring(ids: number[], call: Answered, postsOf: Map<number, Post[]>)
   return during.sort((one, other) => one.at - other.at).at(-1) ?? null;
 }
 
-/** Every library that a settlement reads or writes: also those that nobody asked for. */
+/** Every library that a settlement reads or writes: also those that were not asked for. */
 export function librariesOf({ ids, post, state }: Settled): number[] {
   const results = state === 'applied' && post ? (resultsOf(post.answer) ?? []) : [];
   // An id that no reader takes is a symbol, and names none.

@@ -114,7 +114,7 @@ export class Operator extends People {
   }
 }
 
-/** Whoever plans, with the rights of a worker. */
+/** The planner, with the rights of a worker. */
 export class Planner extends People {
   /** Plans a run of some kind, where few are open. */
   async plan(): Promise<void> {

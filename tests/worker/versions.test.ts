@@ -18,7 +18,7 @@ test.for([
     /^identity-sync: the database \w+ is older than this program: it lacks 1 of its migrations/,
   ],
 ] as const)(
-  'a worker refuses a database that is %s than its program, in words, and asks nobody',
+  'a worker refuses a database that is %s than its program, in words, and makes no call',
   async ([, change, words], { database, lml, cli }) => {
     await shelveMany(database.sql, 1);
     await database.sql.unsafe(change);

@@ -1,4 +1,4 @@
-// What graphile-worker says goes to the log, which shows no login whoever wrote the line.
+// What graphile-worker says goes to the log, which shows no login, in no line.
 import { expect } from 'vitest';
 import { test } from '../support/test.js';
 

@@ -1,4 +1,4 @@
-// An alert is taken once, whoever asks.
+// An alert is taken once, however many ask.
 import { expect } from 'vitest';
 import { call, plan, shelve } from '../../support/catalogue.js';
 import { test } from '../../support/test.js';

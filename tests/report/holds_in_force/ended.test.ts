@@ -1,4 +1,4 @@
-// A pause that has reached its end is no hold any more, whoever looks.
+// A pause that has reached its end is no hold any more, in any view.
 import { expect } from 'vitest';
 import { plan, shelve } from '../../support/catalogue.js';
 import { test } from '../../support/test.js';
