@@ -33,10 +33,10 @@ export async function inTransaction<Result>(
   });
   // postgres.js would go on with another session, outside the transaction; and its own `begin` ends the process, since it
   // rolls back on a socket that is gone.
-  const sql = (async (strings, ...parameters) => {
+  const sql = ((strings, ...parameters) => {
     if (isCut)
       throw new LineFault(`the database ${placeOf(address)} has closed the connection (${CLOSED})`, CLOSED);
-    return await session(strings, ...parameters);
+    return session(strings, ...parameters);
   }) as Sql;
   let result = null as Result;
   try {
