@@ -125,7 +125,7 @@ export async function checkBooks(sql: postgres.Sql, settled: Settled[]): Promise
     );
     if (found) complaints.push(`the report of run ${run}: ${found}`);
   }
-  for (const { batch, isAskedAgain } of settled)
-    if (isAskedAgain) complaints.push(`batch ${batch} was asked again, though LML had answered`);
+  for (const { batch, askedAgain } of settled)
+    if (askedAgain) complaints.push(`batch ${batch} was asked again, though LML had answered: ${askedAgain}`);
   return complaints;
 }

@@ -1,7 +1,7 @@
 // What was really settled and done, in the order in which it was committed: from the books of the service, from what LML
 // remembers to have said, and from the journal of those who acted by hand.
 import type postgres from 'postgres';
-import { resultsOf } from '../model/answers.js';
+import { resultsOf, textOf } from '../model/answers.js';
 import { read } from '../model/json.js';
 import type { Fields } from '../model/judge.js';
 import type { Post } from './lml.js';
@@ -9,8 +9,6 @@ import type { Post } from './lml.js';
 interface Answered {
   started: number;
   answered: number;
-  /** Whether an answer came whole. */
-  isWhole?: boolean;
 }
 
 /** One call of the writer for a batch. */
@@ -27,8 +25,8 @@ export interface Settled {
   report: Fields;
   /** When each of its calls that was answered began and ended. */
   calls: Answered[];
-  /** Whether LML was asked again after an answer that can be read. */
-  isAskedAgain: boolean;
+  /** What LML had answered before it was asked again, where it can be read. */
+  askedAgain: string | null;
   /** What LML said, where it is an answer. */
   post: Post | null;
 }
@@ -60,8 +58,7 @@ export async function readSettled(sql: postgres.Sql, after: number, posts: Post[
       (
         select coalesce(jsonb_agg(jsonb_build_object(
           'started', (extract(epoch from started_at) * 1000)::float8,
-          'answered', (extract(epoch from answered_at) * 1000)::float8,
-          'isWhole', http_status = 200 and failure is null) order by call_id), '[]')
+          'answered', (extract(epoch from answered_at) * 1000)::float8) order by call_id), '[]')
         from identity_sync.lml_call
         where lml_call.batch_id = batch.batch_id and answered_at is not null
           and (batch.state <> 'applied' or http_status = 200 and failure is null)
@@ -75,10 +72,10 @@ export async function readSettled(sql: postgres.Sql, after: number, posts: Post[
   return rows.map((row) => {
     const said = row.calls.map((call) => postDuring(row.ids, call, postsOf));
     const post = said.at(-1) ?? null;
-    const isAskedAgain = said.some(
-      (earlier, call) => row.calls[call]!.isWhole && earlier !== post && isRead(earlier),
-    );
-    return { ...row, post, isAskedAgain };
+    // Of a batch that failed each call counts, also those whose answer was cut.
+    const again = row.state === 'applied' && said.find((earlier) => earlier !== post && isRead(earlier));
+    const askedAgain = again ? textOf(again.answer) : null;
+    return { ...row, post, askedAgain };
   });
 }
 
