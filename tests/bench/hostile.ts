@@ -124,6 +124,7 @@ const CASES: Case[] = [
     body: () =>
       `{"tracks_contract_version":1,"results":[{"library_id":1,"kind":"compilation","main":null,"method":null,"confidence":null,"provenance":[],"tracks":[${fill('{"artist_name":"a","track_title":"b","resolved_artist_name":"c"},')}{}]}]}`,
   },
+  { name: '200,000 empty results', body: () => results(times(200_000, () => '{}')) },
   { name: '24 MB of empty results', body: () => list('{}') },
   { name: '24 MB of results that are numbers', body: () => list('7') },
   { name: '24 MB of results for one id', body: () => list(good(1)) },
