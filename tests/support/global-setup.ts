@@ -1,5 +1,5 @@
-// Runs once a project: one PostgreSQL server, and in it one template database that the test files clone, and one database
-// that those share which only read.
+// Runs once a project: one PostgreSQL server, and in it one template database that the test files clone, and one
+// database that those share which only read.
 import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import postgres from 'postgres';
@@ -21,8 +21,9 @@ interface Server {
   stop(): Promise<void>;
 }
 
-// Nothing in a test database needs to survive a crash.
-const SETTINGS = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off', max_connections: '100' };
+// Nothing in a test database needs to survive a crash. Fleets of workers and pools of several files are connected at
+// once.
+const SETTINGS = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off', max_connections: '300' };
 
 /** Starts the project's server, builds the template and hands the tests the address of both. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
