@@ -25,6 +25,8 @@ export interface SessionOptions {
   applicationName?: string;
   /** The setting that the URL comes from. */
   setting?: string;
+  /** Whether the server is told to stop what is given up: for what only reads. */
+  cancels?: boolean;
 }
 
 /**
@@ -32,7 +34,7 @@ export interface SessionOptions {
  * on this side. Only text crosses it.
  */
 export function openSession(url: string, options: SessionOptions = {}, onclose?: () => void): postgres.Sql {
-  const { notices, patienceMs = PATIENCE_MS, applicationName = 'identity-sync', setting } = options;
+  const { notices, patienceMs = PATIENCE_MS, applicationName = 'identity-sync', setting, cancels } = options;
   const read = readAddress(url, setting);
   const address: Address = { ...read, connectMs: Math.min(read.connectMs, patienceMs) };
   const { host, port, database, user, password } = address;
@@ -44,7 +46,7 @@ export function openSession(url: string, options: SessionOptions = {}, onclose?:
     pass: password,
     max: 1,
     ssl: false,
-    socket: () => new Line(address, patienceMs).connect(),
+    socket: () => new Line(address, patienceMs, cancels).connect(),
     connect_timeout: 0,
     max_lifetime: null,
     keep_alive: null,

@@ -17,12 +17,18 @@ export class LineFault extends Error {
 }
 
 const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]);
+const CANCEL_REQUEST = Buffer.from([0, 0, 0, 16, 4, 210, 22, 46]);
 
-/** The type of ReadyForQuery, which ends each answer. */
+// Types of messages: ReadyForQuery ends each answer, BackendKeyData says what cancels one, and Terminate is no question.
 const READY = 0x5a;
+const BACKEND_KEY = 0x4b;
+const TERMINATE = 0x58;
 
 /** A message begins with its type and, in four bytes, its length without the type. */
 const HEAD_BYTES = 5;
+
+/** The head of a BackendKeyData with the session's process and its secret. */
+const KEY_BYTES = HEAD_BYTES + 8;
 
 const KEEP_ALIVE_MS = 30_000;
 
@@ -51,6 +57,7 @@ export class Line extends Duplex {
   /** The bytes that are still to come of the message before, and the head of one that is not whole yet. */
   #restOfMessage = 0;
   readonly #head: number[] = [];
+  #key: Buffer | null = null;
   #begin = () => {};
   readonly #connected = new Promise<void>((resolve) => {
     this.#begin = resolve;
@@ -59,6 +66,8 @@ export class Line extends Duplex {
   constructor(
     readonly address: Address,
     readonly patienceMs: number,
+    /** Whether the server is told to stop what is given up here: for what only reads, since a write may still succeed. */
+    readonly cancels = false,
   ) {
     super();
     lines.add(this);
@@ -95,7 +104,7 @@ export class Line extends Duplex {
 
   override _write(bytes: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
     this.#connected.then(() => {
-      if (this.#askedAt === null) this.#wait();
+      if (this.#askedAt === null && bytes[0] !== TERMINATE) this.#wait();
       this.#socket?.write(bytes, () => done());
     });
   }
@@ -110,14 +119,14 @@ export class Line extends Duplex {
   }
 
   override _final(done: () => void): void {
-    this.#answered();
+    this.#giveUp();
     if (this.#socket === null) done();
     else this.#socket.end(done);
     setTimeout(() => this.destroy(), FAREWELL_MS).unref();
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    this.#answered();
+    this.#giveUp();
     lines.delete(this);
     this.#socket?.destroy();
     done(error);
@@ -154,12 +163,15 @@ export class Line extends Duplex {
     let at = this.#restOfMessage;
     const head = this.#head;
     while (at < bytes.length) {
-      const missing = HEAD_BYTES - head.length;
-      head.push(...bytes.subarray(at, at + missing));
-      at = Math.min(at + missing, bytes.length);
-      if (head.length < HEAD_BYTES) break;
+      const missing = (head[0] === BACKEND_KEY ? KEY_BYTES : HEAD_BYTES) - head.length;
+      if (missing > 0) {
+        head.push(...bytes.subarray(at, at + missing));
+        at = Math.min(at + missing, bytes.length);
+        continue;
+      }
       if (head[0] === READY) hasReady = true;
-      at += Buffer.from(head).readUInt32BE(1) - (HEAD_BYTES - 1);
+      if (head[0] === BACKEND_KEY) this.#key = Buffer.from(head.slice(HEAD_BYTES));
+      at += 1 + Buffer.from(head).readUInt32BE(1) - head.length;
       head.length = 0;
     }
     this.#restOfMessage = Math.max(0, at - bytes.length);
@@ -178,6 +190,19 @@ export class Line extends Duplex {
   #answered(): void {
     clearTimeout(this.#timer);
     this.#askedAt = null;
+  }
+
+  /** Ends the wait for an answer, and the server's work on it where that is wanted and the server is still there. */
+  #giveUp(): void {
+    const isOpen = this.#askedAt !== null && this.#socket?.destroyed === false;
+    this.#answered();
+    if (!this.cancels || !isOpen || this.#key === null) return;
+    const request = Buffer.concat([CANCEL_REQUEST, this.#key]);
+    // A line of its own, and the server says nothing on it.
+    this.#open().then(
+      (socket) => socket.end(request, () => socket.destroy()),
+      () => {},
+    );
   }
 
   get #where(): string {

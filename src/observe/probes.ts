@@ -155,13 +155,13 @@ const NO_SCHEMA = new Set(['42P01', '42883', '3F000', '42501']);
 class NoAnswer extends Error {}
 
 /**
- * Asks the database within a bound. A session that broke or did not answer is dropped with the query in it, and the next
+ * Asks the database within a bound. A session that broke or did not answer is dropped, its query cancelled, and the next
  * question opens another: a probe must not wait for the trouble of the last one.
  */
 function connectAsker(databaseUrl: string, withinMs: number) {
   let session: postgres.Sql | null = null;
-  const open = () =>
-    openSession(databaseUrl, { patienceMs: withinMs, applicationName: 'identity-sync health' });
+  const options = { patienceMs: withinMs, applicationName: 'identity-sync health', cancels: true };
+  const open = () => openSession(databaseUrl, options);
 
   return {
     async ask<Result>(question: (sql: Sql) => Promise<Result>): Promise<Result> {

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type HealthServer, startHealthServer } from '../../../src/observe/health-server.js';
 import { connectProbes, type ProbeSettings } from '../../../src/observe/probes.js';
 import { call, claim, plan, resolveAll, settle, shelve, shelveAll } from '../../support/catalogue.js';
-import { cloneDatabase, useDatabase, useLogin } from '../../support/database.js';
+import { cloneDatabase, connect, useDatabase, useLogin } from '../../support/database.js';
 import { useRoles } from '../../support/roles.js';
 
 const SETTINGS: ProbeSettings = {
@@ -330,6 +330,28 @@ describe.each(['/healthz', '/readyz'])('without a database that answers, %s', (p
       where datname = current_database() and application_name = 'identity-sync health'`;
     await expect.poll(async () => (await get(server.port, path)).status, { timeout: 5000 }).toBe(200);
   });
+});
+
+test('what is given up does not go on in the server', async () => {
+  await succeed();
+  const server = await serve({});
+  const holder = await connect(database.url);
+  closing.push(() => holder.end());
+  const busy = async () => {
+    const [row] = await database.sql`
+      select count(*)::integer as questions from pg_stat_activity
+      where datname = current_database() and application_name = 'identity-sync health' and state = 'active'`;
+    return row!.questions;
+  };
+  await holder`begin`;
+  await holder`lock table identity_sync.run in access exclusive mode`;
+  const answer = get(server.port, '/healthz');
+  await expect.poll(busy).toBe(1);
+  expect(await answer).toMatchObject({
+    body: { database: { ok: false, reason: 'no answer within 2000 ms' } },
+  });
+  await expect.poll(busy).toBe(0);
+  await holder`rollback`;
 });
 
 describe('the server', () => {
