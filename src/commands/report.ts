@@ -1,8 +1,9 @@
 // `report`: how things stand, as a page to keep, to send or to put on a web server.
 import { randomUUID } from 'node:crypto';
-import { rename, rm, writeFile } from 'node:fs/promises';
+import { lstat, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { Command } from 'commander';
 import { inTransaction } from '../database/transaction.js';
+import { UsageError } from '../settings.js';
 import { addSettings, settingsFrom } from './command.js';
 
 const command = new Command('report')
@@ -23,11 +24,18 @@ export const reportCommand = addSettings(command, 'report', {
   else await replaceFile(options.html, text);
 });
 
-/** A web server that reads the file meanwhile gets the old page or the new one, never a part. */
+/**
+ * A web server that reads the file meanwhile gets the old page or the new one, never a part. A pipe or a terminal, such as
+ * /dev/stdout, is filled; a link to a file is refused, since anybody could have laid it in an open folder.
+ */
 async function replaceFile(path: string, text: string): Promise<void> {
+  const [there, meant] = await Promise.all([lstat(path), stat(path)].map((asked) => asked.catch(() => null)));
+  if (meant && !meant.isFile()) return await writeFile(path, text);
+  if (there?.isSymbolicLink())
+    throw new UsageError(`--html is "${path}", which is a link; allowed: a file, or - for standard output`);
   const unfinished = `${path}.${randomUUID()}`;
   try {
-    await writeFile(unfinished, text);
+    await writeFile(unfinished, text, { mode: meant?.mode ?? 0o666 });
     await rename(unfinished, path);
   } catch (error) {
     await rm(unfinished, { force: true });

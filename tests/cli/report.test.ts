@@ -1,5 +1,6 @@
 // The page of `report`: what it shows of an empty, a running and a sick database, and that nothing in it is ever run.
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { lstat, mkdir, mkdtemp, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -73,6 +74,33 @@ reported('writes a file whole or not at all', async ({ cli, database }) => {
   expect(failed.status).toBe(1);
   expect(failed.stderr).toContain('ENOENT');
 });
+
+reported(
+  'leaves who may read a file as it was, fills a pipe, and follows no link',
+  async ({ cli, database }) => {
+    const folder = await mkdtemp(join(tmpdir(), `report-${database.name}-`));
+    const inside = (name: string) => join(folder, name);
+    const page = inside('page.html');
+    await writeFile(page, 'yesterday', { mode: 0o600 });
+    await symlink(page, inside('link.html'));
+    const refused = await cli.run(['report', '--html', inside('link.html')]);
+    expect(refused).toMatchObject({ status: 2, stderr: expect.stringContaining('is a link') });
+    expect(await readFile(page, 'utf8')).toBe('yesterday');
+
+    expect((await cli.run(['report', '--html', page])).status).toBe(0);
+    expect(await readFile(page, 'utf8')).toMatch(/<\/html>\n$/);
+    expect((await lstat(page)).mode & 0o777).toBe(0o600);
+
+    execFileSync('mkfifo', [inside('pipe')]);
+    await symlink('pipe', inside('stdout'));
+    const [{ status }, text] = await Promise.all([
+      cli.run(['report', '--html', inside('stdout')]),
+      readFile(inside('pipe'), 'utf8'),
+    ]);
+    expect({ status, text }).toEqual({ status: 0, text: expect.stringMatching(/<\/html>\n$/) });
+    expect((await readdir(folder)).sort()).toEqual(['link.html', 'page.html', 'pipe', 'stdout']);
+  },
+);
 
 test('the health port serves it where STATUS_PAGE is true, under a policy, and nothing otherwise', async ({
   cli,
