@@ -56,10 +56,10 @@ try {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? OK : WRONG_USAGE;
   } else if (error instanceof UsageError) {
-    const file = namesFromFile();
+    const named = namesFromFile().filter((name) => new RegExp(`\\b${name}\\b`).test(error.message));
     const lines = [
       ...error.message.split('\n'),
-      ...(file.length > 0 ? [`set by the file .env here: ${file.join(', ')}`] : []),
+      ...(named.length > 0 ? [`set by the file .env here: ${named.join(', ')}`] : []),
     ];
     for (const line of lines) process.stderr.write(`identity-sync: ${onOneLine(line)}\n`);
     process.exitCode = WRONG_USAGE;

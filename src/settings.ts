@@ -49,11 +49,13 @@ const yesOrNo = z
   .transform((value) => TRUE.includes(value))
   .describe('true, 1, false, 0 or empty');
 
-const url = (...protocols: string[]) =>
-  z
-    .string()
-    .refine((value) => protocols.includes(URL.parse(value)?.protocol ?? ''))
-    .describe(`a URL that begins with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`);
+const webUrl = z
+  .string()
+  .refine((value) => {
+    const read = URL.parse(value);
+    return read !== null && /^https?:$/.test(read.protocol) && !read.username && !read.password;
+  })
+  .describe('a URL that begins with http:// or https://, without user and password');
 
 const databaseUrl = z
   .string()
@@ -89,9 +91,7 @@ export const SETTINGS = {
     isSecret: true,
   },
   LIBRARY_METADATA_URL: {
-    value: url('http:', 'https:')
-      .refine((value) => !URL.parse(value)?.username && !URL.parse(value)?.password)
-      .describe('a URL that begins with http:// or https://, without user and password'),
+    value: webUrl,
     readBy: RUNS,
     about: 'where LML is',
   },
@@ -233,10 +233,7 @@ export const SETTINGS = {
     about: 'serves the page of report at / of HEALTH_PORT, to anybody who reaches it',
   },
   ALERT_WEBHOOK_URL: {
-    value: url('http:', 'https:')
-      .refine((value) => !URL.parse(value)?.username && !URL.parse(value)?.password)
-      .describe('a URL that begins with http:// or https://, without user and password')
-      .optional(),
+    value: webUrl.optional(),
     readBy: RUNS,
     about: 'gets one JSON when a run ends badly or a hold begins',
     isSecret: true,

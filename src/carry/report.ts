@@ -35,9 +35,7 @@ export interface Finished {
 }
 
 // What became of a batch, as its log line goes on.
-const WORDS: Record<Finished['outcome'], string> = {
-  applied: 'is written',
-  kept: 'is kept',
+const WORDS: Record<Exclude<Finished['outcome'], 'applied' | 'kept'>, string> = {
   retried: 'is tried again',
   deferred: 'waits until LML takes calls again',
   split: 'is cut in two',

@@ -39,6 +39,11 @@ export const checkCommand = addManual(
   process.exitCode = fit ? OK : FAILED;
 });
 
+const found =
+  (status: Check['status']) =>
+  (check: string, message: string, cure: string | null = null): Check => ({ check, status, message, cure });
+const [ok, warn, fail] = [found('ok'), found('warn'), found('fail')];
+
 async function checkDatabase(url: string): Promise<Check[]> {
   const address = readAddress(url);
   const sql = openSession(url);
@@ -52,7 +57,7 @@ async function checkDatabase(url: string): Promise<Check[]> {
     return [...row.checks, ...surroundings];
   } catch (error) {
     const { words } = inWords(notFit(loginInWords(error, address)));
-    return [{ check: 'database', status: 'fail', message: words, cure: null }];
+    return [fail('database', words)];
   } finally {
     await sql.end({ timeout: 2 });
   }
@@ -68,24 +73,20 @@ async function checkSurroundings(sql: ReturnType<typeof openSession>): Promise<C
       select publications from pg_temp.publications_of_what_is_made() as publications`;
     const [{ slots }] = await sql<[{ slots: string | null }]>`
       select slots from pg_temp.slots_of_subscribers() as slots`;
+    const lack = `these lack ${faults.join('; ')}`;
+    const taken = `${publications.join(', ')}; slot ${slots}`;
     return [
       faults.length === 0
-        ? { check: 'triggers', status: 'ok', message: 'none is in the way', cure: null }
-        : {
-            ...{ check: 'triggers', status: 'fail', message: `these lack ${faults.join('; ')}` },
-            cure: 'Give each function its search_path, as its owner.',
-          },
+        ? ok('triggers', 'none is in the way')
+        : fail('triggers', lack, 'Give each function its search_path, as its owner.'),
       publications.length === 0 || slots === null
-        ? { check: 'replication', status: 'ok', message: 'no subscriber takes what is ours', cure: null }
-        : {
-            ...{ check: 'replication', status: 'warn', message: `${publications.join(', ')}; slot ${slots}` },
-            cure: 'Migrate each subscriber first (README, "Publications").',
-          },
+        ? ok('replication', 'no subscriber takes what is ours')
+        : warn('replication', taken, 'Migrate each subscriber first (README, "Publications").'),
     ];
   } catch (error) {
     // A login without TEMP, or a standby, cannot make them; a session that was never there is told of by the next call.
     const { words } = inWords(error);
-    return [{ check: 'triggers', status: 'warn', message: `not looked at: ${words}`, cure: null }];
+    return [warn('triggers', `not looked at: ${words}`)];
   }
 }
 
@@ -95,33 +96,27 @@ async function checkLml(settings: SettingsOf<'check'>): Promise<Check> {
   const lml = connectLml(url, { apiKey, timeoutMs: Math.min(timeoutMs, LML_MS) });
   const { status, failure, latencyMs } = await lml.ask(EMPTY_CALL, new AbortController().signal);
   await lml.close();
-  const of = (grade: Check['status'], message: string, cure: string | null = null): Check => ({
-    ...{ check: 'LML', status: grade, message, cure },
-  });
   const where = 'LIBRARY_METADATA_URL says where LML is.';
-  if (status === null || failure !== null) return of('fail', failure ?? 'no answer', where);
+  if (status === null || failure !== null) return fail('LML', failure ?? 'no answer', where);
   if ([200, 400, 413, 422].includes(status)) {
     const key = apiKey === undefined ? 'it asks for no key' : 'the key is good';
-    return of('ok', `answered in ${latencyMs} ms (${status} to an empty call): it is there, and ${key}`);
+    return ok('LML', `answered in ${latencyMs} ms (${status} to an empty call): it is there, and ${key}`);
   }
   if (status === 401 || status === 403) {
     const what = apiKey === undefined ? 'asks for a key, and LML_API_KEY is not set' : 'refuses the key';
-    return of('fail', `it ${what} (${status})`, "Set LML_API_KEY to this consumer's key.");
+    return fail('LML', `it ${what} (${status})`, "Set LML_API_KEY to this consumer's key.");
   }
+  const unknown = 'whether the key is good is not known';
   if ([408, 425, 429].includes(status))
-    return of('warn', `it is busy (${status}); whether the key is good is not known`, 'Try again later.');
-  if (status >= 500)
-    return of('fail', `it is sick (${status}); whether the key is good is not known`, "See LML's own log.");
-  return of('fail', `what answers is no LML (${status})`, where);
+    return warn('LML', `it is busy (${status}); ${unknown}`, 'Try again later.');
+  if (status >= 500) return fail('LML', `it is sick (${status}); ${unknown}`, "See LML's own log.");
+  return fail('LML', `what answers is no LML (${status})`, where);
 }
 
 async function checkCron(time: string): Promise<Check> {
   const { nextTick } = await import('../worker/crontab.js');
   const next = nextTick(time, new Date());
-  return {
-    ...{ check: 'cron', status: 'ok', cure: null },
-    message: `${time}: next ${clock(next)}, ${age(next)}, where a worker is up`,
-  };
+  return ok('cron', `${time}: next ${clock(next)}, ${age(next)}, where a worker is up`);
 }
 
 /** Whether a worker could listen there: a run does not need it. */
@@ -129,10 +124,10 @@ async function checkPort(port: number): Promise<Check> {
   const server = createServer();
   try {
     await once(server.listen(port), 'listening');
-    return { check: 'port', status: 'ok', message: `${port} is free`, cure: null };
+    return ok('port', `${port} is free`);
   } catch (error) {
     const cure = 'Where a worker of yours is up on this machine, this is it.';
-    return { check: 'port', status: 'warn', message: inWords(error).words, cure };
+    return warn('port', inWords(error).words, cure);
   } finally {
     server.close();
   }

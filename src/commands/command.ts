@@ -247,6 +247,7 @@ export function concludeOperation(
   isDryRun: boolean,
   { report, isSuccess, preview }: JudgedReport & { preview: string[] },
 ): number {
-  show(options, report, () => [...operationScreen(report, isDryRun, columnsOf(process.stdout)), ...preview]);
+  const words = () => operationScreen(report, isSuccess, isDryRun, columnsOf(process.stdout));
+  show(options, report, () => [...words(), ...preview]);
   return isSuccess ? OK : FAILED;
 }

@@ -57,7 +57,10 @@ interface RunOptions {
 
 const command = new Command('run')
   .description('one run in the foreground: plan, ask, apply, report')
-  .option('--scope <scope>', 'which rows: due, refresh, recheck, ids')
+  .option(
+    '--scope <scope>',
+    'which rows: due (the default), refresh (all with a canonical entity, due or not), recheck (compilations that were asked before), ids',
+  )
   .option('--ids <ids>', 'library ids, as in 1,2,3; implies the scope ids')
   .option('--ids-from <file>', 'the same from a file; - for standard input')
   .addOption(
@@ -76,7 +79,7 @@ export const runCommand = addSettings(command, 'run', {
     'identity-sync run --ids 1,2,3',
     'psql -Atc "select id from …" | identity-sync run --ids-from -',
   ],
-  failed: 'a batch failed, or the run was stopped',
+  failed: 'a batch failed, the run was stopped, or more rows were refused than settled',
 }).action(async (options: RunOptions) => {
   const settings = await settingsFrom('run', { ...options });
   const request = {

@@ -29,7 +29,7 @@ interface Verb<Input, Result> {
   isDone?: (result: Result) => boolean;
 }
 
-const REASON: Verb<never, never>['options'][number] = ['--reason <text>', 'why: it is kept', true];
+const REASON: Verb<never, never>['options'][number] = ['--reason <text>', 'why; the record keeps it', true];
 
 const readLibrary = (id: string | undefined, { reason }: Options) => ({
   libraryId: libraryOf('ID', id as string),

@@ -92,7 +92,7 @@ export function describeRunEnd(report: RunReport): string {
   if (outcome === null) return `${run} goes on with the process that opened it`;
   const lasted = durationOf(report);
   const took = lasted === null ? '' : ` in ${duration(lasted)}`;
-  const changes = changesOf(identity);
+  const changes = identityCounts(identity);
   const counts = listed({
     resolved: report.rows_resolved,
     compilations: report.rows_resolved_compilation,
@@ -113,7 +113,7 @@ export function describeRunEnd(report: RunReport): string {
 }
 
 /** What became of the identities, as in "12 changed, 41 new". */
-export const changesOf = ({ changed, inserted, unchanged }: RunReport['identity']): string =>
+export const identityCounts = ({ changed, inserted, unchanged }: RunReport['identity']): string =>
   listed({ changed, new: inserted, confirmed: unchanged });
 
 /** The counts that are not zero, as in "12 changed, 41 new". */

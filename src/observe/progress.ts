@@ -63,6 +63,9 @@ function writeLines(runId: number): Progress {
   };
 }
 
+/** What changes all the time is told without fractions. */
+const inSeconds = (milliseconds: number): string => duration(Math.round(milliseconds / 1000) * 1000);
+
 interface Part {
   text: string;
   /** The last to go first where a terminal is narrow. */
@@ -72,18 +75,14 @@ interface Part {
 /** What there is to say, from left to right. */
 export function partsOf(now: RunProgress, pace: { perSecond: number; leftMs: number | null }): Part[] {
   const { planned, done, failed, waits_for: waitsFor, waits_until: until } = now;
-  const waits =
-    until === null ? '' : `, ${duration(Math.round((until.getTime() - Date.now()) / 1000) * 1000)} more`;
+  const waits = until === null ? '' : `, ${inSeconds(until.getTime() - Date.now())} more`;
   return [
     { text: `${count(done)} of ${count(planned)} rows`, rank: 1 },
     ...(failed > 0 ? [{ text: `${count(failed)} failed`, rank: 2 }] : []),
     ...(waitsFor === null
       ? [
           { text: `${count(Math.round(pace.perSecond))} rows/s`, rank: 5 },
-          {
-            text: pace.leftMs === null ? '? left' : `${duration(Math.round(pace.leftMs / 1000) * 1000)} left`,
-            rank: 4,
-          },
+          { text: `${pace.leftMs === null ? '?' : inSeconds(pace.leftMs)} left`, rank: 4 },
         ]
       : [{ text: `waits: ${onOneLine(waitsFor)}${waits}`, rank: 3 }]),
   ];

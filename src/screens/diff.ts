@@ -1,5 +1,5 @@
 // A diff for a person: what kinds of change there are, then each column that changed, old beside new, and how to go on.
-import { count, counted, printable, wrap } from './format.js';
+import { count, counted, recordOf, wrap } from './format.js';
 import { flow } from './lines.js';
 import { table } from './table.js';
 
@@ -110,7 +110,7 @@ export class DiffScreen {
           cell: ({ isFirst, library_id }) => (isFirst ? String(library_id) : ''),
           align: 'right',
         },
-        { title: 'artist – album', cell: (row) => (row.isFirst ? nameOf(row) : ''), atLeast: 12, rank: 2 },
+        { title: 'artist – album', cell: (row) => (row.isFirst ? recordOf(row) : ''), atLeast: 12, rank: 2 },
         { title: 'row', cell: ({ stored_row }) => stored_row, atLeast: 8, rank: 1 },
         { title: 'column', cell: ({ column_name }) => column_name },
         { title: 'was', cell: ({ old_value }) => old_value ?? '–', atLeast: 8, keepsEnd: true },
@@ -128,9 +128,6 @@ function kindOf({ column_name, old_value, new_value }: Change): number {
   if (old_value === null) return 1;
   return new_value === null ? 2 : 0;
 }
-
-const nameOf = ({ artist_name, album_title }: Change) =>
-  artist_name === null ? '–' : printable(`${artist_name} – ${album_title ?? ''}`);
 
 /** A line of CSV as RFC 4180 has it. A spreadsheet takes for a formula what begins as one, be it an artist's name. */
 export function csvLine(cells: (string | number | null)[]): string {

@@ -84,7 +84,7 @@ export function explainScreen(explained: Explained, width: number, colors: Palet
   const now = new Date(explained.at);
   const name = `${printable(explained.artist_name ?? '–')} – ${printable(explained.album_title ?? '–')}`;
   const { due } = explained;
-  const when = due.is_due || due.due_at === null ? '' : ` (${age(due.due_at, now)})`;
+  const when = due.is_due || due.due_at === null ? '' : ` · due ${age(due.due_at, now)}`;
   return [
     colors.bold(cut(`${explained.library_id}  ${name}`, width)),
     ...wrapped('', `${printable(due.sentence)}${when}`, width).map((line) =>
@@ -189,7 +189,7 @@ function history({ timeline }: Explained, width: number, now: Date, colors: Pale
   const shown = timeline.slice(0, EVENTS);
   const lines = shown.flatMap((event, index) => [
     ...wrapped(index === 0 ? head('HISTORY') : head(''), titleOf(event, now), width),
-    ...changesOf(event.changes, width),
+    ...linesOf(event.changes, width),
   ]);
   const rest = timeline.length - shown.length;
   if (rest > 0) lines.push(colors.dim(cut(`${head('')}${count(rest)} older ones: --json`, width)));
@@ -211,7 +211,7 @@ function titleOf({ at, kind, run_id, origin, by, what }: Event, now: Date): stri
 }
 
 /** Each column old beside new, or below it where both do not fit. */
-function changesOf(changes: Change[], width: number): string[] {
+function linesOf(changes: Change[], width: number): string[] {
   const named = changes.map((change) => ({
     ...change,
     name: printable(change.row === 'identity' ? `${change.column}` : `${change.row} ${change.column ?? ''}`),

@@ -65,6 +65,10 @@ export const jsonOf = (value: unknown, indent = 0): string =>
     sign === '\n' ? sign : `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
 
+/** A record as a person calls it. */
+export const recordOf = (row: { artist_name: string | null; album_title: string | null }): string =>
+  row.artist_name === null ? '–' : printable(`${row.artist_name} – ${row.album_title ?? ''}`);
+
 /** The columns that a text takes on a terminal, where a wide letter takes two. */
 export const widthOf = (text: string): number => stringWidth(text);
 

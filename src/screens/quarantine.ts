@@ -1,5 +1,5 @@
 // What is in quarantine, for a person: the field at fault with its value, the reason and how to go on.
-import { age, count, printable } from './format.js';
+import { age, count, recordOf } from './format.js';
 import { table } from './table.js';
 
 /** An entry as identity_quarantine returns it: the keys that this screen shows. */
@@ -40,7 +40,7 @@ export function quarantineScreen(entries: QuarantineEntry[], width: number, now 
         { title: 'reason', cell: reasonOf, atLeast: 28, rank: 1 },
         { title: 'run', cell: (entry) => String(entry.run_id ?? '–'), align: 'right', rank: 3 },
         { title: 'since', cell: (entry) => age(entry.quarantined_at, now), rank: 2 },
-        { title: 'artist – album', cell: nameOf, atLeast: 12, rank: 4 },
+        { title: 'artist – album', cell: recordOf, atLeast: 12, rank: 4 },
       ],
       entries,
       width,
@@ -55,6 +55,3 @@ export function quarantineScreen(entries: QuarantineEntry[], width: number, now 
 // The field and its value have columns of their own.
 const reasonOf = ({ message, reason, path }: QuarantineEntry) =>
   message ?? (path === null ? reason : reason.replace(/^.*; (?=allowed: )/s, ''));
-
-const nameOf = ({ artist_name, album_title }: QuarantineEntry) =>
-  artist_name === null ? '–' : printable(`${artist_name} – ${album_title ?? ''}`);

@@ -1,7 +1,7 @@
 // The end of a run, for a person: how it went, what became of its rows, and what to do about the rest.
 
 import type { Report } from '../database/transaction.js';
-import { changesOf, durationOf, listed, type RunReport } from '../observe/ended-runs.js';
+import { durationOf, identityCounts, listed, type RunReport } from '../observe/ended-runs.js';
 import { count, counted, duration, wrap } from './format.js';
 
 type CountedReport = Pick<
@@ -37,7 +37,12 @@ export function runEndScreen(report: RunReport, width: number): string[] {
 }
 
 /** What a repair, a replay or an applied preview did, or would do. A dry run has some counts under names of its own. */
-export function operationScreen(report: Report, isDryRun: boolean, width: number): string[] {
+export function operationScreen(
+  report: Report,
+  isSuccess: boolean,
+  isDryRun: boolean,
+  width: number,
+): string[] {
   const counts = countsOf({
     identity: {},
     compilation_track: {},
@@ -48,12 +53,14 @@ export function operationScreen(report: Report, isDryRun: boolean, width: number
     ...report,
   } as CountedReport);
   const head = `${counted(Number(report.scanned), 'row')}: ${counts === '' ? 'nothing to do' : counts}`;
-  return wrap(isDryRun ? `dry run, nothing was written. ${head}` : head, width);
+  // Of a dry run nothing is left in the quarantine.
+  const cure = isSuccess || isDryRun ? '' : 'more were refused than settled: identity-sync quarantine';
+  return [...wrap(isDryRun ? `dry run, nothing was written. ${head}` : head, width), ...wrap(cure, width)];
 }
 
 function countsOf(report: CountedReport): string {
   const { identity, compilation_track: tracks, rows_skipped: skipped } = report;
-  const changes = changesOf(identity);
+  const changes = identityCounts(identity);
   const links = listed({ written: tracks.written, unlinked: tracks.unlinked });
   const {
     rows_resolved: resolved,

@@ -1,4 +1,5 @@
 // How things stand, on one screen: what needs a person first, each with the command that cures it.
+import { CAUSES, dueReasons, NOT_DUE, progressOf, scopeOf } from './facts.js';
 import { age, clock, count, duration, percent, printable } from './format.js';
 import { flow, type Palette, plain, wrapped } from './lines.js';
 import { calmOf, how, needsOf } from './needs.js';
@@ -13,7 +14,7 @@ interface Hold {
   cures: { purpose: string; command: string }[];
 }
 
-interface OpenRun {
+export interface OpenRun {
   run_id: number;
   scope: string;
   dry_run: boolean;
@@ -91,7 +92,9 @@ export interface Status {
   > & { due_by_reason: Record<string, number> };
   quarantine: { entries: number; by_reason: Refused[] };
   coverage: Record<string, { libraries: number; share: number; methods: Record<string, number> }>;
-  gate: Record<keyof typeof CAUSES | 'truly_unresolved' | 'allowed', number> & { is_complete: boolean };
+  gate: Record<(typeof CAUSES)[number][0] | 'truly_unresolved' | 'allowed', number> & {
+    is_complete: boolean;
+  };
 }
 
 /** When each crontab time comes next, which the database does not know. */
@@ -136,9 +139,6 @@ function urgent(status: Status, width: number, now: Date, colors: Palette): stri
   return [colors.bold(colors.green(calmOf(status))), ''];
 }
 
-const scopeOf = ({ scope, dry_run }: { scope: string; dry_run: boolean }) =>
-  dry_run ? `${scope}, dry` : scope;
-
 const BAR = 16;
 
 function openRuns({ open_runs: runs }: Status, width: number, now: Date, colors: Palette): string[] {
@@ -146,14 +146,7 @@ function openRuns({ open_runs: runs }: Status, width: number, now: Date, colors:
     const share = run.planned === 0 ? 0 : run.done / run.planned;
     const filled = Math.round(share * BAR);
     const bar = `${'█'.repeat(filled)}${'░'.repeat(BAR - filled)} ${percent(share)}`;
-    const facts = [
-      `${run.run_id} ${scopeOf(run)}  ${bar}`,
-      `${count(run.done)} of ${count(run.planned)} rows`,
-      ...(run.failed > 0 ? [`${count(run.failed)} failed`] : []),
-      ...(run.rows_per_second === null ? [] : [`${count(Math.round(run.rows_per_second))} rows/s`]),
-      ...(run.seconds_left === null ? [] : [`${duration(run.seconds_left * 1000)} left`]),
-      run.calls_in_flight === 1 ? '1 call in flight' : `${count(run.calls_in_flight)} calls in flight`,
-    ];
+    const facts = [`${run.run_id} ${scopeOf(run)}  ${bar}`, ...progressOf(run)];
     const stops = run.stop_reason === null ? [] : [`stopping: ${printable(run.stop_reason)}`];
     const waits = run.waits.map(({ what, until }) => {
       const end = until === null ? '' : `, until ${clock(until)} (${age(until, now)})`;
@@ -248,30 +241,8 @@ function workers({ workers, lml }: Status, width: number, now: Date, colors: Pal
   ];
 }
 
-const REASONS: Record<string, string> = {
-  stale: 'stale',
-  never_asked: 'never asked',
-  renamed: 'renamed',
-  released: 'released',
-  in_vain: 'in vain, window over',
-};
-
 function catalogue({ catalogue: rows }: Status, width: number): string[] {
-  const reasons = Object.entries(REASONS)
-    .map(([key, words]) => [rows.due_by_reason[key] ?? 0, words] as const)
-    .filter(([number]) => number > 0)
-    .sort(([one], [other]) => other - one)
-    .map(([number, words]) => `${count(number)} ${words}`);
-  const [first, ...rest] = reasons;
-  const facts = [
-    ['fresh', rows.fresh],
-    ['in vain, waiting', rows.waiting],
-    ['held by hand', rows.held],
-    ['not on Discogs', rows.not_on_discogs],
-    ['not canonicalized', rows.not_canonical],
-    ['no artist name', rows.no_name],
-    ['of unknown age', rows.unknown_age],
-  ] as const;
+  const [first, ...rest] = dueReasons(rows);
   const indent = ' '.repeat(HEAD);
   return [
     `${head('CATALOGUE')}${count(rows.rows)} rows`,
@@ -282,9 +253,9 @@ function catalogue({ catalogue: rows }: Status, width: number): string[] {
     ),
     ...flow(
       indent,
-      facts
-        .filter(([words, number]) => number > 0 || words === 'fresh')
-        .map(([words, number]) => `${words} ${count(number)}`),
+      NOT_DUE.filter(([key]) => rows[key] > 0 || key === 'fresh').map(
+        ([key, words]) => `${words} ${count(rows[key])}`,
+      ),
       width,
     ),
   ];
@@ -307,21 +278,10 @@ function coverage({ coverage, catalogue }: Status, width: number): string[] {
   ];
 }
 
-const CAUSES = {
-  compilation: 'compilations (never have an identity)',
-  unresolved: 'unresolved',
-  never_asked: 'never asked',
-  refused: 'refused',
-  no_name: 'no artist name',
-  not_on_discogs: 'not on Discogs',
-  other: 'other',
-};
-
 function gate({ gate }: Status, width: number): string[] {
-  const causes = (Object.keys(CAUSES) as (keyof typeof CAUSES)[])
-    .filter((key) => gate[key] > 0)
-    .sort((one, other) => gate[other] - gate[one])
-    .map((key) => `${count(gate[key])} ${CAUSES[key]}`);
+  const causes = CAUSES.filter(([key]) => gate[key] > 0)
+    .sort(([one], [other]) => gate[other] - gate[one])
+    .map(([key, words]) => `${count(gate[key])} ${words}`);
   const state = gate.is_complete ? 'complete' : 'open';
   return [
     ...flow(

@@ -145,11 +145,11 @@ test.each([
 });
 
 describe('a file .env in the working directory', () => {
-  const inFolder = async (text: string, settings: Record<string, string>) => {
+  const inFolder = async (text: string, settings: Record<string, string>, command = ['run']) => {
     const folder = await mkdtemp(join(tmpdir(), 'env-'));
     onTestFinished(() => rm(folder, { recursive: true }));
     await writeFile(join(folder, '.env'), text);
-    return await cli(['run'], settings, folder);
+    return await cli(command, settings, folder);
   };
 
   test('gives settings, a set variable beats it, and the log says which came from it', async () => {
@@ -169,7 +169,7 @@ describe('a file .env in the working directory', () => {
       [
         'identity-sync: THROTTEL_MS is no variable of identity-sync; did you mean THROTTLE_MS?',
         'identity-sync: BATCH_SIZE is "0"; allowed: an integer from 1 to 1000',
-        'identity-sync: set by the file .env here: BATCH_SIZE, PGAPPNAME',
+        'identity-sync: set by the file .env here: BATCH_SIZE',
         '',
       ],
     ]);
@@ -178,6 +178,11 @@ describe('a file .env in the working directory', () => {
   test('is beaten by a variable that is set, also by an empty one, which has its default', async () => {
     const { status, stderr } = await inFolder('BATCH_SIZE=0\nDRY_RUN=\n', { ...NOWHERE, BATCH_SIZE: '' });
     expect([status, stderr]).toEqual([1, expect.not.stringContaining('BATCH_SIZE is')]);
+  });
+
+  test('is not named where it is not to blame', async () => {
+    const { status, stderr } = await inFolder('BATCH_SIZE=7\n', NOWHERE, ['run', '--ids-from', 'nowhere']);
+    expect([status, stderr]).toEqual([2, expect.stringMatching(/^identity-sync: --ids-from is .*\n$/)]);
   });
 
   test('is named where it holds something wrong', async () => {

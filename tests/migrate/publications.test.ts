@@ -74,7 +74,7 @@ describe('before anything is changed', () => {
   });
 
   test.each([
-    ['that nobody follows', 'for all tables', false],
+    ['that no slot follows', 'for all tables', false],
     ['of tables that stay as they are', 'for table wxyc_schema.library, wxyc_schema.artists', true],
   ])('a publication %s is no reason to refuse', async (_, what, followed) => {
     await publish(what);

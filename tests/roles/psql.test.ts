@@ -72,6 +72,8 @@ describe.skipIf(!hasPsql)('psql (skipped on machines that have none)', () => {
     expect(said).toMatch(/"rows_resolved": 1/);
     expect(said).toMatch(new RegExp(`${power}\\|identity\\|discogs_artist_id\\|\\|41`));
     expect(said).toContain('Rolled back: nothing was written.');
+    // The number of a run that is gone would be looked for in vain.
+    expect(said).not.toContain('this is run');
     expect(await stored()).toEqual([]);
   });
 
@@ -82,6 +84,7 @@ describe.skipIf(!hasPsql)('psql (skipped on machines that have none)', () => {
     expect(said).toMatch(new RegExp(`${power}\\|identity\\|discogs_artist_id\\|\\|41`));
     expect(said).toMatch(new RegExp(`${power + 1}\\|confidence\\|1.5\\|`));
     expect(said).toContain('Committed.');
+    expect(said).toMatch(/NOTICE: {2}this is run \d+ \(repair\)/);
     expect(await stored()).toEqual([{ discogs_artist_id: 41, notes: `repair:${operator.name}` }]);
 
     const corrected = await fileOf('corrected.json', [verdict.resolved(power, 42)]);
@@ -170,5 +173,5 @@ async function psql(url: string, file: string, variables: Record<string, string>
   const args = [url, '-X', '-A', '-P', 'footer=off', ...named, '-f', file];
   const { stdout, stderr } = await promisify(execFile)('psql', args);
   if (stderr.includes('ERROR')) throw Object.assign(new Error(stderr), { stderr });
-  return stdout;
+  return stdout + stderr;
 }

@@ -117,7 +117,7 @@ test('all that has happened to a row, at 60 columns', () => {
     "
     5  A Tribe Called Quest␛[2J – The Low End Theory
     due on 2026-12-02 03:20 UTC: verified on 2026-11-25 03:20
-    UTC, stale after 7 days (in 4 days)
+    UTC, stale after 7 days · due in 4 days
 
     NOW         discogs 3268
                 musicbrainz 9689aa5a-4471-4fb4-9721-07cecda0fa9f
@@ -156,7 +156,7 @@ test('the same at 200 columns', () => {
   expect(screen(full, 200)).toMatchInlineSnapshot(`
     "
     5  A Tribe Called Quest␛[2J – The Low End Theory
-    due on 2026-12-02 03:20 UTC: verified on 2026-11-25 03:20 UTC, stale after 7 days (in 4 days)
+    due on 2026-12-02 03:20 UTC: verified on 2026-11-25 03:20 UTC, stale after 7 days · due in 4 days
 
     NOW         discogs 3268 · musicbrainz 9689aa5a-4471-4fb4-9721-07cecda0fa9f · spotify 4AMvtewfWhXhXIZfiXFcdI · cross_source_agreement 0.97 · run 211, 3 days ago
       source   id                      method          confidence  said by         when

@@ -55,10 +55,18 @@ test('a run that stopped says why and what is left, a dry run how to look at it 
 test('what is done by hand says in words what became of its rows, and a dry run that nothing was written', () => {
   const { rows_resolved, rows_skipped, identity, compilation_track } = report;
   const applied = { scanned: 2, rows_resolved, rows_skipped, identity, compilation_track };
-  expect(operationScreen(applied, false, 200)).toEqual([
+  expect(operationScreen(applied, true, false, 200)).toEqual([
     '2 rows: 8,684 resolved (12 changed, 41 new, 8,631 confirmed) · 2 invalid_verdict',
   ]);
+  expect(operationScreen(applied, false, false, 200)).toEqual([
+    expect.stringContaining('2 invalid_verdict'),
+    'more were refused than settled: identity-sync quarantine',
+  ]);
   const rehearsed = { scanned: 1, would_resolve: 1, would_skip: { invalid_verdict: 0 } };
-  expect(operationScreen(rehearsed, true, 200)).toEqual(['dry run, nothing was written. 1 row: 1 resolved']);
-  expect(operationScreen({ scanned: 0, rows_skipped: {} }, false, 200)).toEqual(['0 rows: nothing to do']);
+  expect(operationScreen(rehearsed, true, true, 200)).toEqual([
+    'dry run, nothing was written. 1 row: 1 resolved',
+  ]);
+  expect(operationScreen({ scanned: 0, rows_skipped: {} }, true, false, 200)).toEqual([
+    '0 rows: nothing to do',
+  ]);
 });

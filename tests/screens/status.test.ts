@@ -444,7 +444,7 @@ test('what a run refused is not said to be due: the quarantine has its cure', ()
   ]);
 });
 
-test('a run that left nothing needs nobody once its quarantine is empty', () => {
+test('a run that left nothing needs no person once its quarantine is empty', () => {
   const cured = { ...yesterday, outcome: 'failed', outcome_reason: '12 refused, 0 settled' };
   expect(statusScreen({ ...running, open_runs: [], runs: [cured] }, ticks, 80)[0]).toBe(
     'all is well: nothing needs you',

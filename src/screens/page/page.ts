@@ -1,7 +1,8 @@
 // The page: how things stand, with charts, in one file that needs nothing else. It shows what `status` shows, in its order:
 // what needs a person comes first.
+import { CAUSES, dueReasons, NOT_DUE, progressOf, scopeOf } from '../facts.js';
 import { age, clock, count, duration, percent } from '../format.js';
-import { calmOf, needsOf } from '../needs.js';
+import { calmOf, how, needsOf } from '../needs.js';
 import type { EndedRun, Status, Ticks } from '../status.js';
 import { bars, lines, shares } from './chart.js';
 import { Html, html } from './html.js';
@@ -102,24 +103,14 @@ function openRuns({ open_runs }: Status, now: Date): Html | false {
   if (open_runs.length === 0) return false;
   return html`<h2>Under way</h2><div class="cards">${open_runs.map((run) => {
     const share = run.planned === 0 ? 0 : run.done / run.planned;
-    const facts = [
-      `${count(run.done)} of ${count(run.planned)} rows`,
-      ...(run.failed > 0 ? [`${count(run.failed)} failed`] : []),
-      ...(run.rows_per_second === null ? [] : [`${count(Math.round(run.rows_per_second))} rows/s`]),
-      ...(run.seconds_left === null ? [] : [`${duration(run.seconds_left * 1000)} left`]),
-      `${count(run.calls_in_flight)} calls in flight`,
-    ];
     return html`<section class="card"><h3>Run ${run.run_id} (${scopeOf(run)}): ${percent(share)}</h3>
 <svg viewBox="0 0 100 4" preserveAspectRatio="none" role="img" aria-label="${percent(share)}"><rect class="whole" width="100" height="4"/><rect class="f0" width="${100 * share}" height="4"/></svg>
-<p>${facts.join(' · ')}</p>${run.stop_reason !== null && html`<p class="bad">stopping: ${run.stop_reason}</p>`}${run.waits.map(
+<p>${progressOf(run).join(' · ')}</p>${run.stop_reason !== null && html`<p class="bad">stopping: ${run.stop_reason}</p>`}${run.waits.map(
       ({ what, until }) =>
         html`<p class="soft">waits: ${what}${until !== null && `, until ${clock(until)} (${age(until, now)})`}</p>`,
     )}</section>`;
   })}</div>`;
 }
-
-const scopeOf = ({ scope, dry_run }: { scope: string; dry_run: boolean }) =>
-  dry_run ? `${scope}, dry` : scope;
 
 function figures({ catalogue, planning, lml, gate }: Status, now: Date): Html {
   const share = catalogue.rows === 0 ? 0 : catalogue.identified / catalogue.rows;
@@ -127,14 +118,7 @@ function figures({ catalogue, planning, lml, gate }: Status, now: Date): Html {
   const answer = lml.last_answer;
   const cells: [string, string, string][] = [
     ['identified', percent(share), `${count(catalogue.identified)} of ${count(catalogue.rows)} rows`],
-    [
-      'due now',
-      count(catalogue.due),
-      DUE.map(([key, words]) => [catalogue.due_by_reason[key] ?? 0, words] as const)
-        .filter(([number]) => number > 0)
-        .map(([number, words]) => `${count(number)} ${words}`)
-        .join(', '),
-    ],
+    ['due now', count(catalogue.due), dueReasons(catalogue).join(', ')],
     ['last success', success === null ? 'never' : age(success, now), success === null ? '' : clock(success)],
     [
       'LML, median',
@@ -154,14 +138,6 @@ function figures({ catalogue, planning, lml, gate }: Status, now: Date): Html {
       html`<section class="card"><span class="soft">${name}</span><div class="figure">${figure}</div><span class="soft">${words}</span></section>`,
   )}</div>`;
 }
-
-const DUE = [
-  ['stale', 'stale'],
-  ['never_asked', 'never asked'],
-  ['renamed', 'renamed'],
-  ['released', 'released'],
-  ['in_vain', 'in vain, window over'],
-] as const;
 
 const BANDS = ['1.00', '0.95 - 0.99', '0.90 - 0.94', '0.80 - 0.89', '0.70 - 0.79', 'below 0.70'];
 
@@ -257,7 +233,7 @@ function runs({ runs, planning }: Status, { changes }: PageData['series'], ticks
       (name) => html`<th class="number">${name}</th>`,
     )}<th>diff</th></tr></thead><tbody>${runs.map(
       (run) =>
-        html`<tr><td><b>${run.run_id}</b></td><td>${scopeOf(run)}</td><td class="${run.outcome === 'completed' ? 'good' : 'bad'}">${run.outcome}${run.stop_cause !== null && ` (${run.stop_cause})`}</td><td>${clock(run.finished_at)}</td><td class="number" data-of="rows">${count(run.scanned)}${run.scanned !== run.planned && ` of ${count(run.planned)}`}</td>${NUMBERS.map(
+        html`<tr><td><b>${run.run_id}</b></td><td>${scopeOf(run)}</td><td class="${run.outcome === 'completed' ? 'good' : 'bad'}">${how(run)}</td><td>${clock(run.finished_at)}</td><td class="number" data-of="rows">${count(run.scanned)}${run.scanned !== run.planned && ` of ${count(run.planned)}`}</td>${NUMBERS.map(
           (name) => html`<td class="number" data-of="${name}">${count(run[name])}</td>`,
         )}<td>${shown.has(run.run_id) ? html`<a href="#run-${String(run.run_id)}">diff</a>` : html`<code>identity-sync diff --run ${String(run.run_id)}</code>`}</td></tr>`,
     )}</tbody></table>`
@@ -308,16 +284,6 @@ function quarantine({ quarantine }: Status, refusals: Refusal[], now: Date): Htm
   )}${left > 0 && html`<p class="soft">and ${count(left)} more: <code>identity-sync quarantine</code></p>`}`;
 }
 
-const CAUSES = [
-  'compilation',
-  'unresolved',
-  'refused',
-  'never_asked',
-  'no_name',
-  'not_on_discogs',
-  'other',
-] as const;
-
 function rest({ catalogue, gate, workers, lml }: Status, now: Date): Html {
   const list = (title: string, rows: [string, string][]) =>
     html`<section class="card"><h3>${title}</h3><table>${rows.map(([name, value]) => html`<tr><td>${name}</td><td class="number">${value}</td></tr>`)}</table></section>`;
@@ -325,16 +291,11 @@ function rest({ catalogue, gate, workers, lml }: Status, now: Date): Html {
     list('Catalogue', [
       ['rows', count(catalogue.rows)],
       ['due', count(catalogue.due)],
-      ['fresh', count(catalogue.fresh)],
-      ['in vain, waiting', count(catalogue.waiting)],
-      ['held by hand', count(catalogue.held)],
-      ['not on Discogs', count(catalogue.not_on_discogs)],
-      ['not canonicalized', count(catalogue.not_canonical)],
-      ['no artist name', count(catalogue.no_name)],
+      ...NOT_DUE.map(([key, words]): [string, string] => [words, count(catalogue[key])]),
     ]),
     list(
       'What keeps the gate open',
-      CAUSES.map((cause) => [cause.replaceAll('_', ' '), count(gate[cause])]),
+      CAUSES.map(([cause, words]) => [words, count(gate[cause])]),
     ),
     list('Workers', [
       ...workers.map(({ name, is_alive, seen_at, version }): [string, string] => [

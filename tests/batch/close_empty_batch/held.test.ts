@@ -1,4 +1,4 @@
-// A batch of which nothing is left to request is closed by a claim, which waits for nobody.
+// A batch of which nothing is left to request is closed by a claim, which does not wait.
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { claim, plan, shelve, tryToClaim } from '../../support/catalogue.js';
 import { cloneDatabase, connect, type TestDatabase } from '../../support/database.js';

@@ -24,7 +24,7 @@ test('a renewed lease keeps the batch from another lane, and the answer is writt
   expect(await settle(database.sql, leased.batch_id, { body: resolveAll(leased.request) })).toBe('applied');
 });
 
-test('nobody renews the lease of another lane', async () => {
+test('no lane renews the lease of another', async () => {
   const before = await everything(database.sql);
   await renew(leased.batch_id, 'other');
   expect(await everything(database.sql)).toEqual(before);

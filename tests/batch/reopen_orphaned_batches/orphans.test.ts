@@ -1,4 +1,4 @@
-// Claims and rescues open again what dead processes left behind, and wait for nobody while they do.
+// Claims and rescues open again what dead processes left behind, and do not wait meanwhile.
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import {
   call,

@@ -1,4 +1,4 @@
-// An entry that nobody can cure is closed by an operator, with the reason; the mark that it left goes with it.
+// An entry that nothing can cure is closed by an operator, with the reason; the mark that it left goes with it.
 import { expect, test } from 'vitest';
 import { call, candidates } from '../../support/catalogue.js';
 import { DILATE, ERASER, SANGOMA, singleArtist, useWriter } from '../../support/writer.js';

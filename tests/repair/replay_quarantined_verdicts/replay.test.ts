@@ -143,7 +143,7 @@ describe('beside a session that holds a library open', () => {
     });
   });
 
-  test('three sessions: a replay that waits for the library holds up nobody who writes another', async () => {
+  test('three sessions: a replay that waits for the library holds up no session that writes another', async () => {
     await writer.service([DILATE, SANGOMA].map((id) => singleArtist(id, { kind: 'artist' })));
     await writer.sql`alter function identity_sync.replay_quarantined_verdicts set lock_timeout = '1min'`;
     const replaying = await writer.session();

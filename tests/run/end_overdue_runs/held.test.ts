@@ -1,4 +1,4 @@
-// Planning waits for nobody: an overdue run that another session holds is ended by a later plan.
+// Planning does not wait: an overdue run that another session holds is ended by a later plan.
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { call, plan, shelve } from '../../support/catalogue.js';
 import { cloneDatabase, connect, type TestDatabase } from '../../support/database.js';

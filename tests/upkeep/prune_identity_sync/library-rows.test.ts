@@ -16,7 +16,7 @@ import { test } from '../../support/test.js';
 
 const daysAgo = (days: number) => new Date(Date.now() - days * 86_400_000);
 
-/** Deletes a row as the backend does: identities first, and waiting for nobody. */
+/** Deletes a row as the backend does: identities first, and without a wait. */
 const remove = ({ url }: TestDatabase, id: number) =>
   connect(url).unsafe(`
     begin;

@@ -269,7 +269,7 @@ describe('the libraries that are held', () => {
     await waiting;
   });
 
-  test('may be the last that an integer can name, and none, which holds up nobody', async () => {
+  test('may be the last that an integer can name, and none, which holds up no other session', async () => {
     const [them, us] = [await writer.session(), await writer.session()];
     await them.sql`begin`;
     await them.sql`select identity_sync_private.lock_identities('{null}'), identity_sync_private.lock_identities('{}')`;
