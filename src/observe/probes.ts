@@ -3,6 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import postgres from 'postgres';
 import { openSession, type Sql } from '../database/connect.js';
 import { longestSilence } from '../database/line.js';
+import type { PageSettings } from '../screens/page/read.js';
+import type { SettingsOf } from '../settings.js';
 import { logFailure } from './log.js';
 import { type Counted, createMetrics, rested } from './metrics.js';
 
@@ -25,19 +27,13 @@ export interface Page {
   text: string;
 }
 
-export interface ProbeSettings {
-  /** The hashes of the migrations that this program brings. */
-  migrations: string[];
-  /** Whether the page is served. */
-  page?: boolean;
-  /** How old the last successful run may be. */
-  maxAgeHours: number;
-  timeoutMs: number;
-  throttleMs: number;
-  staleDays: number;
-  unresolvedRetryDays: number;
-  includeNullCanonical: boolean;
-}
+export type ProbeSettings = PageSettings &
+  Pick<SettingsOf<'worker'>, 'STATUS_PAGE' | 'LML_TIMEOUT_MS' | 'THROTTLE_MS'> & {
+    /** The hashes of the migrations that this program brings. */
+    migrations: string[];
+    /** How old the last successful run may be. */
+    maxAgeHours: number;
+  };
 
 const PROBE_MS = 2000;
 const COUNT_MS = 10_000;
@@ -60,14 +56,14 @@ export function connectProbes(databaseUrl: string, settings: ProbeSettings) {
   const prober = connectAsker(databaseUrl, PROBE_MS);
   const counter = connectAsker(databaseUrl, COUNT_MS);
   const pager = connectAsker(databaseUrl, PAGE_MS);
-  const { maxAgeHours, timeoutMs, throttleMs } = settings;
+  const silenceMs = 2 * settings.LML_TIMEOUT_MS + settings.THROTTLE_MS + SILENCE_MARGIN_MS;
 
   const metrics = createMetrics(() =>
     counter.ask(async (sql) => {
       const [row] = await sql<[{ counted: Counted }]>`
         select identity_metrics as counted from identity_sync.identity_metrics(
-          stale_days => ${settings.staleDays}, unresolved_retry_days => ${settings.unresolvedRetryDays},
-          include_null_canonical => ${settings.includeNullCanonical})`;
+          stale_days => ${settings.STALE_THRESHOLD_DAYS}, unresolved_retry_days => ${settings.UNRESOLVED_RETRY_DAYS},
+          include_null_canonical => ${settings.INCLUDE_NULL_CANONICAL})`;
       return row.counted;
     }),
   );
@@ -75,18 +71,12 @@ export function connectProbes(databaseUrl: string, settings: ProbeSettings) {
   let kept: (Page & { until: number }) | null = null;
 
   async function page(): Promise<Page | null> {
-    if (!settings.page) return null;
+    if (!settings.STATUS_PAGE) return null;
     const askedAt = performance.now();
     if (kept && askedAt < kept.until) return kept;
     try {
       const { readPage } = await import('../screens/page/read.js');
-      const text = await pager.ask((sql) =>
-        readPage(sql, {
-          STALE_THRESHOLD_DAYS: settings.staleDays,
-          UNRESOLVED_RETRY_DAYS: settings.unresolvedRetryDays,
-          INCLUDE_NULL_CANONICAL: settings.includeNullCanonical,
-        }),
-      );
+      const text = await pager.ask((sql) => readPage(sql, settings));
       kept = { ok: true, text, until: rested(askedAt, KEEP_PAGE_MS) };
     } catch (error) {
       logFailure('warn', { step: 'page' }, 'the page could not be made', error);
@@ -107,7 +97,7 @@ export function connectProbes(databaseUrl: string, settings: ProbeSettings) {
       const found = await prober.ask(async (sql) => {
         const [row] = await sql<[{ found: { last_success: Finding; lanes: Finding } }]>`
           select found from identity_sync.identity_health(
-            max_age => ${`${maxAgeHours} hours`}, max_silence => ${`${2 * timeoutMs + throttleMs + SILENCE_MARGIN_MS} ms`},
+            max_age => ${`${settings.maxAgeHours} hours`}, max_silence => ${`${silenceMs} ms`},
             process_started_at => ${processStarted}::text::timestamptz) as found`;
         return row.found;
       });

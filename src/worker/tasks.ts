@@ -247,16 +247,11 @@ async function startHealth(settings: SettingsOf<'worker'>) {
     import('../observe/health-server.js'),
   ]);
   const probes = connectProbes(settings.DATABASE_URL, {
-    page: settings.STATUS_PAGE,
+    ...settings,
     migrations: await knownMigrations(),
     // One run may succeed at once, and the next one just before its deadline.
     maxAgeHours:
       (longestPauseMinutes(settings.PLAN_CRON) + settings.RUN_DEADLINE_MINUTES + TICK_MARGIN_MINUTES) / 60,
-    timeoutMs: settings.LML_TIMEOUT_MS,
-    throttleMs: settings.THROTTLE_MS,
-    staleDays: settings.STALE_THRESHOLD_DAYS,
-    unresolvedRetryDays: settings.UNRESOLVED_RETRY_DAYS,
-    includeNullCanonical: settings.INCLUDE_NULL_CANONICAL,
   });
   const server = await startHealthServer(settings.HEALTH_PORT, probes);
   return {

@@ -31,11 +31,12 @@ test('every metric of the rules and the dashboard is in /metrics, and the dashbo
   const probes = connectProbes(database.url, {
     migrations: [],
     maxAgeHours: 26,
-    timeoutMs: 30_000,
-    throttleMs: 100,
-    staleDays: 7,
-    unresolvedRetryDays: 30,
-    includeNullCanonical: false,
+    LML_TIMEOUT_MS: 30_000,
+    THROTTLE_MS: 100,
+    STATUS_PAGE: false,
+    STALE_THRESHOLD_DAYS: 7,
+    UNRESOLVED_RETRY_DAYS: 30,
+    INCLUDE_NULL_CANONICAL: false,
   });
   const { text } = await probes.metrics();
   await probes.close();

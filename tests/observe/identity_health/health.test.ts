@@ -12,11 +12,12 @@ import { useRoles } from '../../support/roles.js';
 const SETTINGS: ProbeSettings = {
   maxAgeHours: 26,
   migrations: [],
-  timeoutMs: 30_000,
-  throttleMs: 100,
-  staleDays: 7,
-  unresolvedRetryDays: 30,
-  includeNullCanonical: false,
+  LML_TIMEOUT_MS: 30_000,
+  THROTTLE_MS: 100,
+  STATUS_PAGE: false,
+  STALE_THRESHOLD_DAYS: 7,
+  UNRESOLVED_RETRY_DAYS: 30,
+  INCLUDE_NULL_CANONICAL: false,
 };
 
 // Two calls' bound, the pause of a lane and a minute.

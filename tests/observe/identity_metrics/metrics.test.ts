@@ -173,7 +173,7 @@ test('what is due is counted by cohort, with the parameters of the process', asy
     'identity_sync_due_rows{cohort="non_va"}': 2,
     'identity_sync_due_rows{cohort="va"}': 1,
   });
-  expect(await scrape({ includeNullCanonical: true })).toMatchObject({
+  expect(await scrape({ INCLUDE_NULL_CANONICAL: true })).toMatchObject({
     'identity_sync_due_rows{cohort="non_va"}': 3,
   });
 });
@@ -323,18 +323,19 @@ test('every metric says what it is, under a name of the service', async () => {
 });
 
 interface Parameters {
-  includeNullCanonical?: boolean;
+  INCLUDE_NULL_CANONICAL?: boolean;
 }
 
 function connect(parameters: Parameters = {}, url = database.url) {
   const probes = connectProbes(url, {
     migrations: [],
     maxAgeHours: 26,
-    timeoutMs: 30_000,
-    throttleMs: 100,
-    staleDays: 7,
-    unresolvedRetryDays: 30,
-    includeNullCanonical: false,
+    LML_TIMEOUT_MS: 30_000,
+    THROTTLE_MS: 100,
+    STATUS_PAGE: false,
+    STALE_THRESHOLD_DAYS: 7,
+    UNRESOLVED_RETRY_DAYS: 30,
+    INCLUDE_NULL_CANONICAL: false,
     ...parameters,
   });
   closing.push(() => probes.close());
