@@ -230,7 +230,7 @@ export const SETTINGS = {
   STATUS_PAGE: {
     value: yesOrNo.default(false),
     readBy: ['worker'],
-    about: 'serves the page of report at / of HEALTH_PORT, to anybody who reaches it',
+    about: 'serves the page of report at / of HEALTH_PORT, to all who reach it',
   },
   ALERT_WEBHOOK_URL: {
     value: webUrl.optional(),
@@ -338,7 +338,7 @@ export async function readSettings<Name extends SettingName>(
 
 /**
  * Names the variables that are nearly ours, so that no misspelt DRY_RUN writes. Where ours is set too, the other is
- * somebody else's.
+ * another program's.
  */
 function misspeltIn(environment: NodeJS.ProcessEnv): string[] {
   return Object.keys(environment).flatMap((given) => {

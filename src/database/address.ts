@@ -6,7 +6,7 @@ import { homedir, userInfo } from 'node:os';
 /** How a connection is encrypted, and what the server's certificate must prove. */
 export interface Tls {
   mode: 'prefer' | 'require' | 'verify-ca' | 'verify-full';
-  /** Whom to trust: certificates, `system` for those of Node, null for anybody. */
+  /** Whom to trust: certificates, `system` for those of Node, null for any server. */
   ca: string | null;
   cert: string | undefined;
   key: string | undefined;

@@ -1,4 +1,5 @@
-// Health over HTTP: /healthz says whether the work gets done, /readyz whether it could be, /metrics what was counted.
+// Health over HTTP: /healthz says whether the work gets done, /readyz whether it could be, /metrics what was counted, and
+// where it is wanted / is the page.
 import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';

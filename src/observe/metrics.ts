@@ -124,7 +124,7 @@ async function textOf(counted: Counted | null): Promise<string> {
     gauge('lml_calls_in_flight', 'Calls to LML under way, over all processes.', counted.calls_in_flight);
     gauges(
       'planning_hold',
-      'Whether the cron plans nothing until a person has acted, by what is amiss.',
+      '1 where the cron plans nothing until a person has acted, by the hold that keeps it.',
       'hold',
       counted.planning_holds,
     );

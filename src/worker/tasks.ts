@@ -10,7 +10,7 @@ import { dropLines } from '../database/line.js';
 import { knownMigrations } from '../database/migrations.js';
 import { connectPool } from '../database/pool.js';
 import { assertFit } from '../database/ready.js';
-import { isAway, retryWhileDisconnected } from '../database/retry.js';
+import { isAway, pause, retryWhileDisconnected } from '../database/retry.js';
 import { createAlerts } from '../observe/alerts.js';
 import { monitorOf, reportEndedRuns, sentrySettings } from '../observe/ended-runs.js';
 import { log } from '../observe/log.js';
@@ -29,6 +29,9 @@ const STOP_MARGIN_MS = 3000;
 
 // A tick that lay in a dead worker's queue for hours must not plan a run at an odd time.
 const STALE_TICK_MS = 15 * 60_000;
+
+// A dead process's batches are claimed this long after their leases have ended.
+const RESCUE_MS = 5000;
 
 // From a tick to the run that it plans.
 const TICK_MARGIN_MINUTES = 5;
@@ -227,16 +230,15 @@ function untilAborted(signal: AbortSignal): Promise<void> {
 }
 
 /**
- * Rescues runs every few seconds, so that a dead process's batches are claimed as soon as their leases end. Rejects once the
- * database has been away for a minute: graphile-worker would retry for ever and look alive.
+ * Rescues runs again and again until `stop` is aborted. Rejects once the database has been away for a minute: graphile-worker
+ * would retry for ever and look alive.
  */
 async function rescueUntilDatabaseIsGone(rescue: () => Promise<unknown>, stop: AbortSignal): Promise<never> {
-  for (;;) {
+  while (!stop.aborted) {
     await retryWhileDisconnected(rescue);
-    await sleep(5000, undefined, { signal: stop, ref: false }).catch(() =>
-      untilAborted(new AbortController().signal),
-    );
+    await pause(RESCUE_MS, stop);
   }
+  return await new Promise(() => {});
 }
 
 /** Serves the probes where a port is set. */
