@@ -50,6 +50,12 @@ const program = new Command('identity-sync')
 
 for (const command of COMMANDS) program.addCommand(command.copyInheritedSettings(program));
 
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // A reader that has gone, as `head` does, wants no more.
+  if (error.code === 'EPIPE') process.exit();
+  fail(error);
+});
+
 try {
   await program.parseAsync();
 } catch (error) {
@@ -64,12 +70,16 @@ try {
     for (const line of lines) process.stderr.write(`identity-sync: ${onOneLine(line)}\n`);
     process.exitCode = WRONG_USAGE;
   } else {
-    const { words, code } = inWords(error);
-    const rest = program.opts<{ verbose?: true }>().verbose ? { failure: allOf(error) } : {};
-    if (process.stderr.isTTY && !('failure' in rest))
-      process.stderr.write(`identity-sync: ${onOneLine(words)}\n`);
-    else log.error({ step: 'end', code, ...rest }, `identity-sync: ${words}`);
-    // A socket that is still open must not keep a process alive that cannot work.
-    process.exit(FAILED);
+    fail(error);
   }
+}
+
+function fail(error: unknown): never {
+  const { words, code } = inWords(error);
+  const rest = program.opts<{ verbose?: true }>().verbose ? { failure: allOf(error) } : {};
+  if (process.stderr.isTTY && !('failure' in rest))
+    process.stderr.write(`identity-sync: ${onOneLine(words)}\n`);
+  else log.error({ step: 'end', code, ...rest }, `identity-sync: ${words}`);
+  // A socket that is still open must not keep a process alive that cannot work.
+  process.exit(FAILED);
 }

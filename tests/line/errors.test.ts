@@ -1,9 +1,12 @@
 // Each failure is one line that says what, where and what to do; --verbose shows the rest.
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
+import { promisify } from 'node:util';
 import { expect } from 'vitest';
 import { logOf } from '../support/cli.js';
 import { createDatabase, type TestDatabase, useLogin } from '../support/database.js';
+import { ROOT } from '../support/repository.js';
 import { useRoles } from '../support/roles.js';
 import { type Cli, test } from '../support/test.js';
 
@@ -121,6 +124,15 @@ test('a port that is taken names the variable that chooses another', async ({ cl
   expect(oneLineOf(ended)).toBe(
     `identity-sync: port ${port} is taken (EADDRINUSE). HEALTH_PORT names another.`,
   );
+});
+
+test.each([
+  ['a full disk is said in one line', '>/dev/full', /^.*"code":"ENOSPC".*\nended with 1\n$/],
+  ['a reader that has gone is no failure', '| true', /^ended with 0\n$/],
+])('of standard output, %s', async (_what, goes, said) => {
+  const command = `{ "$0" dist/cli.js --version; echo "ended with $?" >&2; } ${goes}`;
+  const { stderr } = await promisify(execFile)('sh', ['-c', command, process.execPath], { cwd: ROOT });
+  expect(stderr).toMatch(said);
 });
 
 test('--verbose shows what is behind it: code, query and stack, wherever it stands', async ({ cli }) => {
