@@ -1,5 +1,5 @@
-// Beside the working path: what the log and Sentry hear of a call, and the end of a batch that could not be written.
-import { describeFailure, log, logFailure } from '../observe/log.js';
+// Beside the working path: what the log and Sentry hear of a call.
+import { log, logFailure } from '../observe/log.js';
 import type { RunTrace } from '../observe/sentry.js';
 import type { Carrier } from './lane.js';
 import type { Answer } from './lml.js';
@@ -87,30 +87,7 @@ export function reportWriteError(pending: PendingAnswer, tries: number, error: u
   );
 }
 
-/** Gives up a batch whose answer the database could not take, and reports it. Its rows stay due. */
-export async function failBatch(
-  carrier: Carrier,
-  leasedBy: string,
-  pending: PendingAnswer,
-  error: unknown,
-): Promise<void> {
-  const { answer, batchId, inputs, run } = pending;
-  const { message: failure } = describeFailure(error);
-  await carrier.sql`
-    select from identity_sync.fail_identity_batch(
-      batch_id => ${batchId}, failure => ${failure}, counted_as => 'writer_error', leased_by => ${leasedBy})`;
-  reportCall(carrier, pending, null);
-  const { status } = answer;
-  carrier.observer.batchFailed(run, {
-    batchId,
-    batchSize: inputs,
-    countedAs: 'writer_error',
-    status,
-    failure,
-  });
-}
-
-function reportCall(
+export function reportCall(
   { observer }: Carrier,
   pending: PendingAnswer,
   cacheStats: Finished['cache_stats'],

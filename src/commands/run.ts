@@ -9,13 +9,7 @@ import { assertFit } from '../database/ready.js';
 import { retryWhileDisconnected } from '../database/retry.js';
 import { inTransaction } from '../database/transaction.js';
 import { createAlerts } from '../observe/alerts.js';
-import {
-  logRunEnd,
-  logWarnings,
-  type RunReport,
-  reportEndedRuns,
-  sentrySettings,
-} from '../observe/ended-runs.js';
+import { logRunEnd, logWarnings, type RunReport, reportEndedRuns } from '../observe/ended-runs.js';
 import { log, logsText } from '../observe/log.js';
 import type { RunProgress } from '../observe/progress.js';
 import { type Observer, startSentry } from '../observe/sentry.js';
@@ -147,7 +141,7 @@ export async function runOnce(
     patienceMs: lanePatienceMs(settings.LML_TIMEOUT_MS),
   });
   let sql = planner;
-  const observer = await startSentry(sentrySettings(settings));
+  const observer = await startSentry(settings);
   let followed = null as number | null;
   try {
     await assertFit(sql, ['plan_identity_run']);

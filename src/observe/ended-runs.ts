@@ -3,7 +3,7 @@ import type { Sql } from '../database/connect.js';
 import { count, counted, duration } from '../screens/format.js';
 import type { SettingsOf } from '../settings.js';
 import { log, logFailure } from './log.js';
-import type { Observer, SentrySettings } from './sentry.js';
+import type { Observer } from './sentry.js';
 
 /** The report of a run as identity_run_report makes it: these are the keys that the program looks at. */
 export interface RunReport {
@@ -129,13 +129,4 @@ export function durationOf({ started_at, finished_at }: RunReport): number | nul
 /** When scheduled runs are expected, and how long they may take. */
 export function monitorOf(settings: SettingsOf<'run'>): { cron: string; maxMinutes: number } {
   return { cron: settings.PLAN_CRON, maxMinutes: settings.RUN_DEADLINE_MINUTES };
-}
-
-/** What Sentry is started with. */
-export function sentrySettings(settings: SettingsOf<'run'>): SentrySettings {
-  return {
-    dsn: settings.SENTRY_DSN,
-    tracesSampleRate: settings.SENTRY_TRACES_SAMPLE_RATE,
-    release: settings.SENTRY_RELEASE,
-  };
 }

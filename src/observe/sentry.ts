@@ -4,17 +4,13 @@ import * as http from 'node:http';
 import * as https from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { NodeOptions, Scope, Span } from '@sentry/node';
+import type { Settings } from '../settings.js';
 import { describeFailure, logFailure } from './log.js';
 
 /** What a DSN looks like. It is checked first, because the SDK prints one that it cannot use. */
 export const DSN = /^https?:\/\/\w+(?::\w+)?@(?:\[[:.%\w]+\]|[\w.-]+)(?::\d+)?\/(?:[\w./-]+\/)?\d+$/;
 
-export interface SentrySettings {
-  dsn: string | undefined;
-  tracesSampleRate: number;
-  release: string | undefined;
-  environment?: string | undefined;
-}
+type SentrySettings = Pick<Settings, 'SENTRY_DSN' | 'SENTRY_TRACES_SAMPLE_RATE' | 'SENTRY_RELEASE'>;
 
 /**
  * A run, as every process that carries it knows it. The trace's id, 32 hex digits in the run's row, decides all that must be
@@ -91,9 +87,9 @@ const SILENT: Observer = {
  * logged and swallowed, so that observing a run never breaks it.
  */
 export async function startSentry(settings: SentrySettings): Promise<Observer> {
-  if (!settings.dsn) return SILENT;
+  if (!settings.SENTRY_DSN) return SILENT;
   try {
-    return await observe(settings.dsn, settings);
+    return await observe(settings.SENTRY_DSN, settings);
   } catch (error) {
     logSentryFailure(error);
     return SILENT;
@@ -105,9 +101,8 @@ async function observe(dsn: string, settings: SentrySettings): Promise<Observer>
   const sentry = await import('@sentry/node');
   const client = sentry.initWithoutDefaultIntegrations({
     dsn,
-    tracesSampleRate: settings.tracesSampleRate,
-    release: settings.release,
-    environment: settings.environment,
+    tracesSampleRate: settings.SENTRY_TRACES_SAMPLE_RATE,
+    release: settings.SENTRY_RELEASE,
     includeServerName: false,
     sendClientReports: false,
     enableRuntimeChannelInjection: false,

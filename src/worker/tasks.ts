@@ -12,7 +12,7 @@ import { connectPool } from '../database/pool.js';
 import { assertFit } from '../database/ready.js';
 import { isAway, pause, retryWhileDisconnected } from '../database/retry.js';
 import { createAlerts } from '../observe/alerts.js';
-import { monitorOf, reportEndedRuns, sentrySettings } from '../observe/ended-runs.js';
+import { monitorOf, reportEndedRuns } from '../observe/ended-runs.js';
 import { log } from '../observe/log.js';
 import { databaseIsAway } from '../observe/outage.js';
 import { type Observer, startSentry } from '../observe/sentry.js';
@@ -156,7 +156,7 @@ export async function work(
     apiKey: settings.LML_API_KEY,
     timeoutMs: settings.LML_TIMEOUT_MS,
   });
-  const observer = await startSentry(sentrySettings(settings));
+  const observer = await startSentry(settings);
   let health: Awaited<ReturnType<typeof startHealth>> = null;
   const cutOff = new AbortController();
   const carrier = carrierOf(settings, {

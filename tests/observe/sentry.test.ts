@@ -94,7 +94,7 @@ describe('with a DSN', () => {
       'sentry.op': 'job.run',
       'sentry.segment.id': RUN_SPAN_ID,
       'sentry.release': 'v1',
-      'sentry.environment': 'test',
+      'sentry.environment': 'production',
     });
     expect(consumerAttributes(run!.attributes)).toEqual({
       'consumer.run_id': 7,
@@ -203,7 +203,7 @@ describe('with a DSN', () => {
       {
         level: 'error',
         release: 'v1',
-        environment: 'test',
+        environment: 'production',
         exception: { values: [{ type: 'BatchFailed', value: 'LML answered 503 (a batch of 500)' }] },
         fingerprint: ['BatchFailed', 'lml_error', '503'],
         tags: { run_id: '7', batch_id: '3', counted_as: 'lml_error', status: '503' },
@@ -312,7 +312,7 @@ describe('with a DSN', () => {
     [0, 0],
   ])('at a sample rate of %s, %s of the spans and every error is reported', async (rate, spans) => {
     await observer.close();
-    const sampling = await startSentry({ ...settingsFor(receiver), tracesSampleRate: rate });
+    const sampling = await startSentry({ ...settingsFor(receiver), SENTRY_TRACES_SAMPLE_RATE: rate });
     sampling.callEnded(RUN, CALL);
     sampling.batchFailed(RUN, FAILED);
     await sampling.close();
@@ -322,7 +322,7 @@ describe('with a DSN', () => {
 
   test('a run is sampled with all of its spans or none, by the id of its trace', async () => {
     await observer.close();
-    const sampling = await startSentry({ ...settingsFor(receiver), tracesSampleRate: 0.5 });
+    const sampling = await startSentry({ ...settingsFor(receiver), SENTRY_TRACES_SAMPLE_RATE: 0.5 });
     const low = { runId: '8', traceId: 'aaaaaaaaaaaa4aaa8aaa7ffffffffff0' };
     const high = { runId: '9', traceId: 'aaaaaaaaaaaa4aaa8aaa800000000001' };
     for (const run of [low, high]) {
@@ -390,7 +390,7 @@ test.each([
 });
 
 function settingsFor(receiver: SentryReceiver | undefined) {
-  return { dsn: receiver?.dsn, tracesSampleRate: 1, release: 'v1', environment: 'test' };
+  return { SENTRY_DSN: receiver?.dsn, SENTRY_TRACES_SAMPLE_RATE: 1, SENTRY_RELEASE: 'v1' };
 }
 
 const only = (prefix: string) => (attributes: Record<string, unknown>) =>
@@ -404,7 +404,7 @@ async function otherProcess(
   story: string,
   environment: Record<string, string> = {},
 ) {
-  const settings = JSON.stringify({ dsn, tracesSampleRate: 1, release: 'v1' });
+  const settings = JSON.stringify({ SENTRY_DSN: dsn, SENTRY_TRACES_SAMPLE_RATE: 1, SENTRY_RELEASE: 'v1' });
   const program = `
     const { startSentry } = await import('${new URL('../../src/observe/sentry.ts', import.meta.url)}');
     const observer = await startSentry(${settings});
