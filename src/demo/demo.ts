@@ -6,7 +6,7 @@ import { migrate } from '../commands/migrate.js';
 import { runOnce } from '../commands/run.js';
 import type { RunReport } from '../observe/ended-runs.js';
 import { log } from '../observe/log.js';
-import { columnsOf } from '../screens/format.js';
+import { columnsOf, count, wrap } from '../screens/format.js';
 import { table } from '../screens/table.js';
 import { readSettings, settingsOf } from '../settings.js';
 import type { RunRequest } from '../worker/plan.js';
@@ -45,17 +45,18 @@ export async function demo(options: { keep: boolean }): Promise<void> {
     await playChapters({ sql, lml, identities, databaseUrl: server.url, signal: interrupted.signal });
     heading('How to look for yourself');
     if (options.keep) {
-      say(`psql "${server.url}"`);
-      say('  select * from identity_sync.run_progress;');
-      say('  select * from identity_sync.quarantine;');
-      say(`  select * from wxyc_schema.library_identity where library_id = ${TRIBE};`);
+      print(`psql "${server.url}"`);
+      print('  select * from identity_sync.run_progress;');
+      print('  select * from identity_sync.quarantine;');
+      print(`  select * from wxyc_schema.library_identity where library_id = ${TRIBE};`);
       say(`The database and the stand-in (LIBRARY_METADATA_URL=${lml.url}) stay up until Ctrl-C.`);
     } else
       say('The database goes down now; `npm run demo -- --keep` leaves it up, to be looked at with psql.');
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     const megabytes = Math.round(process.resourceUsage().maxRSS / 1024);
     say(
-      colors.dim(`${seconds} s in all; this process, with the stand-in in it, took ${megabytes} MB at most.`),
+      `${seconds} s in all; this process, with the stand-in in it, took ${megabytes} MB at most.`,
+      colors.dim,
     );
     if (options.keep) await sleep(2 ** 31 - 1, undefined, { signal: interrupted.signal }).catch(() => {});
   } finally {
@@ -87,17 +88,17 @@ async function playChapters(stage: Stage): Promise<void> {
       [{ version: string }]
     >`select current_setting('server_version') as version`;
     say(
-      `PostgreSQL ${version}, embedded, with the ${rows.toLocaleString('en')} records of WXYC's own catalogue`,
+      `PostgreSQL ${version}, embedded, with the ${count(rows)} records of WXYC's own catalogue (a dump of 2023) in ` +
+        'wxyc_schema.library. A trigger refuses every write to that table.',
     );
-    say('(a dump of 2023) in wxyc_schema.library. A trigger refuses every write to that table.');
     say(
-      'The dump lacks two columns, set here by a rule: an artist with a name has a canonical entity, and what LML',
+      'The dump lacks two columns, set here by a rule: an artist with a name has a canonical entity, and what LML calls ' +
+        "a compilation by its name has code_volume_letters = 'Z'.",
     );
-    say("calls a compilation by its name has code_volume_letters = 'Z'.");
     say(
-      'LML is private, so a stand-in plays it on a socket. It knows the real ids of 3,828 of the artists; its methods',
+      'LML is private, so a stand-in plays it on a socket. It knows the real ids of 3,828 of the artists; its methods ' +
+        'and confidences are made up, from a hash of the name; it knows nothing of the others (unresolved).',
     );
-    say('and confidences are made up, from a hash of the name; it knows nothing of the others (unresolved).');
   });
 
   await chapter('identity-sync migrate', async () => {
@@ -212,9 +213,9 @@ async function playChapters(stage: Stage): Promise<void> {
     showTrackReport(await run(stage, 'ids', all));
     await showTracks(sql, shown);
     say(
-      'The link of the librarian is kept, and missing positions are filled. A credit whose artist is not in the',
+      'The link of the librarian is kept, and missing positions are filled. A credit whose artist is not in the ' +
+        'catalogue stays without a link. The same once more changes nothing, and issues no UPDATE:',
     );
-    say('catalogue stays without a link. The same once more changes nothing, and issues no UPDATE:');
     showTrackReport(await run(stage, 'ids', all));
   });
 
@@ -248,15 +249,15 @@ async function playChapters(stage: Stage): Promise<void> {
     say(
       `A bad hour of LML: ${finding ?? braked.outcome}, so the run stopped after ${braked.scanned} of ${braked.planned} rows.`,
     );
-    say(colors.dim(cure ?? ''));
+    say(cure ?? '', colors.dim);
     lml.turn(null);
     await sql`select from identity_sync.resume_identity_planning(name => 'brake')`;
   });
 
   const due = await sql`select from identity_sync.identity_candidates()`;
-  say('');
+  print('');
   say(
-    `After it all ${due.length} of the ${first.planned.toLocaleString('en')} rows are due: those that the bad hour had marked.`,
+    `After it all ${count(due.length)} of the ${count(first.planned)} rows are due: those that the bad hour had marked.`,
   );
 }
 
@@ -290,15 +291,20 @@ async function chapter<Result>(title: string, work: () => Promise<Result>): Prom
   heading(title);
   const started = performance.now();
   const result = await work();
-  say(colors.dim(`${((performance.now() - started) / 1000).toFixed(2)} s`));
+  print(colors.dim(`${((performance.now() - started) / 1000).toFixed(2)} s`));
   return result;
 }
 
 function heading(title: string): void {
-  say(`\n${colors.bold(colors.cyan(`▌ ${title}`))}`);
+  print(`\n${colors.bold(colors.cyan(`▌ ${title}`))}`);
 }
 
-function say(line: string): void {
+/** Says sentences, in lines that fit. */
+function say(text: string, colour = (line: string) => line): void {
+  for (const line of wrap(text, Math.min(columnsOf(process.stdout), 120))) print(colour(line));
+}
+
+function print(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
@@ -364,9 +370,9 @@ function show(rows: readonly Record<string, unknown>[]): void {
     atLeast: 6,
   }));
   const [head = '', ...lines] = table(columns, [...rows], columnsOf(process.stdout) - INDENT.length);
-  say('');
-  for (const line of [colors.bold(head), ...lines]) say(INDENT + line);
-  say('');
+  print('');
+  for (const line of [colors.bold(head), ...lines]) print(INDENT + line);
+  print('');
 }
 
 /** Shows one row with a line a column, because a main row is too wide for a line. */
