@@ -65,7 +65,7 @@ const databaseUrl = z
   })
   .describe('a URL that begins with postgres:// or postgresql://');
 
-// graphile-worker takes longer to load than all else that a run with nothing due needs: a default is not checked.
+// A default is not checked: graphile-worker takes longer to load than all else that a run with nothing due needs.
 const crontabTime = z
   .string()
   .superRefine(async (value, context) => {
@@ -293,7 +293,7 @@ const NAMES = Object.keys(SETTINGS) as SettingName[];
 
 export const isSetting = (name: string): name is SettingName => Object.hasOwn(SETTINGS, name);
 
-/** One row of the table, by the names that any row may have. */
+/** A setting, typed as any of them may be. */
 export const settingNamed = (name: SettingName): Setting => SETTINGS[name];
 
 /** The names of the settings that a command reads, in the order of the table. */
@@ -348,7 +348,7 @@ function misspeltIn(environment: NodeJS.ProcessEnv): string[] {
   });
 }
 
-/** Whether a name is another with one letter in a short one, or two in a longer one, wrong, missing or swapped. */
+/** Whether a name is meant: one letter of a short name, or two of a longer one, are wrong, missing or swapped. */
 function isNearly(given: string, name: string): boolean {
   const most = name.length < 8 ? 1 : 2;
   if (Math.abs(given.length - name.length) > most) return false;

@@ -1,18 +1,15 @@
 // `check`: whether login, database, LML and key are fit for a run. It changes nothing, and ends with 1 where `run` would.
 import { once } from 'node:events';
 import { createServer } from 'node:net';
-import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { readAddress } from '../database/address.js';
 import { loginInWords, openSession } from '../database/connect.js';
-import { knownMigrations } from '../database/migrations.js';
+import { knownMigrations, PREFLIGHT } from '../database/migrations.js';
 import { inWords, notFit } from '../errors.js';
 import { type Check, checkScreen } from '../screens/check.js';
 import { age, clock, columnsOf } from '../screens/format.js';
 import { type SettingsOf, settingsOf } from '../settings.js';
 import { addManual, FAILED, OK, settingsFrom, show } from './command.js';
-
-const PREFLIGHT = fileURLToPath(new URL('../../sql/preflight.sql', import.meta.url));
 
 // LML looks at the key first and refuses a call without inputs then, before it asks its own database.
 const EMPTY_CALL = '{"inputs":[],"include_tracks":false}';

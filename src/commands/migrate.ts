@@ -3,14 +3,13 @@ import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { readAddress } from '../database/address.js';
 import { loginInWords, openSession, PATIENCE_MS } from '../database/connect.js';
-import { broughtMigrations, knownMigrations, MIGRATIONS } from '../database/migrations.js';
+import { broughtMigrations, knownMigrations, MIGRATIONS, PREFLIGHT } from '../database/migrations.js';
 import { retryWhileLocked } from '../database/retry.js';
 import { log } from '../observe/log.js';
 import { readSettings, type SettingName, settingsOf } from '../settings.js';
 import { addManual, OK, settingsFrom } from './command.js';
 
 const IS_MIGRATED = fileURLToPath(new URL('../../sql/is-migrated.sql', import.meta.url));
-const PREFLIGHT = fileURLToPath(new URL('../../sql/preflight.sql', import.meta.url));
 
 // Adopting large tables may take long, and nothing waits for it meanwhile.
 const MIGRATION_MS = 6 * 3_600_000;

@@ -26,7 +26,7 @@ export const reportCommand = addSettings(command, 'report', {
 
 /**
  * A web server that reads the file meanwhile gets the old page or the new one, never a part. A pipe or a terminal, such as
- * /dev/stdout, is filled; a link to a file is refused, since anybody could have laid it in an open folder.
+ * /dev/stdout, is filled; a link to a file is refused, since another user may have laid it in an open folder.
  */
 async function replaceFile(path: string, text: string): Promise<void> {
   const [there, meant] = await Promise.all([lstat(path), stat(path)].map((asked) => asked.catch(() => null)));

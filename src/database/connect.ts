@@ -51,7 +51,7 @@ export function openSession(url: string, options: SessionOptions = {}, onclose?:
     max_lifetime: null,
     keep_alive: null,
     backoff: () => 0,
-    // Where a session is cut while postgres.js reads the types of arrays, the process ends: an error that nothing hears.
+    // postgres.js reads the types of arrays in a query that it does not await: a cut meanwhile would end the process.
     fetch_types: false,
     types: ARRAYS,
     connection: {
@@ -72,7 +72,7 @@ const ARRAYS = Object.fromEntries(
     {
       to: oid,
       from: [oid],
-      // A statement that is prepared anew comes back with its parameters as they were sent.
+      // A statement that is prepared again comes back with its parameters as they were sent.
       serialize: (items: unknown[] | string) =>
         typeof items === 'string'
           ? items

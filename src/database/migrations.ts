@@ -1,7 +1,11 @@
 // The committed migrations as files. What runs them is loaded by `migrate` alone.
 import { readdir, readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 
 export const MIGRATIONS = new URL('../../migrations/', import.meta.url);
+
+/** What a database is looked at by before it is migrated. */
+export const PREFLIGHT = fileURLToPath(new URL('../../sql/preflight.sql', import.meta.url));
 
 /** The hashes of the migrations that this program brings, from their headers, and their texts. */
 export async function broughtMigrations(): Promise<{ hashes: string[]; texts: string[] }> {

@@ -10,7 +10,7 @@ export interface HealthServer {
   close(): Promise<void>;
 }
 
-// Anybody may reach the port: clients that ask slowly, or not at all, leave the process the sockets that its work needs.
+// The port is open to all who reach it: clients that ask slowly, or not at all, leave the process the sockets that its work needs.
 const SLOWEST_MS = 5000;
 const MOST_CLIENTS = 100;
 

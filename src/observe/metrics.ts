@@ -33,7 +33,7 @@ const TOTALS = {
 // Counting reads every settlement and every library row: cheap once, but not on every scrape of every process.
 const KEEP_MS = 30_000;
 
-/** A question that reads the catalogue rests for so many times as long as it took, be it answered or not. */
+/** A question that reads the catalogue rests for so many times as long as it took, whether it was answered or not. */
 const REST_FACTOR = 20;
 
 /** When such a question may be asked again. */

@@ -38,10 +38,10 @@ export type ProbeSettings = PageSettings &
 const PROBE_MS = 2000;
 const COUNT_MS = 10_000;
 
-// A million rows take some ten seconds, for which no scrape may wait.
+// The page reads more than a scrape, and a person waits for it.
 const PAGE_MS = 30_000;
 
-// The page counts the whole catalogue, and may be reloaded by anybody who reaches the port.
+// The page counts the whole catalogue, and may be reloaded by all who reach the port.
 const KEEP_PAGE_MS = 15_000;
 
 // Time beyond two calls and the pause between them, in which a dead process's lease and growing pauses end.

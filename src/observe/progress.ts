@@ -68,7 +68,7 @@ const inSeconds = (milliseconds: number): string => duration(Math.round(millisec
 
 interface Part {
   text: string;
-  /** The last to go first where a terminal is narrow. */
+  /** Parts of a higher rank go first where a terminal is narrow. */
   rank: number;
 }
 

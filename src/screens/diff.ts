@@ -122,7 +122,7 @@ export class DiffScreen {
   }
 }
 
-/** Which of KINDS a change belongs to: that of a library is the first of its changes'. */
+/** Which of KINDS a change is of. A library counts as the first kind among its changes. */
 function kindOf({ column_name, old_value, new_value }: Change): number {
   if (!/(_id|_qid|_mbid)$/.test(column_name)) return 3;
   if (old_value === null) return 1;

@@ -77,7 +77,7 @@ const IDS = [
 const HEAD = 12;
 const head = (title: string) => title.padEnd(HEAD);
 
-/** Events that say the same on each of many nights are shown once. */
+// A person reads no more; --json has all of them.
 const EVENTS = 20;
 
 export function explainScreen(explained: Explained, width: number, colors: Palette = plain): string[] {

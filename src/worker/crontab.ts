@@ -20,11 +20,11 @@ export const crontab = (planCron: string): ParsedCronItem[] =>
 const DAY_MINUTES = 24 * 60;
 const DAY_MS = DAY_MINUTES * 60_000;
 
-// Five years with two leap days, so that whatever comes at all comes twice.
+// Five years with two leap days, so that a time that comes at all comes twice.
 const FIRST_DAY = Date.UTC(2024, 0, 1);
 const DAYS = 5 * 365 + 2;
 
-/** What is wrong with a crontab time, be it to graphile-worker or because it never comes; or null. */
+/** Why graphile-worker refuses a crontab time, or that it never comes; or null. */
 export function faultOfCrontabTime(time: string): string | null {
   try {
     return ticksOf(time).next().done ? 'it never comes' : null;

@@ -1,4 +1,4 @@
-// HTML as a template: whatever is put into it is escaped, but for HTML made by the same template.
+// HTML as a template: what is put into it is escaped, except for HTML of the same template.
 import { printable } from '../format.js';
 
 export class Html {
