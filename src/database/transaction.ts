@@ -53,7 +53,7 @@ export async function inTransaction<Result>(
   } finally {
     await session.end({ timeout: 2 });
   }
-  if (tells && !dryRun) for (const { message } of notices) log.info({ step: 'record' }, message);
+  if (tells && !dryRun) for (const { message, hint } of notices) log.info({ step: 'record', hint }, message);
   return result;
 }
 

@@ -10,7 +10,7 @@ export interface HealthServer {
   close(): Promise<void>;
 }
 
-// The port is open to all who reach it: clients that ask slowly, or not at all, leave the process the sockets that its work needs.
+// The port is open to all who reach it: clients that ask slowly, or not at all, must leave sockets for the work.
 const SLOWEST_MS = 5000;
 const MOST_CLIENTS = 100;
 

@@ -230,8 +230,8 @@ function untilAborted(signal: AbortSignal): Promise<void> {
 }
 
 /**
- * Rescues runs again and again until `stop` is aborted. Rejects once the database has been away for a minute: graphile-worker
- * would retry for ever and look alive.
+ * Rescues runs again and again until `stop` is aborted. Rejects once the database has been away for a minute:
+ * graphile-worker would retry for ever and look alive.
  */
 async function rescueUntilDatabaseIsGone(rescue: () => Promise<unknown>, stop: AbortSignal): Promise<never> {
   while (!stop.aborted) {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Sql } from 'postgres';
 import { expect, onTestFinished } from 'vitest';
 import { answerOf, claim, plan, settle, shelve, shelveAll } from '../support/catalogue.js';
-import { cli } from '../support/cli.js';
+import { cli, logOf } from '../support/cli.js';
 import type { TestDatabase } from '../support/database.js';
 import { identified } from '../support/faults.js';
 import { atATerminal } from '../support/terminal.js';
@@ -37,7 +37,10 @@ test('apply --run N --ids writes a part of a preview, diff shows it, undo takes 
   const applied = await run(database, ['apply', '--run', previewed, '--ids', String(one)]);
   expect(JSON.parse(applied.stdout)).toMatchObject({ scanned: 1, rows_resolved: 1 });
   const runId = await lastRun(database.sql);
-  expect(applied.stderr).toContain(`this is run ${runId} (preview)`);
+  expect(logOf(applied).at(-1)).toMatchObject({
+    msg: `this is run ${runId} (preview)`,
+    hint: expect.stringContaining('undone'),
+  });
 
   const diffed = await run(database, ['diff', '--run', runId]);
   const changes = JSON.parse(diffed.stdout);
