@@ -165,8 +165,10 @@ function commandOf<Input, Result>(verb: Verb<Input, Result>): Command {
     const options = given[verb.argument ? 1 : 0] as Options;
     const { DATABASE_URL, DRY_RUN } = await settingsFrom(verb.name, { ...options });
     const input = verb.read(argument, options);
-    const result = await inTransaction(DATABASE_URL, { calls: verb.calls, dryRun: DRY_RUN }, (sql) =>
-      verb.call(sql, input),
+    const result = await inTransaction(
+      DATABASE_URL,
+      { calls: verb.calls, dryRun: DRY_RUN, tells: true },
+      (sql) => verb.call(sql, input),
     );
     show(options, result, () =>
       wrap(`${DRY_RUN ? 'dry run: ' : ''}${verb.say(result)}`, columnsOf(process.stdout)),

@@ -92,14 +92,15 @@ test.each([['hold', '1'], ['release', '1'], ['pause'], ['resume'], ['stop', '--r
 );
 
 describe('at a terminal', () => {
-  test('a verb answers in a sentence', async ({ database }) => {
+  test('a verb answers in a sentence, and says by which number it is undone', async ({ database }) => {
     const id = await shelve(database.sql, 'Autechre');
     const { status, screen } = await atATerminal(['hold', String(id), ...why], {
       DATABASE_URL: database.url,
     });
-    expect([status, screen]).toEqual([
+    expect([status, screen.replace(/^[\d:]{8} /, '')]).toEqual([
       0,
-      `library ${id} has no identity and is held: it is not asked until it is released\n`,
+      'this is run 1 (hold) – By this number it is looked at and undone.\n' +
+        `library ${id} has no identity and is held: it is not asked until it is released\n`,
     ]);
   });
 
