@@ -1,6 +1,7 @@
 // A held library stays as it is, with or without an identity, until it is released.
 import { describe, expect, test } from 'vitest';
 import { call, candidates } from '../../support/catalogue.js';
+import { watchStatements } from '../../support/statements.js';
 import { DILATE, NOWHERE, SANGOMA, singleArtist, useWriter } from '../../support/writer.js';
 
 const writer = useWriter();
@@ -84,4 +85,10 @@ test.each<[string, number | null, string | null, string]>([
   await writer.service([singleArtist(DILATE)]);
   await expect(hold(id, reason)).rejects.toMatchObject({ code });
   expect(await writer.history(DILATE)).toEqual([]);
+});
+
+test('a library without an identity is held without a statement on the tables of the station', async () => {
+  const statements = await watchStatements(writer.sql);
+  await hold(DILATE);
+  expect(await statements()).toEqual([]);
 });
