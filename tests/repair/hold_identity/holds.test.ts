@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { call, candidates } from '../../support/catalogue.js';
 import { watchStatements } from '../../support/statements.js';
-import { DILATE, NOWHERE, SANGOMA, singleArtist, useWriter } from '../../support/writer.js';
+import { compilation, DILATE, NOWHERE, SANGOMA, singleArtist, unresolved, useWriter } from '../../support/writer.js';
 
 const writer = useWriter();
 
@@ -55,6 +55,18 @@ describe('a library without an identity that is held', () => {
     await hold(DILATE);
     expect(await writer.repair([singleArtist(DILATE)])).toMatchObject({ rows_resolved: 1 });
     expect(await writer.attempts()).toEqual([]);
+  });
+
+  test.each([
+    ['unresolved', unresolved(DILATE)],
+    ['a compilation', compilation(DILATE)],
+  ])('stays so after a repair that says %s', async (_, verdict) => {
+    await hold(DILATE);
+    await writer.repair([verdict]);
+    expect(await writer.attempts()).toMatchObject([{ library_id: DILATE, outcome: 'held' }]);
+    expect(await writer.service([singleArtist(DILATE)], { verifiedAt: new Date() })).toMatchObject({
+      rows_skipped: { manual_precedence: 1 },
+    });
   });
 
   test('is due when it is released', async () => {
