@@ -2,7 +2,15 @@
 import { describe, expect, test } from 'vitest';
 import { call, candidates } from '../../support/catalogue.js';
 import { watchStatements } from '../../support/statements.js';
-import { compilation, DILATE, NOWHERE, SANGOMA, singleArtist, unresolved, useWriter } from '../../support/writer.js';
+import {
+  compilation,
+  DILATE,
+  NOWHERE,
+  SANGOMA,
+  singleArtist,
+  unresolved,
+  useWriter,
+} from '../../support/writer.js';
 
 const writer = useWriter();
 
