@@ -1,6 +1,6 @@
 -- Keeps an attempt for every answer that left no fresh identity, and removes that of every library that got one.
--- An attempt newer than this answer stays, in whichever order the two arrive. No answer without an identity lifts a hold,
--- no refusal a release; a refused repair, as a rule a typing mistake, says nothing about the library.
+-- An attempt newer than this answer stays, in whichever order the two arrive. No attempt replaces a hold, no refusal a
+-- release, and that of a repair, as a rule a typing mistake, is no attempt.
 create or replace function identity_sync_private.record_attempts(
   verdicts identity_sync_private.judged_verdict[],
   verified_at timestamptz,
