@@ -183,7 +183,8 @@ export function libraryOf(name: string, value: string): number {
 /** Reads a list of library ids. */
 export function idsOf(name: string, value: string): number[] {
   const ids = value.split(',');
-  if (!ids.every(isLibraryId)) throw new UsageError(`${name} is "${value}"; allowed: library ids, as in 1,2,3`);
+  if (!ids.every(isLibraryId))
+    throw new UsageError(`${name} is "${value}"; allowed: library ids, as in 1,2,3`);
   return ids.map(Number);
 }
 
