@@ -171,23 +171,27 @@ export function idOf(name: string, value: string): string {
   return value;
 }
 
+// A library's id is an integer of PostgreSQL.
+const isLibraryId = (text: string) => /^\d{1,10}$/.test(text) && Number(text) < 2 ** 31;
+
 /** Reads the id of one library. */
 export function libraryOf(name: string, value: string): number {
-  if (!/^\d{1,9}$/.test(value)) throw new UsageError(`${name} is "${value}"; allowed: a library id, as in 5`);
+  if (!isLibraryId(value)) throw new UsageError(`${name} is "${value}"; allowed: a library id, as in 5`);
   return Number(value);
 }
 
 /** Reads a list of library ids. */
 export function idsOf(name: string, value: string): number[] {
-  if (!/^\d{1,9}(,\d{1,9})*$/.test(value))
+  const ids = value.split(',');
+  if (!ids.every(isLibraryId))
     throw new UsageError(`${name} is "${value}"; allowed: library ids, as in 1,2,3`);
-  return value.split(',').map(Number);
+  return ids.map(Number);
 }
 
 /** Reads a list of library ids from a file, or from standard input: what a query printed, or one that was written. */
 export async function idsIn(name: string, file: string): Promise<number[]> {
   const ids = (await readText(name, file)).split(/[\s,]+/).filter((word) => word !== '');
-  const wrong = ids.find((id) => !/^\d{1,9}$/.test(id));
+  const wrong = ids.find((id) => !isLibraryId(id));
   if (wrong === undefined && ids.length > 0) return ids.map(Number);
   const found = wrong === undefined ? 'no id' : JSON.stringify(wrong.slice(0, 40));
   throw new UsageError(

@@ -106,6 +106,9 @@ test.for([
   [['status', '--watch'], 2, '--watch is for a terminal'],
   [['explain', 'five'], 2, 'ID is "five"; allowed: a library id, as in 5'],
   [['explain', '4000000'], 1, 'there is no library 4000000'],
+  [['explain', '2147483647'], 1, 'there is no library 2147483647'],
+  [['explain', '2147483648'], 2, 'ID is "2147483648"; allowed: a library id, as in 5'],
+  [['quarantine', '--ids', '5,2147483648'], 2, '--ids is "5,2147483648"; allowed: library ids, as in 1,2,3'],
 ] as const)('%j ends with %d', async ([args, status, words], { cli }) => {
   const ended = await cli.run([...args]);
   expect([ended.status, ended.stdout]).toEqual([status, '']);

@@ -528,7 +528,7 @@ export class Model {
         // An answer older than the identity that is there leaves neither mark nor quarantine.
         (outcome === 'manual_precedence' && identity && !this.isNewer(identity.verifiedAt, at)) ||
         (refused.includes(outcome) && !isRepair(origin) && known?.outcome !== 'released');
-      if (!leavesMark || !isNewest) continue;
+      if (!leavesMark || !isNewest || known?.outcome === 'held') continue;
       const wasLinked = this.creditsOf(id).some(
         ([, { method }]) => method !== null && method !== 'librarian',
       );

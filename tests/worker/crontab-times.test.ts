@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { longestPauseMinutes, nextTick } from '../../src/worker/crontab.js';
+import { crontab, longestPauseMinutes, nextTick } from '../../src/worker/crontab.js';
 
 const DAY = 24 * 60;
 
@@ -25,4 +25,20 @@ test.each([
   ['0 0 29 2 *', '2026-11-27T00:00:00Z', '2028-02-29T00:00:00Z'],
 ])('%s comes after %s at %s', (time, now, next) => {
   expect(nextTick(time, new Date(now))).toEqual(new Date(next));
+});
+
+// What is due is the backlog: ticks that no worker was up for would plan the same rows again and again.
+test('no tick is made up for, and each task keeps its name when its time moves', () => {
+  const items = crontab('5 5 * * *').map(({ identifier, task, options }) => ({
+    identifier,
+    task,
+    ...options,
+  }));
+  expect(items).toMatchObject(
+    ['plan_identity_run', 'rescue_identity_runs', 'prune_identity_sync'].map((task) => ({
+      identifier: task,
+      task,
+      backfillPeriod: 0,
+    })),
+  );
 });

@@ -85,8 +85,8 @@ as $$
       4, 'login', case when is_worker then 'ok' else 'fail' end,
       format(
         '%I may %s', current_user,
-        case when is_worker then 'run and work' else 'not run: it is no worker' end
-          || case when is_operator then ', repair' else '' end || case when is_owner then ', migrate' else '' end
+        concat_ws(', ', case when is_worker then 'run and work' end, case when is_operator then 'repair' end,
+          case when is_owner then 'migrate' end, case when not is_worker then 'not run: it is no worker' end)
       ),
       format(
         'A worker''s login (README, "Which login"): psql "$DBA_URL" -v worker=%I -f sql/roles.sql', current_user

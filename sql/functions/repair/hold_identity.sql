@@ -11,7 +11,7 @@ declare
   this_run constant bigint := nextval('identity_sync.run_run_id_seq');
   this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
   held_at constant timestamptz := clock_timestamp();
-  kept_history_ids integer[];
+  kept_history_ids integer[] := '{}';
 begin
   perform identity_sync_private.check_reason(reason);
   if not exists (select from wxyc_schema.library where library.id = hold_identity.library_id) then
@@ -22,11 +22,15 @@ begin
 
   perform identity_sync_private.lock_identities(array[library_id]);
 
-  kept_history_ids := identity_sync_private.archive_identities(array[library_id], reason, 'hold');
-  update wxyc_schema.library_identity as known
-  set notes = identity_sync_private.repair_origin(session_user)
-  where known.library_id = hold_identity.library_id;
-  if not found then
+  perform from wxyc_schema.library_identity as known
+  where known.library_id = hold_identity.library_id
+  for no key update;
+  if found then
+    kept_history_ids := identity_sync_private.archive_identities(array[library_id], reason, 'hold');
+    update wxyc_schema.library_identity as known
+    set notes = identity_sync_private.repair_origin(session_user)
+    where known.library_id = hold_identity.library_id;
+  else
     perform identity_sync_private.replace_attempt(library_id, 'held', held_at, this_settlement, held_at);
   end if;
 

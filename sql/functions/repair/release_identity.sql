@@ -13,9 +13,9 @@ declare
   this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
   released_at constant timestamptz := clock_timestamp();
   is_shared boolean;
-  kept_history_ids integer[];
+  kept_history_ids integer[] := '{}';
   removals identity_sync_private.source_change[];
-  removed_sources integer;
+  removed_sources integer := 0;
 begin
   perform identity_sync_private.check_reason(reason);
   if not exists (select from wxyc_schema.library where library.id = release_identity.library_id) then
@@ -36,8 +36,10 @@ begin
   where known.library_id = release_identity.library_id
   for update;
 
-  kept_history_ids := identity_sync_private.archive_identities(array[library_id], reason, 'release');
-
+  -- A statement that touches no row would fire the station's triggers all the same.
+  if is_shared is not null then
+    kept_history_ids := identity_sync_private.archive_identities(array[library_id], reason, 'release');
+  end if;
   if is_shared then
     update wxyc_schema.library_identity as known
     set
@@ -50,7 +52,7 @@ begin
       confidence = 0,
       notes = identity_sync_private.service_origin()
     where known.library_id = release_identity.library_id;
-  else
+  elsif is_shared is not null then
     delete from wxyc_schema.library_identity as known where known.library_id = release_identity.library_id;
   end if;
 
@@ -65,10 +67,12 @@ begin
     where known.library_id = release_identity.library_id and identity_sync_private.is_ours(known.notes)
     for update
   ) as locked;
-  removed_sources := identity_sync_private.archive_sources(removals, this_settlement, reason);
-  delete from wxyc_schema.library_identity_source as known
-  using unnest(removals) as removal
-  where known.library_id = removal.library_id and known.source = removal.source;
+  if removals is not null then
+    removed_sources := identity_sync_private.archive_sources(removals, this_settlement, reason);
+    delete from wxyc_schema.library_identity_source as known
+    using unnest(removals) as removal
+    where known.library_id = removal.library_id and known.source = removal.source;
+  end if;
 
   perform identity_sync_private.replace_attempt(
     library_id, 'released', released_at, this_settlement, released_at

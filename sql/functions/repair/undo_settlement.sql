@@ -22,6 +22,7 @@ declare
   found_rows identity_sync_private.undoing[];
   undoings identity_sync_private.undoing[];
   identities record;
+  sources record;
   tracks record;
   undone_ids integer[];
   transaction xid;
@@ -31,7 +32,11 @@ begin
   undoings := array(select undoing from unnest(found_rows) as undoing where undoing.fate = 'undone');
 
   select * into identities
-  from identity_sync_private.undo_identities(settlement_id, undoings, this_settlement, reason);
+  from identity_sync_private.undo_identities(undoings, reason);
+  select * into sources
+  from identity_sync_private.undo_sources(
+    settlement_id, array(select undoing.library_id from unnest(undoings) as undoing), this_settlement, reason
+  );
   select * into tracks
   from identity_sync_private.undo_track_links(settlement_id, ids, undone_by, this_settlement, reason);
   undone_ids := array(select undoing.library_id from unnest(undoings) as undoing) || tracks.restored_library_ids;
@@ -56,7 +61,7 @@ begin
 
   return jsonb_build_object(
     'identity', jsonb_build_object('removed', identities.removed, 'restored', identities.restored),
-    'source', jsonb_build_object('removed', identities.sources_removed, 'restored', identities.sources_restored),
+    'source', jsonb_build_object('removed', sources.removed, 'restored', sources.restored),
     'compilation_track', jsonb_build_object('restored', tracks.restored),
     'newer', tracks.newer + (select count(*) from unnest(found_rows) as undoing where undoing.fate = 'newer'),
     'held', tracks.held + (select count(*) from unnest(found_rows) as undoing where undoing.fate = 'held')

@@ -51,6 +51,13 @@ begin
   ) as moved
   where ids is null or known.library_id = any (ids);
 
+  -- An update that touches no row would fire the station's triggers all the same.
+  restored := 0;
+  restored_library_ids := '{}';
+  if credit_ids is null then
+    return;
+  end if;
+
   insert into identity_sync.superseded_track_link (
     settlement_id, credit_id, library_id, action,
     track_artist_id, track_artist_link_confidence, track_artist_link_method, track_position, superseded_reason
@@ -91,7 +98,7 @@ begin
     where known.id = kept.credit_id
     returning known.library_id
   )
-  select count(*), coalesce(array_agg(distinct undone.library_id), '{}')
+  select count(*), array_agg(distinct undone.library_id)
   into restored, restored_library_ids
   from undone;
 end;

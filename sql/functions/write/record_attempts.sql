@@ -1,6 +1,6 @@
 -- Keeps an attempt for every answer that left no fresh identity, and removes that of every library that got one.
--- An attempt newer than this answer stays, in whichever order the two arrive. A refusal takes no release away, and that
--- of a repair, as a rule a typing mistake, says nothing about the library.
+-- An attempt newer than this answer stays, in whichever order the two arrive. No attempt replaces a hold, no refusal a
+-- release, and that of a repair, as a rule a typing mistake, is no attempt.
 create or replace function identity_sync_private.record_attempts(
   verdicts identity_sync_private.judged_verdict[],
   verified_at timestamptz,
@@ -62,6 +62,7 @@ begin
         or record_attempts.is_repair
         or not identity_sync_private.is_plausible_time(known.attempted_at)
       )
+      and known.outcome <> 'held'
       and not (known.outcome = 'released' and excluded.outcome = any (refused));
   end if;
 

@@ -6,7 +6,7 @@ import { connect, useDatabase, useLogin } from '../../support/database.js';
 import { useRoles } from '../../support/roles.js';
 
 const roles = useRoles();
-const [reader, worker] = [useLogin(), useLogin()];
+const [reader, worker, operator] = [useLogin(), useLogin(), useLogin()];
 const database = useDatabase();
 
 interface Check {
@@ -55,6 +55,14 @@ test('a login that is no worker is told which role it lacks, and what the queue 
   expect(found.queue).toMatchObject({
     status: 'fail',
     message: expect.stringContaining('closed to this login: _private_'),
+  });
+});
+
+test('an operator who may not run is told what else the login may', async () => {
+  await roles.run(database.url, { operator: operator.name });
+  expect((await faults(connect(operator.into(database)))).login).toMatchObject({
+    status: 'fail',
+    message: `${operator.name} may repair, not run: it is no worker`,
   });
 });
 

@@ -1,7 +1,16 @@
 // A held library stays as it is, with or without an identity, until it is released.
 import { describe, expect, test } from 'vitest';
 import { call, candidates } from '../../support/catalogue.js';
-import { DILATE, NOWHERE, SANGOMA, singleArtist, useWriter } from '../../support/writer.js';
+import { watchStatements } from '../../support/statements.js';
+import {
+  compilation,
+  DILATE,
+  NOWHERE,
+  SANGOMA,
+  singleArtist,
+  unresolved,
+  useWriter,
+} from '../../support/writer.js';
 
 const writer = useWriter();
 
@@ -56,6 +65,18 @@ describe('a library without an identity that is held', () => {
     expect(await writer.attempts()).toEqual([]);
   });
 
+  test.each([
+    ['unresolved', unresolved(DILATE)],
+    ['a compilation', compilation(DILATE)],
+  ])('stays so after a repair that says %s', async (_, verdict) => {
+    await hold(DILATE);
+    await writer.repair([verdict]);
+    expect(await writer.attempts()).toMatchObject([{ library_id: DILATE, outcome: 'held' }]);
+    expect(await writer.service([singleArtist(DILATE)], { verifiedAt: new Date() })).toMatchObject({
+      rows_skipped: { manual_precedence: 1 },
+    });
+  });
+
   test('is due when it is released', async () => {
     await hold(DILATE);
     await release();
@@ -84,4 +105,10 @@ test.each<[string, number | null, string | null, string]>([
   await writer.service([singleArtist(DILATE)]);
   await expect(hold(id, reason)).rejects.toMatchObject({ code });
   expect(await writer.history(DILATE)).toEqual([]);
+});
+
+test('a library without an identity is held without a statement on the tables of the station', async () => {
+  const statements = await watchStatements(writer.sql);
+  await hold(DILATE);
+  expect(await statements()).toEqual([]);
 });

@@ -1,6 +1,7 @@
 // An operator lets go of an identity: what LML composed goes, what others wrote stays, and the record is due at once.
 import { describe, expect, test } from 'vitest';
 import { call, candidates } from '../../support/catalogue.js';
+import { watchStatements } from '../../support/statements.js';
 import { DILATE, NOWHERE, SERVICE, singleArtist, useWriter } from '../../support/writer.js';
 
 const writer = useWriter();
@@ -85,4 +86,10 @@ describe('what is refused, with nothing changed,', () => {
     await expect(release(library_id, reason)).rejects.toMatchObject({ code });
     expect(await writer.everything()).toEqual(before);
   });
+});
+
+test('a library without an identity is released without a statement on the tables of the station', async () => {
+  const statements = await watchStatements(writer.sql);
+  await release(DILATE);
+  expect(await statements()).toEqual([]);
 });

@@ -107,3 +107,11 @@ test('the links of a library that is held stay, and are counted as held', async 
   expect(await undo(tracks.sql, runId)).toMatchObject({ compilation_track: { restored: 0 }, held: 2 });
   expect(await credits(tracks.sql)).toEqual(before);
 });
+
+test('a run that linked nothing is undone without an update', async () => {
+  await catalogue();
+  await tracks.apply(FORRO, [missed('Marinês', 'Peba na Pimenta')]);
+  const updates = await tracks.watchUpdates();
+  await undo(tracks.sql, await lastRun(tracks.sql));
+  expect(await updates()).toBe(0);
+});

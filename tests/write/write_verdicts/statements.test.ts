@@ -1,6 +1,7 @@
 // Other services watch these tables with triggers that fire for a statement, whether or not it changes a row. So where
 // nothing changes no statement may be issued.
 import { beforeEach, describe, expect, test } from 'vitest';
+import { watchStatements } from '../../support/statements.js';
 import {
   compilation,
   DILATE,
@@ -19,41 +20,12 @@ import {
 
 const writer = useWriter();
 
-const WATCHED = [
-  'library',
-  'artists',
-  'compilation_track_artist',
-  'library_identity',
-  'library_identity_source',
-  'library_identity_history',
-];
-
-/** Watches every table from here on, as the station's caches do. */
-async function watch() {
-  await writer.sql.unsafe(`
-    create table station.statement (number serial, name text);
-    create function station.notice() returns trigger language plpgsql as $$
-    begin
-      insert into station.statement (name) values (tg_table_name || ' ' || tg_op);
-      return null;
-    end $$;
-    ${WATCHED.map(
-      (table) => `
-        create trigger notice after insert or update or delete or truncate on wxyc_schema.${table}
-        for each statement execute function station.notice();`,
-    ).join('')}`);
-}
-
-/** What was noticed, in order. */
-async function statements(): Promise<string[]> {
-  const rows = await writer.sql`select name from station.statement order by number`;
-  return rows.map(({ name }) => name);
-}
+let statements: () => Promise<string[]>;
 
 describe('the statements of a verdict', () => {
   beforeEach(async () => {
     await writer.service([singleArtist(DILATE)]);
-    await watch();
+    statements = await watchStatements(writer.sql);
   });
 
   test('that is new are two insertions', async () => {
