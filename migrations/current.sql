@@ -4,3 +4,6 @@
 drop function identity_sync_private.undo_identities(
   bigint, identity_sync_private.undoing[], bigint, text
 );
+
+-- It is told whether LML's address is set, too.
+drop function identity_sync.identity_check(text[], timestamptz, text);

@@ -1,4 +1,5 @@
-// `check`: whether login, database, LML and key are fit for a run. It changes nothing, and ends with 1 where `run` would.
+// `check`: whether login, database, LML and key are fit for a run, or for an operator. It changes nothing, and ends with 1
+// where `run` would, or by an operator's login a repair.
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { Command } from 'commander';
@@ -8,7 +9,7 @@ import { knownMigrations, PREFLIGHT } from '../database/migrations.js';
 import { inWords, notFit } from '../errors.js';
 import { type Check, checkScreen } from '../screens/check.js';
 import { age, clock, columnsOf } from '../screens/format.js';
-import { type SettingsOf, settingsOf } from '../settings.js';
+import { type Settings, settingsOf } from '../settings.js';
 import { addManual, FAILED, OK, settingsFrom, show } from './command.js';
 
 // LML looks at the key first and refuses a call without inputs then, before it asks its own database.
@@ -16,18 +17,26 @@ const EMPTY_CALL = '{"inputs":[],"include_tracks":false}';
 const LML_MS = 10_000;
 
 const command = new Command('check')
-  .description('whether login, database, LML and key are fit for a run, each with its cure; changes nothing')
+  .description(
+    'whether login, database, LML and key are fit for a run or an operator, each with its cure; changes nothing',
+  )
   .option('--json', 'print JSON, as into a pipe');
 
 export const checkCommand = addManual(
   command,
-  { examples: ['identity-sync check', 'identity-sync check --json'], failed: 'run would fail' },
+  {
+    examples: ['identity-sync check', 'identity-sync check --json'],
+    failed: 'run would fail, or by the login of an operator a repair',
+  },
   settingsOf('check'),
 ).action(async (options: { json?: true }) => {
-  const settings = await settingsFrom('check');
+  // An operator's machine may know nothing of LML.
+  const { LIBRARY_METADATA_URL: lmlUrl, ...settings } = await settingsFrom('check', {}, [
+    'LIBRARY_METADATA_URL',
+  ]);
   const checks = [
-    ...(await checkDatabase(settings.DATABASE_URL)),
-    await checkLml(settings),
+    ...(await checkDatabase(settings.DATABASE_URL, lmlUrl !== undefined)),
+    ...(lmlUrl === undefined ? [] : [await checkLml(lmlUrl, settings)]),
     await checkCron(settings.PLAN_CRON),
     ...(settings.HEALTH_PORT === undefined ? [] : [await checkPort(settings.HEALTH_PORT)]),
   ];
@@ -41,7 +50,7 @@ const found =
   (check: string, message: string, cure: string | null = null): Check => ({ check, status, message, cure });
 const [ok, warn, fail] = [found('ok'), found('warn'), found('fail')];
 
-async function checkDatabase(url: string): Promise<Check[]> {
+async function checkDatabase(url: string, hasLml: boolean): Promise<Check[]> {
   const address = readAddress(url);
   const sql = openSession(url);
   try {
@@ -50,7 +59,7 @@ async function checkDatabase(url: string): Promise<Check[]> {
     const sslmode = address.tls?.mode ?? 'disable';
     const [row] = await sql<[{ checks: Check[] }]>`
       select checks from identity_sync.identity_check(
-        known => ${known}, asked_at => ${new Date().toISOString()}, sslmode => ${sslmode}) as checks`;
+        known => ${known}, asked_at => ${new Date().toISOString()}, sslmode => ${sslmode}, has_lml => ${hasLml}) as checks`;
     return [...row.checks, ...surroundings];
   } catch (error) {
     const { words } = inWords(notFit(loginInWords(error, address)));
@@ -87,8 +96,10 @@ async function checkSurroundings(sql: ReturnType<typeof openSession>): Promise<C
   }
 }
 
-async function checkLml(settings: SettingsOf<'check'>): Promise<Check> {
-  const { LIBRARY_METADATA_URL: url, LML_API_KEY: apiKey, LML_TIMEOUT_MS: timeoutMs } = settings;
+async function checkLml(
+  url: string,
+  { LML_API_KEY: apiKey, LML_TIMEOUT_MS: timeoutMs }: Pick<Settings, 'LML_API_KEY' | 'LML_TIMEOUT_MS'>,
+): Promise<Check> {
   const { connectLml } = await import('../carry/lml.js');
   const lml = connectLml(url, { apiKey, timeoutMs: Math.min(timeoutMs, LML_MS) });
   const { status, failure, latencyMs } = await lml.ask(EMPTY_CALL, new AbortController().signal);

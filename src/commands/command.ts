@@ -103,10 +103,14 @@ function valuesOf(name: SettingName, shown = `${name}: `): string {
 }
 
 /** Reads the settings of a command, where its options beat the environment, and sets up the log by them. */
-export async function settingsFrom<Command extends CommandName>(
+export async function settingsFrom<
+  Command extends CommandName,
+  Optional extends keyof SettingsOf<Command> = never,
+>(
   command: Command,
   options: Options = {},
-): Promise<SettingsOf<Command>> {
+  optional: readonly Optional[] = [],
+): Promise<Omit<SettingsOf<Command>, Optional> & Partial<SettingsOf<Command>>> {
   const given: Partial<Record<SettingName, string>> = {};
   for (const [flag, settings] of flagsOf(command)) {
     const option = new Option(flag);
@@ -119,7 +123,11 @@ export async function settingsFrom<Command extends CommandName>(
       given[setting] = parts[index]!;
     });
   }
-  const settings = await readSettings(settingsOf(command), given, readEnvFile());
+  const environment = readEnvFile();
+  const isOff = (name: keyof SettingsOf<Command>) =>
+    !environment[name] && optional.some((one) => one === name);
+  const names = settingsOf(command).filter((name) => !isOff(name));
+  const settings = await readSettings(names, given, environment);
   const { LOG_LEVEL, LOG_FORMAT } = settings as Pick<Settings, 'LOG_LEVEL' | 'LOG_FORMAT'>;
   configureLog(LOG_LEVEL, LOG_FORMAT);
   return settings;

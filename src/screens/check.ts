@@ -21,7 +21,7 @@ export function checkScreen(checks: Check[], width: number): string[] {
   const warned = checks.filter(({ status }) => status === 'warn').length;
   const warnings = warned === 0 ? '' : `, ${warned} ${warned === 1 ? 'warning' : 'warnings'}`;
   return [
-    ...(failed > 0 ? [`a run would fail: ${failed} of these`] : [`fit for a run${warnings}`]),
+    failed > 0 ? `not fit: ${failed} of these` : `fit for what this login may do${warnings}`,
     '',
     ...lines,
   ];

@@ -1,4 +1,4 @@
-// `check` says whether a run would fail and why, changes nothing, and fits any terminal.
+// `check` says whether a run or a repair would fail and why, changes nothing, and fits any terminal.
 import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
 import { describe, expect, onTestFinished } from 'vitest';
@@ -68,6 +68,15 @@ test('LML that is away, another server, or sick fails it, and a busy one is a wa
   }
 });
 
+test("without LML's address it says so, and looks at the rest", async ({ cli }) => {
+  const { status, stdout } = await cli.run(['check'], { LIBRARY_METADATA_URL: '' });
+  expect([status, found(stdout, 'LML')]).toMatchObject([
+    1,
+    { status: 'fail', message: 'LIBRARY_METADATA_URL is not set' },
+  ]);
+  expect(found(stdout, 'login')!.status).toBe('ok');
+});
+
 test('a database that is away, or has nothing of ours, is named with its cure, and the rest is looked at', async ({
   database,
   cli,
@@ -112,7 +121,7 @@ test.for([60, 200])(
     const place = { DATABASE_URL: database.url, LIBRARY_METADATA_URL: lml.url };
     await shelveAll(database.sql, 'Autechre', 'Björk');
     for (const [args, first] of [
-      [['check'], 'fit for a run'],
+      [['check'], 'fit for what this login may do'],
       [['run', '--dry-run'], 'dry run 1 completed in'],
       // Looking at what a dry run would change took a number, too.
       [['run'], 'run 3 completed in'],

@@ -1,7 +1,8 @@
--- Looks at all that a run needs of its database and its login, and names each fault with its cure, before a night finds
--- it. It runs with its caller's rights, since these are what it looks at, and changes nothing.
+-- Looks at all that a run, or an operator, needs of database and login, and names each fault with its cure, before a
+-- night finds it. It runs with its caller's rights, since these are what it looks at, and changes nothing. What only a
+-- run needs is no fault of an operator's login.
 create or replace function identity_sync.identity_check(
-  known text[], asked_at timestamptz default clock_timestamp(), sslmode text default null
+  known text[], asked_at timestamptz default clock_timestamp(), sslmode text default null, has_lml boolean default true
 )
 returns jsonb
 language sql stable
@@ -19,13 +20,7 @@ as $$
       (select ssl from pg_stat_ssl where pid = pg_backend_pid()) as is_encrypted,
       coalesce(inet_client_addr() <<= '127.0.0.0/8' or inet_client_addr() = '::1', true) as is_local,
       identity_sync_private.closed_queue() as closed,
-      (
-        select string_agg(format('%s = %s', name, current_setting(name)), ', ' order by name)
-        from pg_settings
-        where name = 'default_transaction_isolation' and setting <> 'read committed'
-          or name = 'idle_session_timeout' and setting <> '0'
-          or name = 'statement_timeout' and setting::bigint between 1 and 59999
-      ) as unsuitable
+      identity_sync_private.unsuitable_settings() as unsuitable
     from (
       select
         -- Each of them: a migrate may have made one anew, without its grants.
@@ -82,14 +77,14 @@ as $$
     from fact
     union all
     select
-      4, 'login', case when is_worker then 'ok' else 'fail' end,
+      4, 'login', case when is_worker or is_operator then 'ok' else 'fail' end,
       format(
         '%I may %s', current_user,
         concat_ws(', ', case when is_worker then 'run and work' end, case when is_operator then 'repair' end,
           case when is_owner then 'migrate' end, case when not is_worker then 'not run: it is no worker' end)
       ),
       format(
-        'A worker''s login (README, "Which login"): psql "$DBA_URL" -v worker=%I -f sql/roles.sql', current_user
+        'psql "$DBA_URL" -v worker=%1$I -f sql/roles.sql, or -v operator=%1$I (README, "Which login").', current_user
       )
     from fact
     union all
@@ -120,16 +115,24 @@ as $$
     union all
     select
       8, 'queue',
-      case when to_regnamespace('graphile_worker') is null or closed is not null then 'fail' else 'ok' end,
+      case when to_regnamespace('graphile_worker') is null or is_worker and closed <> '' then 'fail' else 'ok' end,
       case
         when to_regnamespace('graphile_worker') is null then 'graphile-worker''s schema is not there'
+        when not is_worker then 'not needed by this login'
         else coalesce('closed to this login: ' || closed, 'open to this login')
       end,
       format('identity-sync migrate, then psql "$DBA_URL" -v worker=%I -f sql/roles.sql', current_user)
     from fact
     union all
     select
-      9, 'planning', 'warn',
+      9, 'LML', case when is_worker then 'fail' else 'ok' end,
+      'LIBRARY_METADATA_URL is not set' || case when is_worker then '' else ', and only a run needs it' end,
+      'LIBRARY_METADATA_URL says where LML is.'
+    from fact
+    where not has_lml
+    union all
+    select
+      10, 'planning', 'warn',
       format(
         'on hold since %s UTC (%s): %s',
         to_char(hold.since at time zone 'UTC', 'YYYY-MM-DD HH24:MI'), hold.name, hold.reason
@@ -147,7 +150,7 @@ as $$
   from seen;
 $$;
 
-revoke all on function identity_sync.identity_check(text[], timestamptz, text) from public;
+revoke all on function identity_sync.identity_check(text[], timestamptz, text, boolean) from public;
 
-comment on function identity_sync.identity_check(text[], timestamptz, text) is
-  'Takes the hashes of the migrations that a program brings, its time and its sslmode; returns what a run needs of database and login, each as check, status (ok, warn, or fail where a run would fail), message and cure.';
+comment on function identity_sync.identity_check(text[], timestamptz, text, boolean) is
+  'Takes the hashes of the migrations that a program brings, its time, its sslmode, and whether it knows where LML is; returns what a worker''s or an operator''s login needs, each as check, status (ok, warn, or fail where a run, or a repair by an operator, would fail), message and cure.';

@@ -44,7 +44,7 @@ test('nothing is wrong with a migrated database and the login of a worker', asyn
   expect(await faults(connect(worker.into(database)))).toEqual({});
 });
 
-test('a login that is no worker is told which role it lacks, and what the queue is closed to', async () => {
+test('a login that may neither run nor repair is told which role it lacks', async () => {
   await roles.run(database.url, { reader: reader.name });
   const found = await faults(connect(reader.into(database)));
   expect(found.login).toMatchObject({
@@ -52,17 +52,39 @@ test('a login that is no worker is told which role it lacks, and what the queue 
     message: `${reader.name} may not run: it is no worker`,
     cure: expect.stringContaining(`-v worker=${reader.name} -f sql/roles.sql`),
   });
-  expect(found.queue).toMatchObject({
+});
+
+test('a worker to whom the queue is closed is told what it is closed to', async () => {
+  await roles.run(database.url, { worker: worker.name });
+  await database.sql.unsafe(`revoke all on graphile_worker._private_jobs from ${roles.worker}`);
+  expect((await faults(connect(worker.into(database)))).queue).toMatchObject({
     status: 'fail',
     message: expect.stringContaining('closed to this login: _private_'),
   });
 });
 
-test('an operator who may not run is told what else the login may', async () => {
-  await roles.run(database.url, { operator: operator.name });
-  expect((await faults(connect(operator.into(database)))).login).toMatchObject({
-    status: 'fail',
-    message: `${operator.name} may repair, not run: it is no worker`,
+test('a login that repairs is fit for that, without a queue and without LML; a worker needs both', async () => {
+  await roles.run(database.url, { operator: operator.name, worker: worker.name });
+  const known = (await database.sql`select hash from graphile_migrate.migrations`).map(({ hash }) => hash);
+  const [row] = await call<{ identity_check: Check[] }>(connect(operator.into(database)), 'identity_check', {
+    known,
+    has_lml: false,
+  });
+  const said = Object.fromEntries(
+    row!.identity_check.map(({ check, status, message }) => [check, `${status}: ${message}`]),
+  );
+  expect(said).toMatchObject({
+    login: `ok: ${operator.name} may repair, not run: it is no worker`,
+    queue: 'ok: not needed by this login',
+    LML: 'ok: LIBRARY_METADATA_URL is not set, and only a run needs it',
+  });
+  expect(Object.values(said).filter((line) => !line.startsWith('ok'))).toEqual([]);
+  expect(await faults(connect(worker.into(database)), { has_lml: false })).toEqual({
+    LML: {
+      status: 'fail',
+      message: 'LIBRARY_METADATA_URL is not set',
+      cure: 'LIBRARY_METADATA_URL says where LML is.',
+    },
   });
 });
 
