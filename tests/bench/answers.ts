@@ -13,6 +13,7 @@ const SELF = fileURLToPath(import.meta.url);
 const CONTENTS: Content[] = ['original', 'touched', 'renewed'];
 
 export interface Answers {
+  pid: number;
   url(content: Content, latencyMs?: number): string;
   stop(): Promise<void>;
 }
@@ -26,6 +27,7 @@ export async function startAnswers(rows: number): Promise<Answers> {
     ended.then(() => Promise.reject(new Error('the process that plays LML ended'))),
   ]);
   return {
+    pid: child.pid!,
     url: (content, latencyMs = 0) => `http://127.0.0.1:${port}/${latencyMs}/${content}`,
     async stop() {
       child.disconnect();

@@ -13,7 +13,7 @@ import { type Compared, compare, PASSES, variantsOf } from './comparison.js';
 import { judgeGoals, type Measured, type Slow } from './goals.js';
 import { type Aged, age, type Grown, grow } from './growth.js';
 import { plot } from './plot.js';
-import { agedTable, comparisonTables, goalsTable, growthTable } from './report.js';
+import { agedTable, comparisonTables, goalsTable, growthTable, lmlLine } from './report.js';
 import { fillCatalogue, moveIn, type Server, startServer } from './server.js';
 import { batchesOf } from './verdicts.js';
 import { FLOORS_SQL, indexStages, stage } from './writers.js';
@@ -124,6 +124,7 @@ function print(measured: Measured, goals: string): void {
   if (compared.length > 0) {
     console.log(comparisonTables(compared));
     console.log(LEGEND);
+    console.log(lmlLine(compared));
   }
   if (grown.length > 0) console.log(growthTable(measured));
   if (measured.aged) console.log(agedTable(measured));

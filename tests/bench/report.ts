@@ -1,6 +1,6 @@
 // What a person reads: the tables.
 import { table as drawTable } from '../../src/screens/table.js';
-import { type Compared, PASSES, ROW_BY_ROW } from './comparison.js';
+import { type Compared, PASSES, ROW_BY_ROW, RUN } from './comparison.js';
 import { type Goal, type Measured, median } from './goals.js';
 import type { Measurement } from './server.js';
 
@@ -53,6 +53,14 @@ export function comparisonTables(compared: Compared[]): string {
     ];
     return table(head, lines);
   }).join('\n');
+}
+
+/** What a whole run shares the machine with: empty where none was measured. */
+export function lmlLine(compared: Compared[]): string {
+  const run = compared.find((each) => each.variant === RUN);
+  if (!run) return '';
+  const microseconds = run.passes['first write'].map((each) => (each.lmlCpuSeconds! * 1e6) / run.rows);
+  return `Beside ${RUN}, what plays LML takes ${show(median(microseconds), 1)} µs of a processor a verdict.`;
 }
 
 export function growthTable({ grown }: Measured): string {

@@ -27,6 +27,8 @@ export interface Usage {
   nodeCpuSeconds: number;
   /** Null where the work shares its process with the benchmark. */
   nodeMegabytes: number | null;
+  /** What the process that plays LML took of the processors meanwhile, where there is one. */
+  lmlCpuSeconds?: number;
 }
 
 export interface Measurement extends Usage {

@@ -13,7 +13,6 @@ as $$
 declare
   came_at timestamptz;
   service constant text := identity_sync_private.service_origin();
-  results constant jsonb := identity_sync_private.results_of(answer);
   this_batch record;
   settled jsonb;
 begin
@@ -40,25 +39,22 @@ begin
       answer, this_batch.library_ids, service, came_at, this_batch.strict_bands, this_batch.asked_as
     );
     insert into identity_sync.settlement (
-      run_id, batch_id, dry_run, origin, verified_at, requested, unrequested, report
+      run_id, batch_id, dry_run, is_answer, origin, verified_at, requested, unrequested, report, unknown_names
     )
     values (
-      this_batch.run_id, apply_identity_batch.batch_id, true, service, came_at, cardinality(this_batch.library_ids),
-      (settled ->> 'scanned')::integer - cardinality(this_batch.library_ids), settled
+      this_batch.run_id, apply_identity_batch.batch_id, true, body is not null, service, came_at,
+      cardinality(this_batch.library_ids),
+      (settled ->> 'scanned')::integer - cardinality(this_batch.library_ids), settled,
+      identity_sync_private.unknown_names(
+        identity_sync_private.results_of(answer), settled ->> 'source_rows_unknown' <> '0'
+      )
     );
   else
     settled := identity_sync_private.settle_verdicts(
       answer, this_batch.library_ids, service, came_at, this_batch.strict_bands, this_batch.asked_as,
-      this_batch.run_id, apply_identity_batch.batch_id
+      this_batch.run_id, apply_identity_batch.batch_id, is_answer => body is not null
     );
   end if;
-
-  update identity_sync.settlement
-  set
-    is_answer = body is not null,
-    unknown_names = identity_sync_private.unknown_names(results, settled ->> 'source_rows_unknown' <> '0')
-  -- Bare, currval is volatile, and every settlement there ever was would be compared with it.
-  where settlement.settlement_id = (select currval('identity_sync.settlement_settlement_id_seq'));
 
   update identity_sync.batch
   set

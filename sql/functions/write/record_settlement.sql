@@ -10,9 +10,11 @@ create or replace function identity_sync_private.record_settlement(
   attempts_before jsonb,
   written identity_sync_private.write_result,
   report jsonb,
+  unknown_names text[],
   renamed_ids integer[],
   run_id bigint,
-  batch_id bigint
+  batch_id bigint,
+  is_answer boolean
 )
 returns void
 language plpgsql volatile
@@ -79,17 +81,17 @@ begin
   ) as counted;
 
   insert into identity_sync.settlement (
-    settlement_id, run_id, batch_id, origin, verified_at, requested, unrequested, report, inserted_ids, history_ids,
-    linked_credit_ids, positioned_credit_ids, written_by,
+    settlement_id, run_id, batch_id, is_answer, origin, verified_at, requested, unrequested, report, unknown_names,
+    inserted_ids, history_ids, linked_credit_ids, positioned_credit_ids, written_by,
     unresolved_counted, unresolved_seen, refused_counted, refused_seen, changed_counted, changed_seen
   )
   overriding system value
   values (
     record_settlement.settlement_id, record_settlement.run_id, record_settlement.batch_id,
-    record_settlement.origin, record_settlement.verified_at,
+    record_settlement.is_answer, record_settlement.origin, record_settlement.verified_at,
     coalesce(cardinality(requested_ids), scanned),
     coalesce(scanned - cardinality(requested_ids), 0),
-    record_settlement.report,
+    record_settlement.report, coalesce(record_settlement.unknown_names, '{}'),
     coalesce(settled.inserted_ids, '{}'), written.history_ids,
     written.linked_credit_ids, written.positioned_credit_ids, coalesce(written.written_by, '{}'),
     settled.unresolved, settled.unresolved_seen, settled.refused, settled.refused_seen,
@@ -109,12 +111,12 @@ end;
 $$;
 
 revoke all on function identity_sync_private.record_settlement(
-  bigint, text, timestamptz, integer[], jsonb, identity_sync_private.write_result, jsonb,
-  integer[], bigint, bigint
+  bigint, text, timestamptz, integer[], jsonb, identity_sync_private.write_result, jsonb, text[],
+  integer[], bigint, bigint, boolean
 ) from public;
 
 comment on function identity_sync_private.record_settlement(
-  bigint, text, timestamptz, integer[], jsonb, identity_sync_private.write_result, jsonb,
-  integer[], bigint, bigint
+  bigint, text, timestamptz, integer[], jsonb, identity_sync_private.write_result, jsonb, text[],
+  integer[], bigint, bigint, boolean
 ) is
-  'Takes the settlement''s id, origin and time, the requested ids (NULL: none were), the attempts that were there before, each with held_identity, what was written, the report, the ids that were renamed since they were asked last, and the run and the batch (NULL: a call by hand) that it belongs to; records them.';
+  'Takes the settlement''s id, origin and time, the requested ids (NULL: none were), the attempts that were there before, each with held_identity, what was written, the report, what LML named that is unknown (NULL: not looked for), the ids that were renamed since they were asked last, the run and the batch (NULL: a call by hand) that it belongs to, and whether LML was asked; records them.';

@@ -10,7 +10,8 @@ create or replace function identity_sync_private.settle_verdicts(
   asked_as bigint[] default null,
   run_id bigint default null,
   batch_id bigint default null,
-  chosen integer[] default null
+  chosen integer[] default null,
+  is_answer boolean default true
 )
 returns jsonb
 language plpgsql volatile
@@ -66,22 +67,22 @@ begin
     if asked_as is not null and not is_repair then
       judged := identity_sync_private.mark_renamed(judged, requested, asked_as);
     end if;
-    -- Hardly any library was released since it was asked, or is held, and their index is next to empty.
-    if not is_repair
-      and exists (
-        select from identity_sync.attempt
-        where attempt.library_id = any (judged_ids)
-          and attempt.released_at is not null
-          and (attempt.released_at > settle_verdicts.verified_at or attempt.outcome = 'held')
+    -- A join would be planned while library_identity is empty, and once it is full read all of it for each attempt.
+    select
+      jsonb_agg(
+        to_jsonb(attempt)
+          || jsonb_build_object(
+            'held_identity',
+            (select count(*) = 1 from wxyc_schema.library_identity as known where known.library_id = attempt.library_id)
+          )
       )
-    then
-      judged := identity_sync_private.mark_overtaken(judged, verified_at);
-    end if;
-    select jsonb_agg(to_jsonb(attempt) || jsonb_build_object('held_identity', known.library_id is not null))
     into attempts_before
     from identity_sync.attempt
-    left join wxyc_schema.library_identity as known on known.library_id = attempt.library_id
     where attempt.library_id = any (judged_ids);
+    -- Hardly any library was ever released, or is held.
+    if not is_repair and attempts_before @? '$[*].released_at ? (@ != null)' then
+      judged := identity_sync_private.mark_overtaken(judged, verified_at);
+    end if;
   else
     judged := array(
       select identity_sync_private.bare_verdict(null, unanswered.id, 'lml_error')
@@ -120,7 +121,11 @@ begin
   report := identity_sync_private.build_report(written);
   perform identity_sync_private.record_settlement(
     this_settlement, stated_origin, verified_at, requested_ids, attempts_before, written, report,
-    renamed_ids, run_id, batch_id
+    case
+      when batch_id is not null
+      then identity_sync_private.unknown_names(results, report ->> 'source_rows_unknown' <> '0')
+    end,
+    renamed_ids, run_id, batch_id, is_answer
   );
   perform identity_sync_private.quarantine_verdicts(
     written.verdicts, results, set_aside, tracks_contract_version, stated_origin, verified_at, strict_bands,
@@ -131,10 +136,10 @@ end;
 $$;
 
 revoke all on function identity_sync_private.settle_verdicts(
-  jsonb, integer[], text, timestamptz, boolean, bigint[], bigint, bigint, integer[]
+  jsonb, integer[], text, timestamptz, boolean, bigint[], bigint, bigint, integer[], boolean
 ) from public;
 
 comment on function identity_sync_private.settle_verdicts(
-  jsonb, integer[], text, timestamptz, boolean, bigint[], bigint, bigint, integer[]
+  jsonb, integer[], text, timestamptz, boolean, bigint[], bigint, bigint, integer[], boolean
 ) is
-  'Takes what apply_identity_verdicts takes, the run and the batch that the settlement belongs to, and the libraries it is limited to (NULL: all); returns the report. Raises what apply_identity_verdicts raises.';
+  'Takes what apply_identity_verdicts takes, the run and the batch that the settlement belongs to, the libraries it is limited to (NULL: all), and whether LML was asked at all; returns the report. Raises what apply_identity_verdicts raises.';
