@@ -95,58 +95,65 @@ begin
     return identity_sync_private.describe_refusal(fault.path, fault.value, fault.allowed);
   end if;
 
-  select format('provenance[%s]%s', leg.position - 1, checked.path) as path, checked.value, checked.allowed
+  select format('provenance[%s]%s', leg.position - 1, breach.path) as path, breach.value, breach.allowed
   into fault
   from (
-    select
-      listed.*,
-      identity_sync_private.source_bit(identity_sync_private.text_of(listed.entry -> 'source')) is not null
-        or identity_sync_private.is_elastic(identity_sync_private.text_of(listed.entry -> 'source'), strict_bands)
-        as is_source,
-      identity_sync_private.text_of(listed.entry -> 'method') as method,
-      identity_sync_private.may_be_method(identity_sync_private.text_of(listed.entry -> 'method'), strict_bands)
-        as is_method,
-      identity_sync_private.read_confidence(listed.entry -> 'confidence') as confidence,
-      coalesce(listed.entry -> 'confidence', 'null') = 'null' as has_no_confidence,
-      coalesce(listed.entry -> 'external_id', 'null') = 'null' as has_no_external_id,
-      strict_bands and kind = 'single_artist'
-        and not identity_sync_private.is_in_band(
-          identity_sync_private.text_of(listed.entry -> 'method'),
-          identity_sync_private.read_confidence(listed.entry -> 'confidence')
-        ) as is_refused_by_band
-    from jsonb_array_elements(verdict -> 'provenance') with ordinality as listed (entry, position)
+    select judged.*
+    from (
+      select
+        field.*,
+        case
+          when jsonb_typeof(field.entry) <> 'object' then 1
+          when identity_sync_private.source_bit(field.source) is null
+            and not identity_sync_private.is_elastic(field.source, strict_bands)
+          then 2
+          when not coalesce(identity_sync_private.may_be_method(field.method, strict_bands), field.has_no_confidence)
+          then 3
+          when field.confidence is null and not (field.has_no_confidence and field.has_no_external_id) then 4
+          when field.has_no_external_id and not field.has_no_confidence
+            or not identity_sync_private.is_identifier_or_null(field.external_id)
+          then 5
+          when strict_bands and kind = 'single_artist'
+            and not identity_sync_private.is_in_band(field.method, field.confidence)
+          then 6
+        end as rank
+      from (
+        select
+          listed.entry,
+          listed.position,
+          identity_sync_private.text_of(listed.entry -> 'source') as source,
+          identity_sync_private.text_of(listed.entry -> 'method') as method,
+          identity_sync_private.read_confidence(listed.entry -> 'confidence') as confidence,
+          coalesce(listed.entry -> 'confidence', 'null') = 'null' as has_no_confidence,
+          identity_sync_private.text_of(listed.entry -> 'external_id') as external_id,
+          coalesce(listed.entry -> 'external_id', 'null') = 'null' as has_no_external_id
+        from jsonb_array_elements(verdict -> 'provenance') with ordinality as listed (entry, position)
+        -- Fences: an entry is read once, and there may be millions.
+        offset 0
+      ) as field
+      offset 0
+    ) as judged
+    where judged.rank is not null
+    -- A band is looked at last: a breach of the contract comes first, in whichever entry it stands.
+    order by judged.rank = 6, judged.position
+    limit 1
   ) as leg
   cross join lateral (
     values
-      (1, '', leg.entry, 'an object', jsonb_typeof(leg.entry) = 'object'),
-      (2, '.source', leg.entry -> 'source', source_list, leg.is_source),
-      (3, '.method', leg.entry -> 'method', method_list, coalesce(leg.is_method, leg.has_no_confidence)),
-      (
-        4, '.confidence', leg.entry -> 'confidence', 'a number from 0 to 1, or null where external_id is null',
-        leg.confidence is not null or (leg.has_no_confidence and leg.has_no_external_id)
-      ),
+      (1, '', leg.entry, 'an object'),
+      (2, '.source', leg.entry -> 'source', source_list),
+      (3, '.method', leg.entry -> 'method', method_list),
+      (4, '.confidence', leg.entry -> 'confidence', 'a number from 0 to 1, or null where external_id is null'),
       (
         5, '.external_id', leg.entry -> 'external_id',
-        'a string of 1 to 512 characters, not blank, or null where confidence is null',
-        case
-          when leg.has_no_external_id then leg.has_no_confidence
-          else identity_sync_private.is_identifier_or_null(identity_sync_private.text_of(leg.entry -> 'external_id'))
-        end
+        'a string of 1 to 512 characters, not blank, or null where confidence is null'
       ),
       (
         6, '.confidence', leg.entry -> 'confidence',
-        case
-          when leg.is_refused_by_band
-          then identity_sync_private.describe_band(leg.method)
-            || format(' for method %s (strict bands)', leg.method)
-        end,
-        leg.is_refused_by_band is not true
+        identity_sync_private.describe_band(leg.method) || format(' for method %s (strict bands)', leg.method)
       )
-  ) as checked (rank, path, value, allowed, is_valid)
-  where not checked.is_valid
-  -- A band is looked at last: a breach of the contract comes first, in whichever entry it stands.
-  order by checked.rank = 6, leg.position, checked.rank
-  limit 1;
+  ) as breach (rank, path, value, allowed)
+  where breach.rank = leg.rank;
 
   return case when found then identity_sync_private.describe_refusal(fault.path, fault.value, fault.allowed) end;
 end;

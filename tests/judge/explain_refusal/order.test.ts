@@ -37,3 +37,13 @@ test.each<[expression: string, value: unknown]>([
 ])('the first breach in reading order is named, and a band last: %s is %j', async (expression, value) => {
   expect(await evaluate(expression)).toEqual(value);
 });
+
+test('the last of very many entries is found in one pass over them', async () => {
+  const leg = '{"source": "tidal", "method": "fuzzy", "confidence": 1, "external_id": "1"},';
+  const verdict = `('{"library_id": 7, "kind": "compilation", "provenance": [' || repeat('${leg}', 400000) || '7]}')::jsonb`;
+  // One pass takes two seconds; words for each of them takes half a minute.
+  await evaluate(`set_config('statement_timeout', '20s', false)`);
+  expect(await evaluate(`(explain_refusal(${verdict}, false)).reason`)).toBe(
+    'provenance[400000] is 7; allowed: an object',
+  );
+});
