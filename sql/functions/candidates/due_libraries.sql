@@ -15,6 +15,7 @@ set plan_cache_mode = force_custom_plan
 -- The indexes bring the rows in the order of their ids, so that they need only be merged. Hashing a million of them
 -- takes twice the processor's time.
 set enable_hashjoin = off
+set jit = off
 set work_mem = '64MB'
 as $$
 begin

@@ -13,6 +13,7 @@ set search_path = pg_catalog, pg_temp
 set work_mem = '64MB'
 set enable_sort = off
 set enable_hashjoin = off
+set jit = off
 as $$
   with marked as (
     -- The rows of one answer share its time, so that the days of few groups are found and not those of all rows.

@@ -6,6 +6,7 @@ set search_path = pg_catalog, pg_temp
 set work_mem = '64MB'
 -- The index brings the libraries in the order of their ids, as in due_libraries.
 set enable_hashjoin = off
+set jit = off
 as $$
   with counted as materialized (
     select * from identity_sync.coverage
