@@ -34,6 +34,10 @@ test.each<[expression: string, value: unknown]>([
     `(explain_refusal('{"library_id": 7, "kind": "single_artist", "main": {"discogs_artist_id": 7}, "method": "llm", "confidence": 1, "provenance": []}', false)).reason`,
     null,
   ],
+  [
+    `(explain_refusal('{"library_id": 7, "kind": "compilation", "provenance": [{"source": 7, "confidence": 1}, 7]}', true)).reason`,
+    'provenance[0].source is 7; allowed: discogs, musicbrainz, wikidata, spotify, apple_music, bandcamp (strict bands)',
+  ],
 ])('the first breach in reading order is named, and a band last: %s is %j', async (expression, value) => {
   expect(await evaluate(expression)).toEqual(value);
 });
