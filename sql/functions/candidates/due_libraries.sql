@@ -46,7 +46,7 @@ begin
       or attempt.outcome <> 'held'
       and (
         attempt.attempted_at <= case
-          when attempt.outcome in ('manual_precedence', 'compilation_unread') then stale_before
+          when identity_sync_private.is_short_attempt(attempt.outcome) then stale_before
           else retry_before
         end
         or not identity_sync_private.is_plausible_time(attempt.attempted_at)
