@@ -88,7 +88,8 @@ describe('a run that is stopped', () => {
     'by its %s, is told so in the same words by all that find it',
     async (cause, outcome, outcome_reason) => {
       const runId = await plan(database.sql);
-      await call(database.sql, 'stop_identity_run', { run_id: runId, reason: null, cause });
+      const [stopped] = await call(database.sql, 'stop_identity_run', { run_id: runId, reason: null, cause });
+      expect(stopped).toEqual({ stop_identity_run: true });
       expect(await runOf(database.sql, runId)).toMatchObject({ stop_cause: cause, outcome, outcome_reason });
     },
   );
