@@ -14,14 +14,7 @@ with compilation as (
 select
   counted.source,
   counted.method,
-  case
-    when counted.confidence >= 1 then '1.00'
-    when counted.confidence >= 0.95::real then '0.95 - 0.99'
-    when counted.confidence >= 0.90::real then '0.90 - 0.94'
-    when counted.confidence >= 0.80::real then '0.80 - 0.89'
-    when counted.confidence >= 0.70::real then '0.70 - 0.79'
-    else 'below 0.70'
-  end as confidence_band,
+  identity_sync_private.confidence_band(counted.confidence) as confidence_band,
   case when counted.is_compilation then 'va' else 'non_va' end as cohort,
   sum(counted.libraries)::bigint as libraries
 from (

@@ -120,9 +120,31 @@ const CASES: Case[] = [
       ]),
   },
   {
+    name: '990,000 empty legs',
+    body: () =>
+      results([good(1).replace('"provenance":[', `"provenance":[${'{},'.repeat(990_000)}`), good(2)]),
+  },
+  {
+    name: '990,000 good legs and a bad one',
+    body: () =>
+      results([
+        good(1).replace('"provenance":[', `"provenance":[${'{"source":"a"},'.repeat(990_000)}7,`),
+        good(2),
+      ]),
+  },
+  {
+    name: '1,990,000 arrays, nested',
+    body: () => results([good(1, `,"note":[${`${nested(100, '')},`.repeat(19_700)}1]`), good(2)]),
+  },
+  {
     name: '24 MB of tracks',
     body: () =>
       `{"tracks_contract_version":1,"results":[{"library_id":1,"kind":"compilation","main":null,"method":null,"confidence":null,"provenance":[],"tracks":[${fill('{"artist_name":"a","track_title":"b","resolved_artist_name":"c"},')}{}]}]}`,
+  },
+  {
+    name: '150,000 foreign results, 30,000 asked',
+    body: () => results(times(150_000, (n) => `{"library_id":${n + 1_000_000}}`)),
+    asked: 30_000,
   },
   { name: '200,000 empty results', body: () => results(times(200_000, () => '{}')) },
   { name: '24 MB of empty results', body: () => list('{}') },

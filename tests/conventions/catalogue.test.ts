@@ -41,10 +41,10 @@ describe('in a migrated database', () => {
       'pins its search_path, save for a private `return` body and an aggregate',
       `coalesce('search_path=pg_catalog, pg_temp' = any (proconfig), false) <> (not (${PUBLIC}) and (prosqlbody is not null or prokind = 'a'))`,
     ],
-    // A plan that it forbids costs so much that the station's triggers would be compiled, each time that they fire.
+    // A plan that it forbids costs so much that it would be compiled, and with it the station's triggers that fire.
     [
       'that turns a kind of plan off turns the JIT compiler off, too',
-      `proconfig is null or 'jit=off' = any (proconfig) or 'enable_seqscan=off' <> all (proconfig)`,
+      `proconfig is null or 'jit=off' = any (proconfig) or proconfig::text !~ 'enable_\\w+=off'`,
     ],
     [
       'is SECURITY DEFINER where it is public and volatile, and nowhere else',

@@ -61,23 +61,6 @@ describe('coverage', () => {
       { source: 'spotify', ...exact, libraries: '1' },
     ]);
   });
-
-  test.each([
-    [0, 'below 0.70'],
-    [0.6999, 'below 0.70'],
-    [0.7, '0.70 - 0.79'],
-    [0.7999, '0.70 - 0.79'],
-    [0.8, '0.80 - 0.89'],
-    [0.8999, '0.80 - 0.89'],
-    [0.9, '0.90 - 0.94'],
-    [0.9499, '0.90 - 0.94'],
-    [0.95, '0.95 - 0.99'],
-    [0.9999, '0.95 - 0.99'],
-    [1, '1.00'],
-  ])('puts a confidence of %d, as the column stores it, into the band %s', async (confidence, band) => {
-    await identify(await shelve(database.sql, 'Cat Power'), { confidence });
-    expect(await everythingOf(database.sql, 'coverage')).toMatchObject([{ confidence_band: band }]);
-  });
 });
 
 describe('gate', () => {

@@ -46,9 +46,7 @@ begin
   where run.run_id = claim_identity_batch.run_id;
 
   if this_run.stop_reason is null and this_run.deadline_at < clock_timestamp() then
-    is_run_held := not identity_sync_private.stop_unheld_run(
-      run_id, 'its deadline has passed, what is left is due next time', 'deadline'
-    );
+    is_run_held := not identity_sync_private.stop_unheld_run(run_id, null, 'deadline');
     this_run.stop_reason := 'deadline';
   end if;
 
@@ -126,9 +124,7 @@ begin
       where batch.run_id = claim_identity_batch.run_id
     )
     then
-      is_run_held := not identity_sync_private.stop_unheld_run(
-        run_id, 'its budget of calls is used up, what is left is due next time', 'budget'
-      );
+      is_run_held := not identity_sync_private.stop_unheld_run(run_id, null, 'budget');
       this_run.stop_reason := 'budget';
       continue;
     end if;

@@ -15,6 +15,7 @@ set plan_cache_mode = force_custom_plan
 -- The indexes bring the rows in the order of their ids, so that they need only be merged. Hashing a million of them
 -- takes twice the processor's time.
 set enable_hashjoin = off
+set jit = off
 set work_mem = '64MB'
 as $$
 begin
@@ -45,7 +46,7 @@ begin
       or attempt.outcome <> 'held'
       and (
         attempt.attempted_at <= case
-          when attempt.outcome in ('manual_precedence', 'compilation_unread') then stale_before
+          when identity_sync_private.is_short_attempt(attempt.outcome) then stale_before
           else retry_before
         end
         or not identity_sync_private.is_plausible_time(attempt.attempted_at)

@@ -95,60 +95,59 @@ begin
     return identity_sync_private.describe_refusal(fault.path, fault.value, fault.allowed);
   end if;
 
-  select format('provenance[%s]%s', leg.position - 1, checked.path) as path, checked.value, checked.allowed
+  select judged.*
   into fault
   from (
     select
-      listed.*,
-      identity_sync_private.source_bit(identity_sync_private.text_of(listed.entry -> 'source')) is not null
-        or identity_sync_private.is_elastic(identity_sync_private.text_of(listed.entry -> 'source'), strict_bands)
-        as is_source,
-      identity_sync_private.text_of(listed.entry -> 'method') as method,
-      identity_sync_private.may_be_method(identity_sync_private.text_of(listed.entry -> 'method'), strict_bands)
-        as is_method,
-      identity_sync_private.read_confidence(listed.entry -> 'confidence') as confidence,
-      coalesce(listed.entry -> 'confidence', 'null') = 'null' as has_no_confidence,
-      coalesce(listed.entry -> 'external_id', 'null') = 'null' as has_no_external_id,
-      strict_bands and kind = 'single_artist'
-        and not identity_sync_private.is_in_band(
-          identity_sync_private.text_of(listed.entry -> 'method'),
-          identity_sync_private.read_confidence(listed.entry -> 'confidence')
-        ) as is_refused_by_band
-    from jsonb_array_elements(verdict -> 'provenance') with ordinality as listed (entry, position)
-  ) as leg
-  cross join lateral (
-    values
-      (1, '', leg.entry, 'an object', jsonb_typeof(leg.entry) = 'object'),
-      (2, '.source', leg.entry -> 'source', source_list, leg.is_source),
-      (3, '.method', leg.entry -> 'method', method_list, coalesce(leg.is_method, leg.has_no_confidence)),
-      (
-        4, '.confidence', leg.entry -> 'confidence', 'a number from 0 to 1, or null where external_id is null',
-        leg.confidence is not null or (leg.has_no_confidence and leg.has_no_external_id)
-      ),
-      (
-        5, '.external_id', leg.entry -> 'external_id',
-        'a string of 1 to 512 characters, not blank, or null where confidence is null',
-        case
-          when leg.has_no_external_id then leg.has_no_confidence
-          else identity_sync_private.is_identifier_or_null(identity_sync_private.text_of(leg.entry -> 'external_id'))
-        end
-      ),
-      (
-        6, '.confidence', leg.entry -> 'confidence',
-        case
-          when leg.is_refused_by_band
-          then identity_sync_private.describe_band(leg.method)
-            || format(' for method %s (strict bands)', leg.method)
-        end,
-        leg.is_refused_by_band is not true
-      )
-  ) as checked (rank, path, value, allowed, is_valid)
-  where not checked.is_valid
+      leg.*,
+      case
+        when jsonb_typeof(leg.entry) <> 'object' then ''
+        when identity_sync_private.source_bit(leg.source) is null
+          and not identity_sync_private.is_elastic(leg.source, strict_bands)
+        then 'source'
+        when not coalesce(identity_sync_private.may_be_method(leg.method, strict_bands), leg.has_no_confidence)
+        then 'method'
+        when leg.confidence is null and not (leg.has_no_confidence and leg.external_id is null) then 'confidence'
+        when leg.external_id is null and not leg.has_no_confidence
+          or not identity_sync_private.is_identifier_or_null(leg.external_id)
+        then 'external_id'
+        when strict_bands and kind = 'single_artist'
+          and not identity_sync_private.is_in_band(leg.method, leg.confidence)
+        then 'confidence'
+      end as breach
+    from (
+      select
+        listed.entry,
+        listed.position,
+        identity_sync_private.text_of(listed.entry -> 'source') as source,
+        identity_sync_private.text_of(listed.entry -> 'method') as method,
+        identity_sync_private.text_of(listed.entry -> 'external_id') as external_id,
+        identity_sync_private.read_confidence(listed.entry -> 'confidence') as confidence,
+        coalesce(listed.entry -> 'confidence', 'null') = 'null' as has_no_confidence
+      from jsonb_array_elements(verdict -> 'provenance') with ordinality as listed (entry, position)
+      -- Fences: an entry is read once, and there may be a million.
+      offset 0
+    ) as leg
+    offset 0
+  ) as judged
+  where judged.breach is not null
   -- A band is looked at last: a breach of the contract comes first, in whichever entry it stands.
-  order by checked.rank = 6, leg.position, checked.rank
+  order by judged.breach = 'confidence' and judged.confidence is not null, judged.position
   limit 1;
 
-  return case when found then identity_sync_private.describe_refusal(fault.path, fault.value, fault.allowed) end;
+  return case when found then identity_sync_private.describe_refusal(
+    format('provenance[%s]%s', fault.position - 1, '.' || nullif(fault.breach, '')),
+    fault.entry #> string_to_array(fault.breach, '.'),
+    case
+      when fault.breach = '' then 'an object'
+      when fault.breach = 'source' then source_list
+      when fault.breach = 'method' then method_list
+      when fault.breach = 'external_id'
+      then 'a string of 1 to 512 characters, not blank, or null where confidence is null'
+      when fault.confidence is null then 'a number from 0 to 1, or null where external_id is null'
+      else identity_sync_private.describe_band(fault.method) || format(' for method %s (strict bands)', fault.method)
+    end
+  ) end;
 end;
 $$;
 

@@ -82,8 +82,8 @@ begin
         else provenance.named
       end as sources,
       -- The order is promised, so most ids are found at their own place.
-      coalesce(requested is null or requested[field.ordinal] = field.id, false) or field.id = any (requested)
-        as is_requested,
+      coalesce(requested is null or requested[field.ordinal] = field.id, false)
+        or field.id in (select unnest(requested)) as is_requested,
       coalesce(
         field.legs is not null
           and coalesce(provenance.has_valid_legs, true)

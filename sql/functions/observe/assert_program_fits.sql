@@ -7,7 +7,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   newer text;
-  lacking integer;
+  lacking constant integer := identity_sync.missing_migrations(known);
   lost text;
   denied record;
 begin
@@ -21,9 +21,6 @@ begin
       hint = 'Deploy the version of identity-sync that made these migrations, or a newer one.';
   end if;
 
-  select count(*) into lacking
-  from unnest(known) as brought (hash)
-  where not exists (select from graphile_migrate.migrations as seen where seen.hash = brought.hash);
   if lacking > 0 then
     raise exception using
       errcode = 'LS005',

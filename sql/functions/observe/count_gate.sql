@@ -20,6 +20,7 @@ set work_mem = '64MB'
 set enable_sort = off
 set enable_hashjoin = off
 set enable_nestloop = off
+set jit = off
 as $$
   select
     count(*) filter (where counted.cause is not null),

@@ -13,13 +13,14 @@ set search_path = pg_catalog, pg_temp
 set work_mem = '64MB'
 set enable_sort = off
 set enable_hashjoin = off
+set jit = off
 as $$
   with marked as (
     -- The rows of one answer share its time, so that the days of few groups are found and not those of all rows.
     select
       identity.last_verified_at,
       attempt.attempted_at,
-      coalesce(attempt.outcome in ('manual_precedence', 'compilation_unread'), false) as is_soon,
+      coalesce(identity_sync_private.is_short_attempt(attempt.outcome), false) as is_short,
       attempt.library_id is not null as is_in_vain,
       count(*) as libraries
     from wxyc_schema.library_identity as identity
@@ -37,7 +38,7 @@ as $$
       greatest(
         marked.last_verified_at + make_interval(days => stale_days),
         marked.attempted_at
-          + make_interval(days => case when marked.is_soon then stale_days else unresolved_retry_days end)
+          + make_interval(days => case when marked.is_short then stale_days else unresolved_retry_days end)
       ) as due_at,
       marked.is_in_vain,
       marked.libraries

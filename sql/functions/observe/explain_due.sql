@@ -45,7 +45,7 @@ begin
     identity.last_verified_at > stale_before
   );
   window_days := case
-    when attempt.outcome in ('manual_precedence', 'compilation_unread') then stale_days
+    when identity_sync_private.is_short_attempt(attempt.outcome) then stale_days
     else unresolved_retry_days
   end;
   -- Of a row that both a mark and an identity keep from being due, the later end counts.

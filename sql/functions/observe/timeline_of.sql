@@ -7,6 +7,7 @@ set search_path = pg_catalog, pg_temp
 -- A library has few events, and the planner takes them for many: it would read every settlement.
 set enable_hashjoin = off
 set enable_mergejoin = off
+set jit = off
 as $$
   with event as (
     select

@@ -5,10 +5,7 @@ returns void
 language sql volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select
-    identity_sync.stop_identity_run(
-      overdue.run_id, 'its deadline has passed, what is left is due next time', cause => 'deadline'
-    )
+  select identity_sync.stop_identity_run(overdue.run_id, null, cause => 'deadline')
   -- A run that another session is stopping, or closing, is not waited for.
   from (
     select run.run_id

@@ -12,11 +12,19 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '5s'
 as $$
+declare
+  stated constant text := coalesce(
+    reason,
+    case cause
+      when 'deadline' then 'its deadline has passed, what is left is due next time'
+      when 'budget' then 'its budget of calls is used up, what is left is due next time'
+    end
+  );
 begin
-  perform identity_sync_private.check_reason(reason);
+  perform identity_sync_private.check_reason(stated);
 
   update identity_sync.run
-  set stop_reason = coalesce(run.stop_reason, reason), stop_cause = coalesce(run.stop_cause, cause)
+  set stop_reason = coalesce(run.stop_reason, stated), stop_cause = coalesce(run.stop_cause, cause)
   where run.run_id = stop_identity_run.run_id
     and run.finished_at is null
     and (stop_identity_run.opened_by is null or run.opened_by = stop_identity_run.opened_by);
@@ -47,4 +55,4 @@ $$;
 revoke all on function identity_sync.stop_identity_run(bigint, text, text, text) from public;
 
 comment on function identity_sync.stop_identity_run(bigint, text, text, text) is
-  'Takes a run, the reason, who must have opened the run (NULL: anybody), and the cause (hand, deadline, budget, key, brake, breaker); abandons every batch that no lane holds, and ends the run once no call is in flight. Returns false where no such run is open. Raises LS001 for an empty reason.';
+  'Takes a run, the reason (NULL: as the cause deadline or budget has it), who must have opened the run (NULL: anybody), and the cause (hand, deadline, budget, key, brake, breaker); abandons every batch that no lane holds, and ends the run once no call is in flight. Returns false where no such run is open. Raises LS001 for an empty reason.';

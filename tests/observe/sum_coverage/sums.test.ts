@@ -3,7 +3,9 @@ import { call, shelveAll } from '../../support/catalogue.js';
 import { test } from '../../support/test.js';
 import { leg, singleArtist } from '../../support/verdicts.js';
 
-test('sums the coverage by source, also of one that LML has added', async ({ database: { sql } }) => {
+test('sums the coverage by source, also of one that LML has added, as the view has it', async ({
+  database: { sql },
+}) => {
   const coverage = async () => {
     const [row] = await sql`select identity_sync_private.sum_coverage() as coverage`;
     return row!.coverage;
@@ -29,5 +31,12 @@ test('sums the coverage by source, also of one that LML has added', async ({ dat
     },
     discogs: { libraries: 2, share: 0.6667, methods: { exact_match: 2 }, bands: { '1.00': 2 } },
     deezer: { libraries: 1, share: 0.3333, methods: { exact_match: 1 }, bands: { '1.00': 1 } },
+  });
+  const inView =
+    await sql`select source, sum(libraries)::integer as libraries from identity_sync.coverage group by source`;
+  expect(Object.fromEntries(inView.map(({ source, libraries }) => [source, libraries]))).toEqual({
+    composed: 2,
+    discogs: 2,
+    deezer: 1,
   });
 });

@@ -81,6 +81,29 @@ describe('a run that is stopped', () => {
     expect(await runOf(database.sql, runId)).toMatchObject({ stop_cause: null, finished_at: null });
   });
 
+  test.each([
+    ['deadline', 'stopped', 'its deadline has passed, what is left is due next time'],
+    ['budget', 'completed', 'its budget of calls is used up, what is left is due next time'],
+  ])(
+    'by its %s, is told so in the same words by all that find it',
+    async (cause, outcome, outcome_reason) => {
+      const runId = await plan(database.sql);
+      const [stopped] = await call(database.sql, 'stop_identity_run', { run_id: runId, reason: null, cause });
+      expect(stopped).toEqual({ stop_identity_run: true });
+      expect(await runOf(database.sql, runId)).toMatchObject({ stop_cause: cause, outcome, outcome_reason });
+    },
+  );
+
+  test('by a person, has a reason', async () => {
+    const runId = await plan(database.sql);
+    await expect(
+      call(database.sql, 'stop_identity_run', { run_id: runId, reason: null }),
+    ).rejects.toMatchObject({
+      code: 'LS001',
+    });
+    expect(await runOf(database.sql, runId)).toMatchObject({ stop_cause: null, finished_at: null });
+  });
+
   test('keeps the first cause', async () => {
     const runId = await plan(database.sql);
     const { batch_id, request } = await claim(database.sql, runId);

@@ -20,18 +20,22 @@ test.each<[expression: string, value: unknown]>([
 });
 
 const padded = (bytes: number) => `rpad('[', ${bytes - 1}) || ']'`;
-const commas = (count: number) => `'{"results": [], "a": "' || repeat(',', ${count - 1}) || '"}'`;
-const results = (count: number) => `'[7' || repeat(',7', ${count - 1}) || rpad(']', 2000000)`;
+const values = (count: number) => `'{"results": [], "a": "{[' || repeat(',', ${count - 5}) || '"}'`;
+const results = (count: number) => `'[7' || repeat(',7', ${count - 1}) || ']'`;
 const unreadable = (bytes: number) => `rpad('[{"library_id": 8, "a": "\\u0000"}', ${bytes - 1}) || ']'`;
 
 test.each<[expression: string, value: unknown]>([
   [`read_identity_answer(${padded(24_000_000)}, 5)`, []],
   [`read_identity_answer(${padded(24_000_001)}, 5)`, null],
   [`read_identity_answer(${padded(24_000_001)})`, []],
-  [`read_identity_answer(${commas(4_000_000)}, 5) is null`, false],
-  [`read_identity_answer(${commas(4_000_001)}, 5) is null`, true],
+  [`read_identity_answer(${values(2_000_000)}, 5) is null`, false],
+  [`read_identity_answer(${values(2_000_001)}, 5) is null`, true],
+  [`read_identity_answer(${values(4_000_000)}) is null`, false],
+  [`read_identity_answer(${values(4_000_001)}) is null`, true],
   [`jsonb_array_length(read_identity_answer(${results(150_005)}, 5))`, 150_005],
   [`read_identity_answer(${results(150_006)}, 5)`, null],
+  [`read_identity_answer('{"results": ' || ${results(150_006)} || '}', 5)`, null],
+  [`jsonb_array_length(read_identity_answer(${results(150_006)}))`, 150_006],
   [`read_identity_answer(${unreadable(16_000_000)}) is null`, false],
   [`read_identity_answer(${unreadable(16_000_001)}) is null`, true],
 ])(
