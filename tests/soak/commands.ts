@@ -38,16 +38,17 @@ export class Commands extends People {
         return void (await this.run(['--scope', chance.of(['due', 'refresh'])]));
       case 'apply':
       case 'rehearse':
-        return this.attempt(kind, async (sql) => {
+        return this.attempt(`look for a run to ${kind}`, async (sql) => {
           const [run] = await sql`
-            select run_id as run from identity_sync.run
+            select run_id as run, dry_run as "isDry", array(
+              select unnest(library_ids) from identity_sync.batch where batch.run_id = run.run_id) as ids
+            from identity_sync.run
             where finished_at > clock_timestamp() - interval '1 minute' and scope in ('due', 'refresh', 'recheck')
               and (dry_run or ${kind === 'rehearse'}) order by random() limit 1`;
           if (!run) return;
-          const ids = chance.is(0.3) ? ['--ids', chance.some(this.allIds, 40).join()] : [];
-          if (kind === 'apply') return this.operate(['apply', '--run', run.run, ...ids]);
-          const verb = chance.of(['apply', 'undo']);
-          await this.operate([verb, '--run', run.run, '--dry-run']);
+          const ids = chance.is(0.3) ? chance.some(run.ids, 40).join() : '';
+          const words = [run.isDry ? 'apply' : 'undo', '--run', run.run, ...(ids && ['--ids', ids])];
+          await this.operate(kind === 'apply' ? words : [...words, '--dry-run']);
         });
       case 'look':
         return this.operate(

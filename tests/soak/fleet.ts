@@ -1,6 +1,7 @@
 // The workers: real processes, which are killed, told to stop, cut off and started again; and commands beside them.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Way } from './ways.js';
 
@@ -106,6 +107,14 @@ export class Fleet {
       program.child.kill(signal);
       this.signals.set(signal, (this.signals.get(signal) ?? 0) + 1);
     }
+  }
+
+  /** Lets what runs at a place do nothing for a while, as a machine does whose memory is being moved. */
+  async pause(place: number, forMs: number): Promise<void> {
+    const paused = [...this.programs].filter((program) => program.place === place);
+    for (const { child } of paused) child.kill('SIGSTOP');
+    await sleep(forMs);
+    for (const { child } of paused) child.kill('SIGCONT');
   }
 
   /** From now on what runs at a place cannot reach the database for longer than half a lease. */

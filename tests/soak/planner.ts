@@ -15,13 +15,18 @@ export class Planner extends People {
     await this.attempt(`plan ${scope}`, async (sql) => {
       const open = await sql`select from identity_sync.run where finished_at is null`;
       if (open.length >= MOST_OPEN) return;
-      await sql`
+      const isScheduled = chance.is(0.3);
+      const held = await holdOfBrake(sql);
+      const [planned] = await sql`
         select identity_sync.plan_identity_run(
           scope => ${scope}, ids => ${scope === 'ids' ? chance.some(this.allIds, 25) : null}::integer[],
           include_null_canonical => ${chance.is(0.3)}, batch_size => ${size}, va_batch_size => ${size},
           dry_run => ${chance.is(0.2)}, strict_bands => ${chance.is(0.1)}, lanes => 6,
           accept => ${chance.is(0.4) ? GAUGES : []}, deadline_minutes => ${chance.between(1, 3)},
-          call_budget => ${chance.is(0.1) ? 10 : null}, scheduled => ${chance.is(0.3)})`;
+          call_budget => ${chance.is(0.1) ? 10 : null}, scheduled => ${isScheduled}) as run`;
+      if (!isScheduled || held === null || held !== (await holdOfBrake(sql))) return;
+      if (planned!.run !== null)
+        this.complaints.push(`run ${planned!.run} was planned though the brake holds`);
     });
   }
 
@@ -40,6 +45,12 @@ export class Planner extends People {
       },
     });
   }
+}
+
+/** Since when the brake holds planning. */
+async function holdOfBrake(sql: Sql): Promise<string | null> {
+  const [hold] = await sql`select since::text from identity_sync.planning_hold where name = 'brake'`;
+  return hold?.since ?? null;
 }
 
 /** What is there of libraries that are gone. */

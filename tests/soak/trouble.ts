@@ -40,25 +40,27 @@ export class Trouble {
     if (chance.is(0.2)) fleet.signal(this.place(), 'SIGKILL');
   }
 
-  /** Lets nothing through between somebody and the database, or LML, or both: for good on a line, or for a while. */
+  /** Lets nothing through between somebody and the database, or LML, or both; or lets somebody do nothing. */
   async silenceSomebody(): Promise<void> {
     const { chance } = this;
     const { places, fleet, leaseMs } = this.world;
     this.counts.silences++;
     const place = this.place();
     const { database, lml } = places[place]!;
-    const ways = chance.of([[database], [lml], [database, lml]]);
-    if (chance.is(0.3)) {
+    const ways = chance.of([[database], [lml], [database, lml], []]);
+    if (ways.length > 0 && chance.is(0.3)) {
+      // For good, on the lines that are there.
       for (const way of ways) way.lose();
       return;
     }
     const isLong = chance.is(0.2);
     const forMs = isLong ? chance.between(leaseMs / 2, 2 * leaseMs) : chance.between(300, leaseMs / 3);
     if (forMs > leaseMs) this.counts['longer than a lease']++;
-    for (const way of ways) way.silence();
     // An answer that no other session can take within half a lease may be asked for again.
-    if (isLong && ways.includes(database)) fleet.excuse(place, forMs, leaseMs);
-    await sleep(forMs);
+    const isExcused = isLong && (ways.length === 0 || ways.includes(database));
+    if (isExcused) fleet.excuse(place, forMs, leaseMs);
+    for (const way of ways) way.silence();
+    await (ways.length === 0 ? fleet.pause(place, forMs) : sleep(forMs));
     for (const way of ways) way.restore();
   }
 
