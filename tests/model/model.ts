@@ -86,6 +86,8 @@ export interface Answer {
   origin: string;
   at: number;
   strict: boolean;
+  /** The libraries that it is limited to. */
+  chosen?: number[];
 }
 
 /** What undoing reports. */
@@ -257,7 +259,9 @@ export class Model {
         {},
       );
 
-    const judged = this.judge(answer);
+    const judged = this.judge(answer).filter(
+      ({ id }) => !answer.chosen || (id !== null && answer.chosen.includes(id)),
+    );
     settlement.met = this.meet(judged, answer);
     if (!isRepair(origin)) for (const verdict of judged) this.markStale(verdict, at, asked);
 

@@ -53,13 +53,17 @@ export function actOn(model: Model, { kind, ids, args, at, run, result }: Acted,
       const undone = model.undo(past.settlements.get(args.of as number) ?? [], args.only as number[] | null);
       return { ...undone, run_id: run, of_run_id: args.of };
     }
-    case 'preview':
+    case 'preview': {
+      const only = (args.only ?? null) as number[] | null;
       return add(
         (past.previews.get(args.of as number) ?? [])
           .sort((one, other) => one.batch - other.batch)
           .filter(({ state }) => state !== 'failed')
-          .map((row) => settle(model, row)),
+          .map((row) => ({ ...row, ids: row.ids.filter((each) => only?.includes(each) ?? true) }))
+          .filter((row) => row.ids.length > 0)
+          .map((row) => write(model, row, only)),
       );
+    }
     case 'rename': {
       const library = model.libraries.get(id)!;
       model.libraries.set(id, {
@@ -107,7 +111,8 @@ export function settle(model: Model, row: Settled): Report {
   return report;
 }
 
-function write(model: Model, { state, ids, post, at, isStrict }: Settled): Report {
+function write(model: Model, row: Settled, only: number[] | null = null): Report {
+  const { state, ids, post, at, isStrict } = row;
   switch (state) {
     case 'failed': {
       const there = ids.filter((id) => model.libraries.has(id)).length;
@@ -121,6 +126,7 @@ function write(model: Model, { state, ids, post, at, isStrict }: Settled): Repor
         ...{ results: answer ? (resultsOf(answer) ?? []) : [], requested: ids, origin: SERVICE, at },
         ...{ strict: isStrict, asked: post ? post.questions : new Map() },
         version: answer?.shape === 'whole' ? read(answer.version) : undefined,
+        ...(only && { chosen: only }),
       });
     }
   }
