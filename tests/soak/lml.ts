@@ -30,7 +30,7 @@ export interface FaultyLml extends StandIn {
   faults: Map<string, number>;
   /** The gauge of the brake for which it is bad enough; null: for none. */
   spell: Gauge | null;
-  /** Whether it answers whole, and well but for its poison. */
+  /** Whether nothing is wrong with it. */
   isQuiet: boolean;
 }
 
@@ -53,7 +53,8 @@ export async function startFaultyLml(
     }
     if (lml.isQuiet || lml.spell) mood = 'well';
     const by = pids.get(lml.calls[index]!.headers.authorization!.replace('Bearer ', ''));
-    const kind = inputs.some(({ artist_name }) => artist_name === POISON) ? 'poison' : fault();
+    const isPoisoned = !lml.isQuiet && inputs.some(({ artist_name }) => artist_name === POISON);
+    const kind = isPoisoned ? 'poison' : fault();
     faults.set(kind, (faults.get(kind) ?? 0) + 1);
     const answer = answerTo(inputs, kind);
     const delayMs = kind === 'slow' ? chance.between(500, 4500) : chance.between(10, 120);

@@ -1,5 +1,5 @@
 // The ways of a worker to the database and to LML, which can fall silent: for a while, after which what was sent still
-// arrives, or for good. They see what a worker waits for, as nobody else can.
+// arrives, or for good. They see for which answers a worker waits.
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
