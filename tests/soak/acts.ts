@@ -14,7 +14,7 @@ export interface Past {
   previews: Map<number, Settled[]>;
 }
 
-/** What a pruning found of libraries that are gone, and took away. */
+/** The libraries of which a pruning took something away. */
 export interface Pruned {
   marks: number[];
   questions: number[];

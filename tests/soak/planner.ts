@@ -30,14 +30,15 @@ export class Planner extends People {
     });
   }
 
-  /** Prunes as the daily job does, and notes what went with libraries that are gone. */
+  /** Prunes as the daily job does, and notes what went. */
   private prune(): Promise<void> {
     return this.act({
       ...{ kind: 'prune', ids: [] },
       async work(tx) {
-        const before = await remains(tx);
+        const before = await about(tx);
         await tx`select identity_sync.prune_identity_sync(keep_days => 30)`;
-        const after = await remains(tx);
+        const after = await about(tx);
+        // What others took away meanwhile is told of them as well, and goes but once.
         const gone = (what: keyof typeof before) => before[what].filter((id) => !after[what].includes(id));
         return {
           args: { marks: gone('marks'), questions: gone('questions'), entries: gone('entries') },
@@ -53,24 +54,14 @@ async function holdOfBrake(sql: Sql): Promise<string | null> {
   return hold?.since ?? null;
 }
 
-/** What is there of libraries that are gone. */
-async function remains(tx: Sql): Promise<{ marks: number[]; questions: number[]; entries: number[] }> {
+/** Of which libraries there is something, on the shelf or not. */
+async function about(tx: Sql): Promise<{ marks: number[]; questions: number[]; entries: number[] }> {
   const [row] = await tx`
-    with gone as (
-      select library_id, 'marks' as what from identity_sync.attempt
-      union all
-      select library_id, 'questions' from identity_sync.asked_as
-      union all
-      select library_id, 'entries' from identity_sync.quarantined_verdict where closed_at is null
-      except all
-      select library.id, listed.what
-      from wxyc_schema.library cross join unnest(array['marks', 'questions', 'entries']) as listed (what)
-    )
     select
-      coalesce(array_agg(library_id) filter (where what = 'marks'), '{}') as marks,
-      coalesce(array_agg(library_id) filter (where what = 'questions'), '{}') as questions,
-      coalesce(array_agg(library_id) filter (where what = 'entries'), '{}') as entries
-    from gone
-    where library_id is not null`;
+      array(select library_id from identity_sync.attempt) as marks,
+      array(select library_id from identity_sync.asked_as) as questions,
+      array(
+        select library_id from identity_sync.quarantined_verdict where closed_at is null and library_id is not null
+      ) as entries`;
   return row as { marks: number[]; questions: number[]; entries: number[] };
 }
