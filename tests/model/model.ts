@@ -2,6 +2,7 @@
 // reports. Written from the contract and apart from the SQL, so that the two can be held against each other. "Silent"
 // marks what the contract leaves open and the model takes from the service.
 import { type Report, reported } from '../support/report.js';
+import type { Braking } from './brake.js';
 import { isUnreadable, read } from './json.js';
 import {
   type Content,
@@ -85,6 +86,8 @@ export interface Answer {
   origin: string;
   at: number;
   strict: boolean;
+  /** The libraries that it is limited to. */
+  chosen?: number[];
 }
 
 /** What undoing reports. */
@@ -100,12 +103,23 @@ interface Undone extends Fields {
 
 type TrackCount = keyof Report['compilation_track'];
 
-interface Judged {
+export interface Judged {
   id: number | null;
   outcome: string;
   verdict?: Verdict | undefined;
   result?: unknown;
   action?: 'inserted' | 'changed' | 'unchanged';
+}
+
+/** What an answer met, as the brake needs it. */
+export interface Met {
+  judged: Judged[];
+  /** The marks that were there, and whether there was an identity beside them. */
+  marks: Map<number, Mark & { isIdentified: boolean }>;
+  /** What was asked by another name before. */
+  renamed: number[];
+  /** The entries of the quarantine that it closed. */
+  closed: Entry[];
 }
 
 /** What one call of the writer wrote, as undoing it needs it. */
@@ -119,6 +133,7 @@ interface Settlement {
   mergedInto: Set<number>;
   /** The settlements that it takes back. */
   undoes: number[];
+  met: Met;
 }
 
 export class Refused extends Error {
@@ -166,6 +181,8 @@ export class Model {
   writers = new Map<string, number>();
   /** The last settlement before another writer touched a main row that we have not written or confirmed since. */
   touched = new Map<number, number>();
+  /** What the brake has measured. What is in it never changes, but is replaced. */
+  runs = new Map<number, Braking>();
 
   constructor(
     /** The present: each event that happens now is a moment after the last. */
@@ -242,7 +259,10 @@ export class Model {
         {},
       );
 
-    const judged = this.judge(answer);
+    const judged = this.judge(answer).filter(
+      ({ id }) => !answer.chosen || (id !== null && answer.chosen.includes(id)),
+    );
+    settlement.met = this.meet(judged, answer);
     if (!isRepair(origin)) for (const verdict of judged) this.markStale(verdict, at, asked);
 
     const sources = { ...NO_SOURCES };
@@ -289,6 +309,18 @@ export class Model {
     return this.report([judged], NO_SOURCES, {});
   }
 
+  private meet(judged: Judged[], { requested, asked, origin }: Answer): Met {
+    const met = judged.flatMap(({ id }): [number, Mark & { isIdentified: boolean }][] => {
+      const mark = id === null ? undefined : this.marks.get(id);
+      return mark ? [[id!, { ...mark, isIdentified: this.identities.has(id!) }]] : [];
+    });
+    const renamed = unique(isRepair(origin) ? [] : (requested ?? [])).filter((id) => {
+      const [before, now] = [this.questions.get(id), asked ? asked.get(id) : this.questionOf(id)];
+      return typeof before === 'string' && typeof now === 'string' && before !== now;
+    });
+    return { judged, marks: new Map(met), renamed, closed: [] };
+  }
+
   private beginSettlement(at: number, undoes: number[] = []): Settlement {
     const settlement: Settlement = {
       id: this.settlements.length + 1,
@@ -298,6 +330,7 @@ export class Model {
       links: new Map(),
       mergedInto: new Set(),
       undoes,
+      met: { judged: [], marks: new Map(), renamed: [], closed: [] },
     };
     this.settlements.push(settlement);
     return settlement;
@@ -559,10 +592,13 @@ export class Model {
 
   private recordQuarantine(judged: Judged[], answer: Answer, settlement: Settlement): void {
     const { origin, at, strict, version, asked } = answer;
+    const { closed } = settlement.met;
     const settled = ['resolved', 'resolved_compilation', 'unresolved', 'compilation', 'library_gone'];
     for (const { id, outcome } of judged) {
       if (!settled.includes(outcome)) continue;
-      this.close((entry) => id !== null && entry.library === id && (entry.at <= at || isRepair(origin)));
+      closed.push(
+        ...this.close((entry) => id !== null && entry.library === id && (entry.at <= at || isRepair(origin))),
+      );
     }
     const refused = judged.filter(({ outcome }) =>
       ['invalid_verdict', 'writer_error', 'lml_untrusted_library_id'].includes(outcome),
@@ -584,16 +620,20 @@ export class Model {
       // The latest refusal is the open one; what was not asked closes nothing that can be replayed.
       const mine = entries.filter(({ library }) => library === id);
       const replayable = mine.filter(({ outcome }) => REPLAYABLE.includes(outcome));
-      this.close(
-        (entry) => entry.library === id && (replayable.length > 0 || !REPLAYABLE.includes(entry.outcome)),
+      closed.push(
+        ...this.close(
+          (entry) => entry.library === id && (replayable.length > 0 || !REPLAYABLE.includes(entry.outcome)),
+        ),
       );
       if (replayable.length > 0) this.quarantine.push(replayable.at(-1)!);
       else if (!this.quarantine.some(({ library }) => library === id)) this.quarantine.push(mine.at(-1)!);
     }
   }
 
-  private close(isClosed: (entry: Entry) => boolean): void {
-    this.quarantine = this.quarantine.filter((entry) => !isClosed(entry));
+  close(isClosed: (entry: Entry) => boolean): Entry[] {
+    const closed = this.quarantine.filter(isClosed);
+    this.quarantine = this.quarantine.filter((entry) => !closed.includes(entry));
+    return closed;
   }
 
   private report(
@@ -877,31 +917,42 @@ export class Model {
     for (const [creditId] of this.creditsOf(id)) this.credits.delete(creditId);
   }
 
-  /** The backend's job repoints identity, sources and history, where the survivor has none, and deletes the loser. */
-  merge(loser: number, survivor: number): void {
+  /**
+   * The backend's job repoints identity, sources and history, where the survivor has none, and deletes the loser. What it
+   * has moved, where it did not see all that is there.
+   */
+  merge(loser: number, survivor: number, moved?: { isIdentity: boolean; sources: string[] }): void {
     const identity = this.identities.get(loser);
-    if (!this.identities.has(survivor)) {
+    const isMoved = moved?.isIdentity ?? !this.identities.has(survivor);
+    if (isMoved) {
       if (identity) this.identities.set(survivor, identity);
       this.writers.set(`identity ${survivor}`, 0);
-      const stored = this.sources.get(survivor) ?? new Map<string, Source>();
-      for (const [source, row] of this.sources.get(loser) ?? []) {
-        if (stored.has(source)) continue;
-        stored.set(source, row);
-        this.writers.set(`source ${survivor} ${source}`, 0);
-      }
-      this.sources.set(survivor, stored);
     }
+    const stored = this.sources.get(survivor) ?? new Map<string, Source>();
+    for (const [source, row] of this.sources.get(loser) ?? []) {
+      if (!(moved ? moved.sources.includes(source) : isMoved && !stored.has(source))) continue;
+      stored.set(source, row);
+      this.writers.set(`source ${survivor} ${source}`, 0);
+    }
+    if (stored.size > 0) this.sources.set(survivor, stored);
     // Silent: what a call wrote to the loser is told by its history, which goes along, but says nothing of the survivor.
-    for (const { identities, mergedInto } of this.settlements) {
-      if (!identities.get(loser) && !mergedInto.delete(loser)) continue;
+    this.settlements = this.settlements.map((settlement) => {
+      const wasMerged = settlement.mergedInto.has(loser);
+      if (!settlement.identities.get(loser) && !wasMerged) return settlement;
+      const [identities, mergedInto] = [new Map(settlement.identities), new Set(settlement.mergedInto)];
       if (identities.get(loser)) identities.delete(loser);
+      mergedInto.delete(loser);
       if (!identities.has(survivor)) mergedInto.add(survivor);
-    }
+      return { ...settlement, identities, mergedInto };
+    });
     for (const [category, rows] of Object.entries(this.history.get(loser) ?? {})) {
       const kept = this.history.get(survivor) ?? {};
       this.history.set(survivor, { ...kept, [category]: (kept[category] ?? 0) + rows });
     }
     this.history.delete(loser);
+    const versions = this.versions.get(loser);
+    if (versions) this.versions.set(survivor, [...(this.versions.get(survivor) ?? []), ...versions]);
+    this.versions.delete(loser);
     this.deleteLibrary(loser);
   }
 

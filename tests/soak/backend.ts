@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { People } from './people.js';
 import { ARTIST_NAMES, readShelved, shelveOne } from './shelf.js';
+import { mergeTwo, restoreOne } from './twins.js';
 
 export class Backend extends People {
   private shelved = 1_000_000;
@@ -11,7 +12,7 @@ export class Backend extends People {
   async edit(): Promise<void> {
     const { chance } = this;
     const id = chance.of(this.allIds);
-    const kind = chance.weighed({ rename: 6, delete: 1, add: 1, other: 3 });
+    const kind = chance.weighed({ rename: 6, delete: 1.5, restore: 1, merge: 1, add: 1.5, other: 3 });
     switch (kind) {
       case 'rename': {
         const artist = chance.is(0.04) ? null : chance.of(ARTIST_NAMES);
@@ -32,10 +33,22 @@ export class Backend extends People {
           work: async (tx) => {
             await tx`delete from wxyc_schema.library_identity_source where library_id = ${id}`;
             await tx`delete from wxyc_schema.library_identity where library_id = ${id}`;
-            await tx`delete from wxyc_schema.library where id = ${id}`;
+            await tx`
+              with gone as (delete from wxyc_schema.library where id = ${id} returning *)
+              insert into soak.gone (id, record) select id, to_jsonb(gone) from gone`;
             return {};
           },
         });
+      case 'restore':
+        return this.act({ kind, ids: [], work: restoreOne });
+      case 'merge': {
+        const [loser, survivor] = chance.some(this.allIds, 2) as [number, number];
+        const locks = chance.is(0.5);
+        return this.act({
+          ...{ kind, ids: [loser, survivor] },
+          work: (tx) => mergeTwo(tx, loser, survivor, locks),
+        });
+      }
       case 'add':
         return this.act({
           ...{ kind, ids: [] },

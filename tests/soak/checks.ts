@@ -1,13 +1,36 @@
 // What must hold once all is quiet: the tables are those of the model, the books add up, and nothing is left open.
+import { setTimeout as sleep } from 'node:timers/promises';
 import type postgres from 'postgres';
+import { retryWhileDisconnected } from '../../src/database/retry.js';
 import type { Identity, Model } from '../model/model.js';
 import { add } from '../model/model.js';
 import { expectedTables, storedTables } from '../model/tables.js';
 import type { Report } from '../support/report.js';
+import { differences } from './comparing.js';
 import type { Settled } from './ledger.js';
-import { differences } from './retelling.js';
 
 const asItIs = (at: number) => at;
+
+/** Waits until what is open has come to its end by the workers' own means; returns what has not. */
+export async function rest(sql: postgres.Sql, withinMs: number): Promise<string[]> {
+  const began = Date.now();
+  for (;;) {
+    const [open] = await retryWhileDisconnected(
+      () => sql`
+        select
+          (select count(*)::integer from identity_sync.run where finished_at is null) as runs,
+          -- What a dead worker has locked, graphile-worker gives out again after four hours; it then ends at once.
+          (
+            select coalesce(json_agg(jobs), '[]') from graphile_worker.jobs
+            where locked_at is null and attempts < max_attempts and run_at <= clock_timestamp()
+          ) as jobs`,
+    );
+    if (open!.runs + open!.jobs.length === 0) return [];
+    if (Date.now() - began > withinMs)
+      return [`after ${withinMs / 60_000} minutes of rest there is left: ${JSON.stringify(open)}`];
+    await sleep(500);
+  }
+}
 
 /** Every table against the model; returns what differs. */
 export async function compareTables(sql: postgres.Sql, model: Model): Promise<string[]> {
@@ -18,6 +41,7 @@ export async function compareTables(sql: postgres.Sql, model: Model): Promise<st
     ...tables.map((table) => differing(table, byKey(expected[table]), byKey(stored[table]))),
     differing('history', versionsOf(model), await storedVersions(sql)),
     differing('asked_as', await questionsOf(sql, model), await storedQuestions(sql)),
+    differing('run', brakedIn(model), await storedBrakes(sql)),
   ].filter(Boolean);
 }
 
@@ -38,14 +62,28 @@ function differing(table: string, expected: object, stored: object): string {
   return found && `table ${table}: ${found}`;
 }
 
-type Versions = Record<number, object[]>;
+/** The runs that the brake stopped, and by which gauge. */
+function brakedIn(model: Model): Record<number, string> {
+  const braked = [...model.runs].flatMap(([run, { brakedBy }]) =>
+    brakedBy === null ? [] : [[run, brakedBy] as const],
+  );
+  return Object.fromEntries(braked);
+}
 
-const versionOf = ({ verifiedAt, discogs_release_id, agreement_sources, ...row }: Identity) => ({
-  ...{ ...row, verifiedAt, discogs_release_id, agreement_sources },
-});
+async function storedBrakes(sql: postgres.Sql): Promise<Record<number, string>> {
+  const runs = await sql<{ run: number; gauge: string }[]>`
+    select run_id::integer as run, braked_by as gauge from identity_sync.run where braked_by is not null`;
+  return Object.fromEntries(runs.map(({ run, gauge }) => [run, gauge]));
+}
+
+type Versions = Record<number, string[]>;
+
+/** A merge brings the versions of two libraries together, so that their order says nothing. */
+const versionOf = ({ confidence, ...row }: Identity) =>
+  JSON.stringify(Object.entries({ ...row, confidence: Math.fround(confidence) }).sort());
 
 function versionsOf(model: Model): Versions {
-  return Object.fromEntries([...model.versions].map(([id, versions]) => [id, versions.map(versionOf)]));
+  return Object.fromEntries([...model.versions].map(([id, all]) => [id, all.map(versionOf).sort()]));
 }
 
 async function storedVersions(sql: postgres.Sql): Promise<Versions> {
@@ -54,12 +92,13 @@ async function storedVersions(sql: postgres.Sql): Promise<Versions> {
       library_id, discogs_artist_id, musicbrainz_artist_id, wikidata_qid, spotify_id, apple_music_id, bandcamp_id,
       method, confidence, notes, (extract(epoch from last_verified_at) * 1000)::float8 as "verifiedAt",
       discogs_release_id, agreement_sources
-    from wxyc_schema.library_identity_history order by history_id`;
+    from wxyc_schema.library_identity_history`;
   const versions: Versions = {};
   for (const { library_id, ...row } of rows) {
     versions[library_id] ??= [];
-    versions[library_id].push({ ...row, confidence: Math.fround(row.confidence) });
+    versions[library_id].push(versionOf(row));
   }
+  for (const all of Object.values(versions)) all.sort();
   return versions;
 }
 

@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import { type Call, type Reply, type StandIn, startStandIn } from '../../src/demo/stand-in.js';
 import { textOf } from '../model/answers.js';
+import type { Gauge } from '../model/brake.js';
 import { type AnswerStep, IDS, NOWHERE, result } from '../model/histories.js';
 import { Pairs } from '../model/json.js';
 import { REFUSED_DISCOGS_ID, SERVICE } from '../model/model.js';
@@ -15,6 +16,8 @@ const MOOD_MS = 20_000;
 
 export interface Post {
   at: number;
+  /** The process that asked. */
+  by: string | undefined;
   status: number;
   /** The text of each input's question, as the model has it. */
   questions: Map<number, string>;
@@ -25,21 +28,33 @@ export interface FaultyLml extends StandIn {
   posts: Post[];
   /** How often it did what. */
   faults: Map<string, number>;
+  /** The gauge of the brake for which it is bad enough; null: for none. */
+  spell: Gauge | null;
+  /** Whether nothing is wrong with it. */
+  isQuiet: boolean;
 }
 
-export async function startFaultyLml(chance: Chance, seed: number): Promise<FaultyLml> {
+/** `pids` are the processes by their keys. */
+export async function startFaultyLml(
+  chance: Chance,
+  seed: number,
+  pids: Map<string, string>,
+): Promise<FaultyLml> {
   const posts: Post[] = [];
   const faults = new Map<string, number>();
   const strange = fc.sample(result, { numRuns: 2000, seed });
   let mood: keyof typeof MOODS = 'well';
   let until = 0;
 
-  function reply({ inputs }: Call): Reply {
+  function reply({ index, inputs }: Call): Reply {
     if (Date.now() > until) {
       mood = chance.weighed(MOODS);
       until = Date.now() + MOOD_MS;
     }
-    const kind = inputs.some(({ artist_name }) => artist_name === POISON) ? 'poison' : fault();
+    if (lml.isQuiet || lml.spell) mood = 'well';
+    const by = pids.get(lml.calls[index]!.headers.authorization!.replace('Bearer ', ''));
+    const isPoisoned = !lml.isQuiet && inputs.some(({ artist_name }) => artist_name === POISON);
+    const kind = isPoisoned ? 'poison' : fault();
     faults.set(kind, (faults.get(kind) ?? 0) + 1);
     const answer = answerTo(inputs, kind);
     const delayMs = kind === 'slow' ? chance.between(500, 4500) : chance.between(10, 120);
@@ -47,7 +62,7 @@ export async function startFaultyLml(chance: Chance, seed: number): Promise<Faul
     const questions = inputs.map(({ library_id, artist_name, album_title }) => {
       return [library_id, JSON.stringify([library_id, artist_name, album_title])] as const;
     });
-    posts.push({ at: Date.now(), status: said.status ?? 200, answer, questions: new Map(questions) });
+    posts.push({ at: Date.now(), by, status: said.status ?? 200, answer, questions: new Map(questions) });
     return said;
   }
 
@@ -76,6 +91,7 @@ export async function startFaultyLml(chance: Chance, seed: number): Promise<Faul
   }
 
   function fault() {
+    if (lml.isQuiet) return 'none';
     return chance.weighed({
       ...{ none: mood === 'gone' ? 150 : 300, slow: 4, error: mood === 'gone' ? 40 : 6, 'too much': 4 },
       ...{ 'too large': 1, refused: 1, cut: 6, stalled: 1, dripping: 4, 'no answer': 5, 'in parts': 8 },
@@ -84,16 +100,18 @@ export async function startFaultyLml(chance: Chance, seed: number): Promise<Faul
   }
 
   function answerTo(inputs: Call['inputs'], kind: string): AnswerStep {
-    const garbled = mood === 'garbled' ? 0.3 : 0.04;
+    const garbled = mood === 'garbled' ? 0.3 : lml.spell ? 0 : 0.04;
     const results = inputs.flatMap((input): unknown[] => {
+      if (lml.isQuiet) return [verdictOn(input.library_id, input.artist_name)];
       if (chance.is(0.01)) return [];
       const said = chance.is(garbled)
         ? withId(chance.of(strange), input.library_id)
         : verdictOn(input.library_id, input.artist_name);
       return chance.is(0.005) ? [said, said] : [said];
     });
-    if (chance.is(0.02)) results.push(verdictOn(chance.is(0.3) ? NOWHERE : chance.between(1, 100), 'Nobody'));
-    if (chance.is(0.003)) results.reverse();
+    if (!lml.isQuiet && chance.is(0.02))
+      results.push(verdictOn(chance.is(0.3) ? NOWHERE : chance.between(1, 100), 'Nobody'));
+    if (!lml.isQuiet && chance.is(0.003)) results.reverse();
     const shape =
       kind === 'no answer'
         ? chance.of(['cut short', 'no answer'] as const)
@@ -102,7 +120,7 @@ export async function startFaultyLml(chance: Chance, seed: number): Promise<Faul
           : 'whole';
     return {
       ...{ kind: 'answer', results, shape, stats: null, requested: null },
-      version: chance.is(0.95) ? 1 : chance.of([null, 7, '1', undefined]),
+      version: lml.isQuiet || chance.is(0.95) ? 1 : chance.of([null, 7, '1', undefined]),
       ...{ origin: SERVICE, daysAgo: 0, strict: false, isLate: false },
     };
   }
@@ -110,11 +128,14 @@ export async function startFaultyLml(chance: Chance, seed: number): Promise<Faul
   function verdictOn(library_id: number, name: string): object {
     const nothing = { library_id, main: null, method: null, confidence: null, provenance: [] };
     if (name.startsWith('Various')) return { kind: 'compilation', ...nothing, ...tracks() };
+    if (lml.spell === 'refused' && chance.is(0.85)) return { kind: 'single_artist', ...nothing };
     const drawn = createHash('sha256').update(name).digest();
-    if (drawn[0]! < 50 || (mood === 'overloaded' && chance.is(0.7)))
+    const isOverloaded = lml.spell === 'unresolved' || (mood === 'overloaded' && chance.is(0.7));
+    if (drawn[0]! < 50 || isOverloaded)
       return { kind: 'unresolved', ...nothing, tracks_attempted: null, tracks: null };
-    const other = mood === 'shifted' || chance.is(0.05) ? 1 : 0;
-    const discogs = chance.is(0.003) ? REFUSED_DISCOGS_ID : 1 + drawn[1]! + other;
+    const isShifted = mood === 'shifted' || (!lml.isQuiet && chance.is(0.05));
+    const other = lml.spell === 'changed' ? 1000 : isShifted ? 1 : 0;
+    const discogs = !lml.isQuiet && chance.is(0.003) ? REFUSED_DISCOGS_ID : 1 + drawn[1]! + other;
     const spotify = drawn[2]! % 2 ? `spotify-${drawn[3]}` : null;
     const leg = (source: string, external_id: string, confidence = 1) => ({
       ...{ source, external_id, confidence, method: confidence < 1 ? 'name_variation' : 'exact_match' },
@@ -126,7 +147,7 @@ export async function startFaultyLml(chance: Chance, seed: number): Promise<Faul
       provenance: [
         leg('discogs', String(discogs)),
         ...(spotify ? [leg('spotify', spotify, 0.95)] : []),
-        ...(chance.is(0.03) ? [leg('deezer', String(drawn[4]))] : []),
+        ...(!lml.isQuiet && chance.is(0.03) ? [leg('deezer', String(drawn[4]))] : []),
       ],
     };
   }
@@ -146,7 +167,8 @@ export async function startFaultyLml(chance: Chance, seed: number): Promise<Faul
   }
 
   const standIn = await startStandIn({ identities: new Map(), answer: reply });
-  return Object.assign(standIn, { posts, faults });
+  const lml: FaultyLml = Object.assign(standIn, { posts, faults, spell: null, isQuiet: false });
+  return lml;
 }
 
 /** A result of the model's histories that speaks of this library, where it speaks of one of theirs. */

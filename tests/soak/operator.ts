@@ -1,4 +1,6 @@
-// The operator: repairs, releases, holds, replays and undoes by the product's functions, and plans runs.
+// The operator: repairs, releases, holds, replays and undoes by the product's functions.
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Sql } from '../../src/database/connect.js';
 import { REFUSED_DISCOGS_ID } from '../model/model.js';
 import { singleArtist, unresolved } from '../support/verdicts.js';
 import { People } from './people.js';
@@ -13,7 +15,17 @@ export class Operator extends People {
     const { allIds, chance } = this;
     const id = chance.of(allIds);
     const kind = chance.weighed({
-      ...{ repair: 2, release: 14, hold: 1, dismiss: 2, replay: 3, undo: 2, preview: 2, stop: 0.5 },
+      ...{
+        repair: 2,
+        release: 14,
+        hold: 1,
+        dismiss: 2,
+        replay: 3,
+        undo: 2,
+        preview: 2,
+        rehearse: 2,
+        stop: 0.5,
+      },
     });
     switch (kind) {
       case 'repair': {
@@ -103,6 +115,8 @@ export class Operator extends People {
             return { result: row!.result, args: { of: Number(run.run_id) } };
           },
         });
+      case 'rehearse':
+        return this.attempt(kind, (sql) => this.rehearse(sql));
       case 'stop':
         return this.attempt(
           kind,
@@ -112,27 +126,20 @@ export class Operator extends People {
         );
     }
   }
-}
 
-/** The planner, with the rights of a worker. */
-export class Planner extends People {
-  /** Plans a run of some kind, where few are open. */
-  async plan(): Promise<void> {
+  /** Tries this and that in a transaction, looks at it for a while, and rolls it back. */
+  private async rehearse(sql: Sql): Promise<void> {
     const { chance } = this;
-    const scope = chance.weighed({ refresh: 4, due: 4, recheck: 1, ids: 2 });
-    const size = chance.between(1, 12);
-    await this.attempt(`plan ${scope}`, async (sql) => {
-      const open = await sql`select dry_run from identity_sync.run where finished_at is null`;
-      // A dry run asks for what another run asks for: LML alone could not tell which of them it has answered.
-      if (open.length > 1 || open.some((run) => run.dry_run)) return;
-      const isDry = open.length === 0 && chance.is(0.25);
-      await sql`
-        select identity_sync.plan_identity_run(
-          scope => ${scope}, ids => ${scope === 'ids' ? chance.some(this.allIds, 25) : null}::integer[],
-          include_null_canonical => ${chance.is(0.3)}, batch_size => ${size}, va_batch_size => ${size},
-          dry_run => ${isDry}, strict_bands => ${chance.is(0.1)}, lanes => 6,
-          accept => '{unresolved,refused,changed}', deadline_minutes => ${chance.between(1, 3)},
-          call_budget => ${chance.is(0.1) ? 10 : null})`;
-    });
+    await sql`begin`;
+    const [run] = await sql`
+      select run_id from identity_sync.run where finished_at is not null and not dry_run
+      order by run_id desc limit 1 offset ${chance.between(0, 10)}`;
+    if (run) await sql`select identity_sync.undo_identity_run(${run.run_id})`;
+    const ids = chance.some(this.allIds, 3);
+    const results = ids.map((id) => singleArtist(id));
+    await sql`select identity_sync.apply_identity_response(${JSON.stringify({ results })}, ${ids})`;
+    await sql`select identity_sync.replay_quarantined_verdicts(ids => ${ids})`;
+    await sleep(chance.of([0, 200, 2000]));
+    await sql`rollback`;
   }
 }

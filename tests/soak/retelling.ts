@@ -1,14 +1,12 @@
 // The model lives through what was settled and done, in the order of the commits. Each settlement's report is held
 // against the model's. What the backend committed while a settlement was under way may come before or after it: the
 // order that gives the same report is the one that was.
-import { isDeepStrictEqual } from 'node:util';
 import { resultsOf } from '../model/answers.js';
-import { read } from '../model/json.js';
-import type { Fields } from '../model/judge.js';
-import { add, type Identity, Model, SERVICE } from '../model/model.js';
-import { type Report, reported } from '../support/report.js';
+import type { Model } from '../model/model.js';
+import { actOn, settle } from './acts.js';
+import { copyOf, differences } from './comparing.js';
 import { type Acted, librariesOf, type Settled } from './ledger.js';
-import { type Shelved, shelveInModel } from './shelf.js';
+import { Rehearsals } from './rehearsals.js';
 
 interface Event {
   name: string;
@@ -35,10 +33,10 @@ const MOST_UNCERTAIN = 8;
 
 export class Retelling {
   readonly complaints: string[] = [];
-  readonly counts = { told: 0, reordered: 0 };
-  private readonly settlements = new Map<number, number[]>();
+  readonly counts = { told: 0, reordered: 0, rehearsed: 0 };
+  readonly settlements = new Map<number, number[]>();
   private readonly libraries = new Map<number, number[]>();
-  private readonly previews = new Map<number, Settled[]>();
+  readonly previews = new Map<number, Settled[]>();
 
   constructor(public model: Model) {}
 
@@ -55,13 +53,19 @@ export class Retelling {
       ...acts.map((act) => this.eventOfAct(act)),
     ].sort((one, other) => one.committed - other.committed);
 
+    const rehearsals = new Rehearsals(settled.filter(({ isDry }) => isDry));
     const waiting = new Map<Event, Event[]>();
     for (const [index, event] of events.entries()) {
+      rehearsals.tell(this.model, event.committed, [...waiting.values()].flat());
       const uncertain = waiting.get(event) ?? [];
+      waiting.delete(event);
       const next = event.run === null ? this.underWay(event, events, index) : undefined;
       if (next) waiting.set(next, [...(waiting.get(next) ?? []), event]);
       else this.take(event, uncertain);
     }
+    rehearsals.tell(this.model, Number.POSITIVE_INFINITY, []);
+    this.complaints.push(...rehearsals.complaints);
+    this.counts.rehearsed += rehearsals.count;
   }
 
   /** The settlement of the same library that was under way when this was committed, and may not have seen it. */
@@ -136,125 +140,16 @@ export class Retelling {
   }
 
   private eventOfAct(act: Acted): Event {
-    const { began, committed, run, result } = act;
+    const { began, committed, kind, run, result } = act;
     const ids = this.librariesOfAct(act);
     const name = `act ${act.act} (${act.kind} of ${act.args.of ?? ids.slice(0, 5)}, as run ${run})`;
     return {
       ...{ began, committed, run, ids, name },
-      tell: (model) => this.actOn(model, act),
+      tell: (model) => {
+        const told = actOn(model, act, this);
+        return result === null && kind === 'undo' ? null : told;
+      },
       expected: result,
     };
   }
-
-  /** Does on the model what a person has done. */
-  private actOn(model: Model, { kind, ids, args, at, run, result }: Acted): unknown {
-    const id = ids[0]!;
-    switch (kind) {
-      case 'repair':
-        return model.apply({
-          ...{ results: args.results as unknown[], requested: ids, asked: null, version: undefined },
-          ...{ origin: 'repair:soak_operator', at: at!, strict: false },
-        });
-      case 'release':
-        model.now = at! - 1;
-        return model.release(id);
-      case 'hold':
-        model.now = at! - 1;
-        return model.hold(id, 'repair:soak_operator');
-      case 'dismiss': {
-        const entry = model.quarantine.find(({ library }) => library === id);
-        if (entry) model.dismiss(entry);
-        return entry ? null : 'no such entry is open';
-      }
-      case 'replay': {
-        const replayed = model.replay(ids);
-        for (const { id: released, at: when } of args.released as { id: number; at: number }[]) {
-          const mark = model.marks.get(released);
-          if (mark?.outcome === 'released') mark.at = when;
-        }
-        return { ...replayed, never_replayed: (result as Fields).never_replayed };
-      }
-      case 'undo': {
-        const undone = model.undo(
-          this.settlements.get(args.of as number) ?? [],
-          args.only as number[] | null,
-        );
-        return { ...undone, run_id: run, of_run_id: args.of };
-      }
-      case 'preview':
-        return add(
-          (this.previews.get(args.of as number) ?? [])
-            .sort((one, other) => one.batch - other.batch)
-            .filter(({ state }) => state !== 'failed')
-            .map((row) => settle(model, row)),
-        );
-      case 'rename': {
-        const library = model.libraries.get(id)!;
-        model.libraries.set(id, {
-          ...library,
-          artist: args.artist as string | null,
-          title: args.title as string,
-        });
-        return null;
-      }
-      case 'delete':
-        model.deleteLibrary(id);
-        return null;
-      case 'add':
-        shelveInModel(model, args.shelved as Shelved);
-        return null;
-      case 'other': {
-        const known = model.identities.get(id);
-        if (known) model.identities.set(id, { ...known, ...(args.columns as Partial<Identity>) });
-        model.touch(id);
-        return null;
-      }
-      default:
-        throw new Error(`the model knows no ${kind}`);
-    }
-  }
-}
-
-/** What a call of the writer for a batch does to the model. */
-function settle(model: Model, { state, ids, post, at, isStrict }: Settled): Report {
-  switch (state) {
-    case 'failed': {
-      const there = ids.filter((id) => model.libraries.has(id)).length;
-      return reported({ rows_skipped: { lml_error: there, library_gone: ids.length - there } });
-    }
-    case 'poisoned':
-      return model.poison(ids[0]!, post?.questions.get(ids[0]!) ?? null, at, isStrict);
-    default: {
-      const answer = state === 'applied' ? post?.answer : undefined;
-      return model.apply({
-        ...{ results: answer ? (resultsOf(answer) ?? []) : [], requested: ids, origin: SERVICE, at },
-        ...{ strict: isStrict, asked: post ? post.questions : new Map() },
-        version: answer?.shape === 'whole' ? read(answer.version) : undefined,
-      });
-    }
-  }
-}
-
-function copyOf(model: Model): Model {
-  // What never changes once it is there is not copied.
-  const { settlements, quarantine, versions, ...rest } = model;
-  const shared = { settlements: [...settlements], quarantine: [...quarantine], versions: new Map(versions) };
-  const copy = { ...structuredClone(rest), ...shared };
-  return Object.assign(Object.create(Model.prototype), copy);
-}
-
-const plain = (value: unknown) => (value === undefined ? null : JSON.parse(JSON.stringify(value)));
-
-/** Where two values differ, in words. */
-export function differences(actual: unknown, expected: unknown, path = ''): string {
-  const [one, other] = [plain(actual), plain(expected)];
-  if (isDeepStrictEqual(one, other)) return '';
-  const areBoth = [one, other].every((value) => typeof value === 'object' && value !== null);
-  if (!areBoth) return `${path} the model says ${JSON.stringify(one)}, the database ${JSON.stringify(other)}`;
-  const keys = [...new Set([...Object.keys(one), ...Object.keys(other)])];
-  return keys
-    .map((key) => differences(one[key], other[key], path ? `${path}.${key}` : key))
-    .filter(Boolean)
-    .slice(0, 5)
-    .join('; ');
 }

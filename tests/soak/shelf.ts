@@ -47,12 +47,14 @@ export async function shelve(sql: postgres.Sql, url: string, count: number, chan
       result jsonb,
       began timestamptz not null default now()
     );
+    create table soak.gone (id integer primary key, record jsonb not null);
     create role soak_worker login password 'soak';
     create role soak_operator login password 'soak';
     create role soak_backend login password 'soak';
     alter role soak_backend set lock_timeout = '750ms';
-    grant usage on schema soak, wxyc_schema to soak_operator, soak_backend;
-    grant insert on soak.act to soak_operator, soak_backend;
+    grant usage on schema soak, wxyc_schema to soak_operator, soak_backend, soak_worker;
+    grant insert on soak.act to soak_operator, soak_backend, soak_worker;
+    grant all on soak.gone to soak_backend;
     grant all on all tables in schema wxyc_schema to soak_backend;
     grant usage on all sequences in schema wxyc_schema to soak_backend;
     grant pg_signal_backend to soak_backend;`);

@@ -1,22 +1,25 @@
 // The soak: three workers, an LML that misbehaves, an operator and the backend on the same rows, while workers are
-// killed, sessions cut and the server restarted. Every few minutes all is let come to rest, and every table is compared
+// killed, sessions cut, lines silenced and the server restarted. Every few minutes all is let come to rest, and every table is compared
 // with the model, which has lived through what was really settled and done. It is no part of `npm test`.
 //   npm run soak -- [--minutes 60] [--seed 1] [--version 18]
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import postgres from 'postgres';
-import { retryWhileDisconnected } from '../../src/database/retry.js';
 import { log } from '../../src/observe/log.js';
-import { NEVER, openProxy, startServerToBreak } from '../support/faults.js';
+import { NEVER, startServerToBreak } from '../support/faults.js';
 import { Backend } from './backend.js';
-import { checkBooks, compareTables } from './checks.js';
+import { checkBooks, compareTables, rest } from './checks.js';
+import { Commands } from './commands.js';
 import { Fleet } from './fleet.js';
 import { readActs, readGivenUp, readSettled } from './ledger.js';
 import { startFaultyLml } from './lml.js';
-import { Operator, Planner } from './operator.js';
+import { Operator } from './operator.js';
+import { Planner } from './planner.js';
 import { Chance } from './random.js';
 import { Retelling } from './retelling.js';
 import { modelOf, shelve } from './shelf.js';
+import { Trouble } from './trouble.js';
+import { Flight, Way } from './ways.js';
 
 const { values: flags } = parseArgs({
   options: {
@@ -26,10 +29,14 @@ const { values: flags } = parseArgs({
   },
 });
 const [MINUTES, SEED] = [Number(flags.minutes), Number(flags.seed)];
-const RECORDS = 300;
+const RECORDS = 420;
 const CONCURRENCY = 6;
 const ROUND_MS = 5 * 60_000;
 const REST_MS = 4 * 60_000;
+const TIMEOUT_MS = 3000;
+/** A lease is this much longer than its call may take. */
+const LEASE_MS = TIMEOUT_MS + 10_000;
+const WORKERS = 3;
 
 console.log(`seed ${SEED}, ${MINUTES} minutes, PostgreSQL ${flags.version}`);
 log.level = 'silent';
@@ -43,25 +50,29 @@ const sql = postgres(server.url, { max: 1, onnotice: () => {} });
 const logins = await shelve(sql, server.url, RECORDS, chance);
 const shelf = await sql<{ id: number }[]>`select id from wxyc_schema.library order by id`;
 const retelling = new Retelling(await modelOf(sql));
-const lml = await startFaultyLml(chance, SEED);
-const proxy = await openProxy(logins.worker);
+const pids = new Map<string, string>();
+const lml = await startFaultyLml(chance, SEED, pids);
+const flight = new Flight(CONCURRENCY);
+const openPlace = async () => ({
+  database: await Way.open(logins.worker),
+  lml: await Way.open(lml.url, flight),
+});
+const places = await Promise.all(Array.from({ length: WORKERS + 1 }, openPlace));
+const fleet = new Fleet(places, WORKERS, pids, {
+  LML_CONCURRENCY: String(CONCURRENCY),
+  LML_TIMEOUT_MS: String(TIMEOUT_MS),
+  THROTTLE_MS: '0',
+  PLAN_CRON: NEVER,
+  RUN_DEADLINE_MINUTES: '2',
+});
 const ids = shelf.map(({ id }) => id);
 const backend = new Backend(logins.backend, chance, ids);
 const operator = new Operator(logins.operator, chance, ids);
 const planner = new Planner(logins.worker, chance, ids);
-const people = [backend, operator, planner];
-const settings = {
-  LIBRARY_METADATA_URL: lml.url,
-  LML_CONCURRENCY: String(CONCURRENCY),
-  LML_TIMEOUT_MS: '3000',
-  THROTTLE_MS: '0',
-  PLAN_CRON: NEVER,
-};
-// The way of the last one can fall silent.
-const fleet = new Fleet(
-  [logins.worker, logins.worker, proxy.url].map((DATABASE_URL) => ({ ...settings, DATABASE_URL })),
-);
-const counts = { rounds: 0, restarts: 0, silences: 0, settlements: 0, acts: 0 };
+const commands = new Commands(logins.operator, chance, ids, fleet, WORKERS);
+const people = [backend, operator, planner, commands];
+const trouble = new Trouble(chance, { places, fleet, backend, server, lml, leaseMs: LEASE_MS });
+const counts = { rounds: 0, settlements: 0, acts: 0 };
 const complaints: string[] = [];
 let told = 0;
 
@@ -71,13 +82,18 @@ try {
   await fleet.end();
   await sql.end({ timeout: 1 });
   await lml.close();
-  await proxy.shut();
+  await Promise.all(places.flatMap(({ database, lml }) => [database.close(), lml.close()]));
   await server.end();
 }
-const lists = [counts, retelling.counts, Object.fromEntries(fleet.signals)];
-// LML hears a moment later that a call was given up, so that it may see more than are allowed.
-const inFlight = `most in flight (${CONCURRENCY} allowed)`;
-console.table(Object.assign({}, ...lists, { calls: lml.calls.length, [inFlight]: lml.maxInFlight }));
+const lists = [counts, trouble.counts, retelling.counts, Object.fromEntries(fleet.signals)];
+const brakes = [...retelling.model.runs.values()].flatMap(({ brakedBy }) => brakedBy ?? []);
+console.table(
+  Object.assign({}, ...lists, {
+    ...{ calls: lml.calls.length, brakes: brakes.length, gauges: new Set(brakes).size },
+    // LML may hear late, or not at all, that a call was given up: only those for which some lane still waits count.
+    ...{ [`most in flight (${CONCURRENCY} allowed)`]: flight.most, 'as LML sees them': lml.maxInFlight },
+  }),
+);
 console.table(Object.fromEntries(people.flatMap(({ counts: done }) => [...done]).sort()));
 console.table(Object.fromEntries([...lml.faults].sort()));
 for (const complaint of complaints.slice(0, 40)) console.error(complaint);
@@ -100,51 +116,31 @@ async function round(): Promise<void> {
     again(() => operator.operate(), 1000, 4000),
     again(() => backend.edit(), 100, 1500),
     again(() => backend.holdRows(), 1000, 8000),
-    again(breakSomething, 4000, 20_000),
+    again(() => trouble.breakSomething(), 4000, 20_000),
+    again(() => trouble.silenceSomebody(), 3000, 15_000),
+    again(() => trouble.turnLml(until), 15_000, 40_000),
+    again(() => commands.type(), 3000, 12_000),
+    again(() => commands.mend(), 3000, 15_000),
   ]);
-  await rest();
+  complaints.push(...(await rest(sql, REST_MS)));
+  await mend();
   await compare();
   console.log(`${new Date().toISOString()} round ${counts.rounds}: ${counts.settlements} settlements so far`);
 }
 
-async function breakSomething(): Promise<void> {
-  const kind = chance.weighed({ SIGKILL: 9, SIGTERM: 5, cut: 5, silence: 1, fast: 0.6, immediate: 0.6 });
-  if (kind === 'cut') return backend.cutSession();
-  if (kind === 'silence') {
-    counts.silences++;
-    fleet.excuse(2);
-    return proxy.swallow('these');
-  }
-  if (kind === 'fast' || kind === 'immediate') {
-    counts.restarts++;
-    return server.restart(kind);
-  }
-  fleet.signal(chance.between(0, 2), kind);
-  // Some die while they start, or while they stop.
-  if (chance.is(0.2)) fleet.signal(chance.between(0, 2), 'SIGKILL');
-}
-
-/** Waits until what is open has come to its end by the workers' own means. */
-async function rest(): Promise<void> {
-  const began = Date.now();
-  for (;;) {
-    const [open] = await retryWhileDisconnected(
-      () => sql`
-        select
-          (select count(*)::integer from identity_sync.run where finished_at is null) as runs,
-          -- What a dead worker has locked, graphile-worker gives out again after four hours; it then ends at once.
-          (
-            select coalesce(json_agg(jobs), '[]') from graphile_worker.jobs
-            where locked_at is null and attempts < max_attempts and run_at <= clock_timestamp()
-          ) as jobs`,
-    );
-    if (open!.runs + open!.jobs.length === 0) return;
-    if (Date.now() - began > REST_MS) {
-      complaints.push(`after ${REST_MS / 60_000} minutes of rest there is left: ${JSON.stringify(open)}`);
-      return;
-    }
-    await sleep(500);
-  }
+/** Once LML is well, a run by hand completes, lifts the hold of the brake, and leaves nothing due. */
+async function mend(): Promise<void> {
+  lml.isQuiet = true;
+  const isWell = await commands.run([]);
+  lml.isQuiet = false;
+  if (!isWell) complaints.push('a run by hand did not complete, though LML is well');
+  const hold = await commands.holdOfBrake();
+  if (hold) complaints.push(`the brake of run ${hold.run} still holds planning, though a run has completed`);
+  const due = await sql`
+    select library_id, attempt.outcome
+    from identity_sync.identity_candidates() left join identity_sync.attempt using (library_id)`;
+  if (due.length > 0) complaints.push(`still due: ${JSON.stringify(due.slice(0, 5))} of ${due.length}`);
+  complaints.push(...(await rest(sql, REST_MS)));
 }
 
 async function compare(): Promise<void> {
@@ -153,19 +149,29 @@ async function compare(): Promise<void> {
   counts.settlements += settled.length;
   counts.acts += acts.length;
   retelling.tell(settled, acts);
-  told = Math.max(told, ...[...settled, ...acts].map(({ committed }) => committed + 0.5));
-  const givenUp = await readGivenUp(sql, lml.posts.splice(0), fleet.excused);
+  const givenUp = await readGivenUp(sql, lml.posts.splice(0), fleet);
   await sql`select identity_sync.prune_identity_sync(keep_days => 30)`;
   retelling.model.prune();
   complaints.push(
     ...retelling.complaints.splice(0),
     ...fleet.complaints.splice(0),
+    ...flight.complaints.splice(0),
     ...people.flatMap((person) => person.complaints.splice(0)),
     ...(await compareTables(sql, retelling.model)),
     ...givenUp,
     ...(await checkBooks(sql, settled)),
   );
   if (complaints.length > 0) await explain();
+  // What has been told may be pruned while the next round goes on.
+  await sql`
+    update identity_sync.run
+    set started_at = started_at - interval '40 days', finished_at = finished_at - interval '40 days'
+    where finished_at > clock_timestamp() - interval '1 day'`;
+  await sql`
+    update identity_sync.quarantined_verdict set closed_at = closed_at - interval '40 days'
+    where closed_at is not null`;
+  const [now] = await sql`select (extract(epoch from clock_timestamp()) * 1000)::float8 as now`;
+  told = now!.now;
 }
 
 /** What the service tells of the libraries that differ, since the database goes with the soak. */

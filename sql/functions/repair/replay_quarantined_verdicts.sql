@@ -53,6 +53,12 @@ begin
     )
   );
 
+  -- The brake and a dismissal close entries without holding their libraries.
+  perform from identity_sync.quarantined_verdict as entry
+  where entry.quarantine_id = any (replayable)
+  order by entry.quarantine_id
+  for no key update;
+
   perform identity_sync_private.replace_attempt(entry.library_id, 'released', clock_timestamp(), null)
   from identity_sync.quarantined_verdict as entry
   where entry.quarantine_id = any (replayable) and entry.closed_at is null and entry.outcome = 'poison_input';

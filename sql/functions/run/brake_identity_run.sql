@@ -14,10 +14,12 @@ declare
   share numeric;
   finding text;
 begin
+  -- Answers of one run are measured one after the other: one that misses the brake by a moment must be taken back.
   select run.*
   into strict this_run
   from identity_sync.run
-  where run.run_id = brake_identity_run.run_id;
+  where run.run_id = brake_identity_run.run_id
+  for no key update;
 
   if this_run.dry_run or this_run.scope in ('recheck', 'ids') then
     return;

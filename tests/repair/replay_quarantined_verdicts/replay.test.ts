@@ -159,6 +159,21 @@ describe('beside a session that holds a library open', () => {
   });
 });
 
+test('an entry that is closed while a replay waits for it is not replayed', async () => {
+  await writer.service([DILATE, SANGOMA].map((id) => singleArtist(id, { kind: 'artist' })));
+  const [closing, replaying] = [await writer.session(), await writer.session()];
+  await closing.sql`begin`;
+  await closing.sql`
+    select identity_sync.dismiss_quarantined_verdict(quarantine_id, 'a typing mistake')
+    from identity_sync.quarantined_verdict where library_id = ${DILATE}`;
+  const replayed = replaying.sql`select identity_sync.replay_quarantined_verdicts() as report`.execute();
+  await untilBlocked(writer.sql, replaying);
+  await closing.sql`commit`;
+
+  expect((await replayed)[0]!.report).toMatchObject({ replayed: 1, rows_skipped: { invalid_verdict: 1 } });
+  expect((await writer.quarantine()).map(({ library_id }) => library_id)).toEqual([SANGOMA]);
+});
+
 test('entries of one answer are applied together, each kind of them apart', async () => {
   const ids = Array.from({ length: 600 }, (_, index) => 1_000_000 + index);
   await shelveRows(

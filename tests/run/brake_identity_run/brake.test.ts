@@ -1,7 +1,17 @@
 // What no healthy run shows stops it, whatever the batch size, and the marks of the rows counted are as they were.
+import type postgres from 'postgres';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { answerOf, candidates, claim, plan, settle, tryToClaim, verdict } from '../../support/catalogue.js';
-import { useDatabase } from '../../support/database.js';
+import {
+  answerOf,
+  candidates,
+  claim,
+  plan,
+  settle,
+  tryToClaim,
+  untilWaiting,
+  verdict,
+} from '../../support/catalogue.js';
+import { connect, useDatabase } from '../../support/database.js';
 import { marked, shelveMany } from '../../support/faults.js';
 import { runOf } from '../../support/ledger.js';
 
@@ -21,12 +31,18 @@ async function next(runId: string, resolved = 0, lane = 'lane'): Promise<void> {
   await answer(batch_id, request, resolved, lane);
 }
 
-async function answer(batchId: string, request: string, resolved = 0, lane = 'lane'): Promise<void> {
+async function answer(
+  batchId: string,
+  request: string,
+  resolved = 0,
+  lane = 'lane',
+  sql: postgres.ISql = database.sql,
+): Promise<void> {
   const { inputs } = JSON.parse(request) as { inputs: { library_id: number }[] };
   const results = inputs.map(({ library_id: id }, index) =>
     index < resolved ? verdict.resolved(id) : verdict.unresolved(id),
   );
-  await settle(database.sql, batchId, { body: answerOf(results), leased_by: lane });
+  await settle(sql, batchId, { body: answerOf(results), leased_by: lane });
 }
 
 test('stops a run at the third batch of which 95 % are unresolved, and holds planning', async () => {
@@ -51,6 +67,28 @@ test('stops a run at the third batch of which 95 % are unresolved, and holds pla
   expect(await marked(database.sql, 'unresolved')).toEqual([]);
   expect(await candidates(database.sql)).toHaveLength(385);
   expect(await database.sql`select from identity_sync.planning_hold where name = 'brake'`).toHaveLength(1);
+});
+
+test('takes back the answer that is written at the moment at which another one stops the run', async () => {
+  const { sql, url } = database;
+  const [one, other] = [connect(url), connect(url)];
+  const runId = await plan(sql, { batch_size: 100 });
+  await next(runId);
+  await next(runId);
+  const [last, beside] = [await claim(sql, runId), await claim(sql, runId, { leased_by: 'other' })];
+  const braking = await one.reserve();
+  await braking`begin`;
+  await answer(last.batch_id, last.request, 0, 'lane', braking);
+  // By itself it would not: a third of it is resolved.
+  const writing = answer(beside.batch_id, beside.request, 33, 'other', other);
+  await untilWaiting(sql);
+  await braking`commit`;
+  await writing;
+  braking.release();
+  await Promise.all([one.end(), other.end()]);
+
+  expect(await runOf(sql, runId)).toMatchObject({ braked_by: 'unresolved', outcome: 'failed' });
+  expect(await marked(sql, 'unresolved')).toEqual([]);
 });
 
 test.each([

@@ -116,3 +116,20 @@ test('the answers of earlier thousands stand', async () => {
   expect(await marked(database.sql, 'unresolved')).toEqual(marks);
   expect((await candidates(database.sql)).filter((id) => more.slice(-1000).includes(id))).toHaveLength(1000);
 });
+
+test('what a later answer has settled stays so: no older mark and no older refusal comes back', async () => {
+  const [repaired, refused] = ids as [number, number];
+  await said(60, verdict.resolved(repaired), verdict.resolved(refused));
+  await said(40, verdict.unresolved(repaired), verdict.invalid(refused));
+  const runId = await plan(database.sql, { batch_size: 100, scope: 'refresh' });
+  await next(runId, verdict.invalid);
+  const verdicts = [verdict.resolved(repaired), verdict.resolved(refused)];
+  const requested = [repaired, refused];
+  await call(database.sql, 'apply_identity_response', { body: answerOf(verdicts), requested });
+  const settled = await state();
+  for (let batch = 0; batch < 2; batch++) await next(runId, verdict.invalid);
+
+  expect(await runOf(database.sql, runId)).toMatchObject({ braked_by: 'refused' });
+  expect(settled).toMatchObject({ attempts: { length: 98 }, open: { length: 98 } });
+  expect(await state()).toEqual({ attempts: [], open: [] });
+});
