@@ -37,6 +37,11 @@ export const EXAMPLES: Record<string, Step[]> = {
     { kind: 'undo', run: 1, ids: null },
     { kind: 'undo', run: 2, ids: null },
   ],
+  'an undo takes sources back where the main row stayed as an earlier run of ours had left it': [
+    answer(singleArtist(1, { provenance: [found] }), 8),
+    answer(singleArtist(1, { provenance: [other] }), 8),
+    { kind: 'undo', run: 1, ids: null },
+  ],
   'an undone identity whose library has a younger mark is due': [
     answer(unresolved(1), 8),
     answer(singleArtist(1), 40),

@@ -79,7 +79,18 @@ begin
               then written.may_be_gone
                 and exists (select from wxyc_schema.library where library.id = written.library_id)
               -- Nearly all rows are as this settlement left them, and need no look at the longer list.
-              else (known.xmin = any (this_settlement.written_by) or known.xmin = any (ours))
+              else (
+                  known.xmin = any (this_settlement.written_by)
+                  or known.xmin = any (ours)
+                  -- A verdict of the same time that changed sources alone left the main row as an earlier one of ours.
+                  or not written.was_absent
+                    and written.history_id is null
+                    and known.xmin in (
+                      select unnest(earlier.written_by)
+                      from identity_sync.settlement as earlier
+                      where earlier.settled_at < this_settlement.settled_at
+                    )
+                )
                 and not (
                   written.was_absent
                   and num_nonnulls(
