@@ -123,6 +123,8 @@ async function round(): Promise<void> {
     again(() => commands.mend(), 3000, 15_000),
   ]);
   complaints.push(...(await rest(sql, REST_MS)));
+  await compare();
+  // What mends it could hide what differs.
   await mend();
   await compare();
   console.log(`${new Date().toISOString()} round ${counts.rounds}: ${counts.settlements} settlements so far`);
