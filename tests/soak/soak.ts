@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import postgres from 'postgres';
 import { log } from '../../src/observe/log.js';
+import { GAUGES } from '../model/brake.js';
 import { NEVER, startServerToBreak } from '../support/faults.js';
 import { Backend } from './backend.js';
 import { checkBooks, compareTables, rest } from './checks.js';
@@ -123,9 +124,20 @@ async function round(): Promise<void> {
     again(() => commands.mend(), 3000, 15_000),
   ]);
   complaints.push(...(await rest(sql, REST_MS)));
+  await brake();
+  await compare();
+  // What mends it could hide what differs.
   await mend();
   await compare();
   console.log(`${new Date().toISOString()} round ${counts.rounds}: ${counts.settlements} settlements so far`);
+}
+
+/** Has the brake stop a run at the end, since later answers would hide what it takes back. */
+async function brake(): Promise<void> {
+  Object.assign(lml, { isQuiet: true, spell: chance.of(GAUGES) });
+  await commands.run(['--scope', 'refresh']);
+  Object.assign(lml, { isQuiet: false, spell: null });
+  complaints.push(...(await rest(sql, REST_MS)));
 }
 
 /** Once LML is well, a run by hand completes, lifts the hold of the brake, and leaves nothing due. */
