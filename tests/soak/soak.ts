@@ -135,7 +135,7 @@ async function round(): Promise<void> {
 /** Has the brake stop a run at the end, since later answers would hide what it takes back. */
 async function brake(): Promise<void> {
   Object.assign(lml, { isQuiet: true, spell: chance.of(GAUGES) });
-  await commands.run(['--scope', 'refresh']);
+  await commands.run(['--scope', 'refresh', '--batch-size', '20']);
   Object.assign(lml, { isQuiet: false, spell: null });
   complaints.push(...(await rest(sql, REST_MS)));
 }
