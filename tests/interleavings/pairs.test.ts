@@ -18,25 +18,24 @@ const WRITERS = [
     'release',
     'hold',
   ],
-  ...['undo', 'finish'],
+  ...['undo', 'finish', 'dismiss'],
 ];
 const REMOVALS = ['the backend deletes', 'the backend merges'];
-const WRITES_ROWS = WRITERS.filter((name) => name !== 'apply a refused answer');
+// The others write no row of the station.
+const WRITES_ROWS = WRITERS.filter((name) => name !== 'apply a refused answer' && name !== 'dismiss');
 
 /** By the step that is open, the steps that wait for it. */
 const WAITING: Record<string, string[]> = {
-  'apply an older answer': [...WRITERS, 'dismiss', ...REMOVALS],
-  'apply a newer answer': [...WRITERS, 'dismiss', ...REMOVALS],
-  // It writes no row of the station.
-  'apply a refused answer': [...WRITERS, 'dismiss'],
-  repair: [...WRITERS, 'dismiss', ...REMOVALS],
-  replay: [...WRITERS, 'dismiss', ...REMOVALS],
-  release: [...WRITERS, 'dismiss', ...REMOVALS],
+  'apply an older answer': [...WRITERS, ...REMOVALS],
+  'apply a newer answer': [...WRITERS, ...REMOVALS],
+  'apply a refused answer': WRITERS,
+  repair: [...WRITERS, ...REMOVALS],
+  replay: [...WRITERS, ...REMOVALS],
+  release: [...WRITERS, ...REMOVALS],
   hold: [...WRITERS, ...REMOVALS],
-  // The entry is another run's.
   undo: [...WRITERS, ...REMOVALS],
-  finish: [...WRITERS, 'dismiss', ...REMOVALS],
-  dismiss: [...WRITERS.filter((name) => name !== 'hold' && name !== 'undo'), 'dismiss'],
+  finish: [...WRITERS, ...REMOVALS],
+  dismiss: WRITERS,
   // One plans, rescues or prunes at a time; none of them waits for a writer, nor a writer for them.
   plan: ['plan'],
   rescue: ['rescue', 'finish'],

@@ -11,6 +11,15 @@ declare
 begin
   perform identity_sync_private.check_reason(reason);
 
+  -- A writer touches mark and entry in the other order.
+  perform identity_sync_private.lock_identities(
+    array(
+      select entry.library_id
+      from identity_sync.quarantined_verdict as entry
+      where entry.quarantine_id = dismiss_quarantined_verdict.quarantine_id and entry.closed_at is null
+    )
+  );
+
   update identity_sync.quarantined_verdict as entry
   set
     closed_at = clock_timestamp(),
@@ -35,4 +44,4 @@ $$;
 revoke all on function identity_sync.dismiss_quarantined_verdict(bigint, text) from public;
 
 comment on function identity_sync.dismiss_quarantined_verdict(bigint, text) is
-  'Takes an open entry of the view quarantine and why it is dismissed; closes it and lifts the mark that it left. Raises LS001 for an empty reason, LS002 where no such entry is open.';
+  'Takes an open entry of the view quarantine and why it is dismissed; closes it and lifts the mark that it left. Raises LS001 for an empty reason, LS002 where no such entry is open, 55P03 where another session holds its library.';

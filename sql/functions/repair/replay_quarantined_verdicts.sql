@@ -53,7 +53,7 @@ begin
     )
   );
 
-  -- The brake and a dismissal close entries without holding their libraries.
+  -- The brake closes entries without holding their libraries.
   perform from identity_sync.quarantined_verdict as entry
   where entry.quarantine_id = any (replayable)
   order by entry.quarantine_id

@@ -1,7 +1,15 @@
 // An entry that nothing can cure is closed by an operator, with the reason; the mark that it left goes with it.
 import { expect, test } from 'vitest';
 import { call, candidates } from '../../support/catalogue.js';
-import { DILATE, ERASER, SANGOMA, singleArtist, useWriter } from '../../support/writer.js';
+import {
+  DILATE,
+  ERASER,
+  SANGOMA,
+  singleArtist,
+  toText,
+  untilBlocked,
+  useWriter,
+} from '../../support/writer.js';
 
 const writer = useWriter();
 
@@ -48,6 +56,30 @@ test('a mark of a later release stays', async () => {
   await call(writer.sql, 'release_identity', { library_id: DILATE, reason: 'anew' });
   await dismiss(entry!.quarantine_id);
   expect(await writer.attempts()).toMatchObject([{ library_id: DILATE, outcome: 'released' }]);
+});
+
+test('waits for a writer of the library and is waited for, and neither is a victim of the other', async () => {
+  await writer.service([singleArtist(DILATE, { kind: 'x' })]);
+  const [entry] = await open();
+  const [reader, dismissing, writing] = [
+    await writer.session(),
+    await writer.session(),
+    await writer.session(),
+  ];
+  await reader.sql`begin`;
+  await reader.sql`select from identity_sync.quarantined_verdict for update`;
+  const dismissed = dismissing.sql`
+    select identity_sync.dismiss_quarantined_verdict(${entry!.quarantine_id}, 'a typing mistake')`.execute();
+  await untilBlocked(writer.sql, dismissing);
+  // A success lifts the mark first, and closes the entry then.
+  const applied = writing.sql`
+    select identity_sync.apply_identity_verdicts(${toText([singleArtist(DILATE)])}::text::jsonb) as report`.execute();
+  await untilBlocked(writer.sql, writing);
+  await reader.sql`commit`;
+
+  await dismissed;
+  expect((await applied)[0]!.report).toMatchObject({ rows_resolved: 1 });
+  expect([await open(), await writer.attempts()]).toEqual([[], []]);
 });
 
 test.each([null, '', '  '])('a reason is asked for: %j', async (reason) => {
