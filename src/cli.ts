@@ -41,6 +41,9 @@ const COMMANDS = [
   demoCommand,
 ];
 
+// The SQLSTATE of an argument that only the database can judge.
+const OUT_OF_RANGE = 'LS001';
+
 const program = new Command('identity-sync')
   .description("Keeps the station's library identity tables in step with LML.")
   .version(`identity-sync ${VERSION}`, '-V, --version', 'which version this is')
@@ -81,5 +84,5 @@ function fail(error: unknown): never {
     process.stderr.write(`identity-sync: ${onOneLine(words)}\n`);
   else log.error({ step: 'end', code, ...rest }, `identity-sync: ${words}`);
   // A socket that is still open must not keep a process alive that cannot work.
-  process.exit(FAILED);
+  process.exit(code === OUT_OF_RANGE ? WRONG_USAGE : FAILED);
 }

@@ -66,6 +66,15 @@ test('stop ends a run that is open, and says where none is', async ({ database }
   expect([again.status, JSON.parse(again.stdout)]).toEqual([1, { run_id: Number(run_id), stopped: false }]);
 });
 
+test('an argument that only the database can judge is wrong usage, and a library that is not there is none', async ({
+  database,
+}) => {
+  const unknown = await run(database, ['resume', 'brakes']);
+  expect([unknown.status, unknown.stderr]).toMatchObject([2, expect.stringContaining('"code":"LS001"')]);
+  const absent = await run(database, ['hold', '4711', ...why]);
+  expect([absent.status, absent.stderr]).toMatchObject([1, expect.stringContaining('"code":"LS002"')]);
+});
+
 test.each([['hold', '1'], ['release', '1'], ['pause'], ['resume'], ['stop', '--run', '1']])(
   'a dry run of %s leaves nothing',
   async (...args) => {
