@@ -105,18 +105,23 @@ function settings() {
   return { DATABASE_URL: database.url, LIBRARY_METADATA_URL: lml.url };
 }
 
+const DATABASE = 'select oid from pg_database where datname = current_database()';
+
 /** A hash of each of the station's tables, and of each catalogue that holds definitions. */
 async function hashes(): Promise<Record<string, string>> {
-  const tables = await database.sql<{ name: string }[]>`
+  const tables = await database.sql.unsafe<{ name: string }[]>(`
     select format('%I.%I', table_schema, table_name) as name from information_schema.tables
     where table_type = 'BASE TABLE'
       and table_schema not in ('pg_catalog', 'information_schema', 'identity_sync', 'graphile_worker', 'graphile_migrate')
     union all
     select * from unnest(array[
       'pg_attribute', 'pg_attrdef', 'pg_constraint', 'pg_index', 'pg_namespace', 'pg_proc', 'pg_trigger', 'pg_type',
-      'pg_default_acl', 'pg_policy', 'pg_rewrite', 'pg_description', 'pg_db_role_setting', 'pg_authid',
-      '(select oid, relname, relnamespace, relkind, relowner, relacl, reloptions from pg_class)'
-    ])`;
+      'pg_default_acl', 'pg_policy', 'pg_rewrite', 'pg_description',
+      '(select oid, relname, relnamespace, relkind, relowner, relacl, reloptions from pg_class)',
+      -- Roles are the whole server's, where other tests make some meanwhile: those that this database knows.
+      '(select * from pg_authid where oid in (select refobjid from pg_shdepend where dbid = (${DATABASE})))',
+      '(select * from pg_db_role_setting where setdatabase = (${DATABASE}))'
+    ])`);
   const hashed: Record<string, string> = {};
   for (const { name } of tables) {
     const [row] = await database.sql.unsafe(
