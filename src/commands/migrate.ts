@@ -77,7 +77,9 @@ export async function migrate(
     setting,
   );
   const pgPool = connectPool(databaseUrl, 2, PATIENCE_MS, setting);
-  await runMigrations({ pgPool, logger: new WorkerLogger(debug) }).finally(() => pgPool.end());
+  await retryWhileLocked(() => runMigrations({ pgPool, logger: new WorkerLogger(debug) })).finally(() =>
+    pgPool.end(),
+  );
 }
 
 /** Whether there is nothing left to do for a login that may not migrate, such as the worker's in a deploy. */

@@ -88,6 +88,6 @@ function reasonToWait(error: unknown): string | null {
   const { message, code } = error as { message?: string; code?: string };
   if (message === 'Failed to get exclusive lock') return 'another process is migrating this database';
   if (code === '55P03')
-    return 'another session holds a lock on the identity tables (see pg_stat_activity), nothing was changed';
+    return 'another session holds a lock on what is migrated (see pg_stat_activity), nothing was changed';
   return null;
 }

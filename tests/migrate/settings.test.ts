@@ -1,7 +1,7 @@
 // A role's or a database's defaults suit other sessions than those that migrate.
 import { expect, onTestFinished, test } from 'vitest';
 import { createProduction } from '../support/adoption.js';
-import { cli } from '../support/cli.js';
+import { cli, startCli } from '../support/cli.js';
 import { type TestDatabase, useLogin } from '../support/database.js';
 
 const owner = useLogin();
@@ -30,7 +30,21 @@ test('a migration that takes longer than the login may is not stopped half-way',
   await database.sql`
     create trigger dawdle after update on wxyc_schema.library_identity
     for each statement execute function public.dawdle()`;
+  const { status, stderr } = await migrate(database);
+  expect([status, stderr]).toEqual([0, expect.stringContaining('is up to date')]);
+});
+
+test("a lock on the queue's own tables is waited for, however short the login's patience is", async () => {
+  const database = await productionWith('lock_timeout = 1');
   expect(await migrate(database)).toMatchObject({ status: 0 });
+
+  const { migrating } = await database.sql.begin(async (other) => {
+    await other`lock table graphile_worker.migrations in access exclusive mode`;
+    const migrating = startCli(['migrate'], { DATABASE_URL: owner.into(database) });
+    await migrating.says('another session holds a lock on what is migrated');
+    return { migrating };
+  });
+  expect((await migrating.ended).status).toBe(0);
 });
 
 test('a login that may only read by default is refused with the setting that cures it, before anything is changed', async () => {

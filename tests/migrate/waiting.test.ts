@@ -13,7 +13,7 @@ test('behind a long reader of the identities it waits in tries so short that no 
 
   const migrating = startCli(['migrate'], { DATABASE_URL: database.url });
   let waits = false;
-  const saysThatItWaits = migrating.says('another session holds a lock on the identity tables').then(() => {
+  const saysThatItWaits = migrating.says('another session holds a lock on what is migrated').then(() => {
     waits = true;
   });
   // The station's own queries, one after another, until the first try is given up; none may wait for half a second.
