@@ -1,5 +1,5 @@
 --! Previous: sha1:8db8e34a5c89c3fce9592c3dacd0c9e156093309
---! Hash: sha1:f753c4fa218a57262e0715b73caa4b39b620b3bc
+--! Hash: sha1:c6cdd663f81c6cefb71bcb7b813e28b18565fc71
 --! Message: Taking back, the brake and check
 
 -- The next migration begins here.
@@ -1672,7 +1672,7 @@ declare
   this_run constant bigint := nextval('identity_sync.run_run_id_seq');
   this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
   held_at constant timestamptz := clock_timestamp();
-  kept_history_ids integer[] := '{}';
+  kept_history_ids integer[] := array[]::integer[];
 begin
   perform identity_sync_private.check_reason(reason);
   if not exists (select from wxyc_schema.library where library.id = hold_identity.library_id) then
@@ -1737,7 +1737,7 @@ declare
   this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
   released_at constant timestamptz := clock_timestamp();
   is_shared boolean;
-  kept_history_ids integer[] := '{}';
+  kept_history_ids integer[] := array[]::integer[];
   removals identity_sync_private.source_change[];
   removed_sources integer := 0;
 begin

@@ -11,7 +11,7 @@ declare
   this_run constant bigint := nextval('identity_sync.run_run_id_seq');
   this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
   held_at constant timestamptz := clock_timestamp();
-  kept_history_ids integer[] := '{}';
+  kept_history_ids integer[] := array[]::integer[];
 begin
   perform identity_sync_private.check_reason(reason);
   if not exists (select from wxyc_schema.library where library.id = hold_identity.library_id) then

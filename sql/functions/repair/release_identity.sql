@@ -13,7 +13,7 @@ declare
   this_settlement constant bigint := nextval('identity_sync.settlement_settlement_id_seq');
   released_at constant timestamptz := clock_timestamp();
   is_shared boolean;
-  kept_history_ids integer[] := '{}';
+  kept_history_ids integer[] := array[]::integer[];
   removals identity_sync_private.source_change[];
   removed_sources integer := 0;
 begin
