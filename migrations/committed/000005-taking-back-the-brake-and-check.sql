@@ -1,5 +1,5 @@
 --! Previous: sha1:8db8e34a5c89c3fce9592c3dacd0c9e156093309
---! Hash: sha1:c6cdd663f81c6cefb71bcb7b813e28b18565fc71
+--! Hash: sha1:00bf2346f3cc010d19efb5e0dad5fe5781f9b819
 --! Message: Taking back, the brake and check
 
 -- The next migration begins here.
@@ -2904,6 +2904,7 @@ as $$
   with fact as (
     select
       callable.*,
+      case when is_operator and not is_worker then 'operator' else 'worker' end as role,
       (select pg_has_role(nspowner, 'USAGE') from pg_namespace where nspname = 'identity_sync') as is_owner,
       array_to_string(identity_sync.lost_columns(), ', ') as lost,
       identity_sync.missing_migrations(known) as lacking,
@@ -2984,7 +2985,7 @@ as $$
     select
       5, 'session', case when unsuitable is null then 'ok' else 'warn' end,
       coalesce(unsuitable, 'isolation and timeouts suit a run'),
-      format('psql "$DBA_URL" -v worker=%I -f sql/roles.sql sets them for this login.', current_user)
+      format('psql "$DBA_URL" -v %s=%I -f sql/roles.sql sets them for this login.', role, current_user)
     from fact
     union all
     select
@@ -3014,7 +3015,7 @@ as $$
         when not is_worker then 'not needed by this login'
         else coalesce('closed to this login: ' || closed, 'open to this login')
       end,
-      format('identity-sync migrate, then psql "$DBA_URL" -v worker=%I -f sql/roles.sql', current_user)
+      format('identity-sync migrate, then psql "$DBA_URL" -v %s=%I -f sql/roles.sql', role, current_user)
     from fact
     union all
     select

@@ -11,6 +11,7 @@ as $$
   with fact as (
     select
       callable.*,
+      case when is_operator and not is_worker then 'operator' else 'worker' end as role,
       (select pg_has_role(nspowner, 'USAGE') from pg_namespace where nspname = 'identity_sync') as is_owner,
       array_to_string(identity_sync.lost_columns(), ', ') as lost,
       identity_sync.missing_migrations(known) as lacking,
@@ -91,7 +92,7 @@ as $$
     select
       5, 'session', case when unsuitable is null then 'ok' else 'warn' end,
       coalesce(unsuitable, 'isolation and timeouts suit a run'),
-      format('psql "$DBA_URL" -v worker=%I -f sql/roles.sql sets them for this login.', current_user)
+      format('psql "$DBA_URL" -v %s=%I -f sql/roles.sql sets them for this login.', role, current_user)
     from fact
     union all
     select
@@ -121,7 +122,7 @@ as $$
         when not is_worker then 'not needed by this login'
         else coalesce('closed to this login: ' || closed, 'open to this login')
       end,
-      format('identity-sync migrate, then psql "$DBA_URL" -v worker=%I -f sql/roles.sql', current_user)
+      format('identity-sync migrate, then psql "$DBA_URL" -v %s=%I -f sql/roles.sql', role, current_user)
     from fact
     union all
     select

@@ -54,6 +54,13 @@ test('a login that may neither run nor repair is told which role it lacks', asyn
   });
 });
 
+test("no cure would give an operator's login the role of a worker", async () => {
+  await roles.run(database.url, { operator: operator.name });
+  const sql = connect(operator.into(database));
+  await sql`set statement_timeout = '5s'`;
+  expect((await faults(sql)).session!.cure).toContain(`-v operator=${operator.name} -f sql/roles.sql`);
+});
+
 test('a worker to whom the queue is closed is told what it is closed to', async () => {
   await roles.run(database.url, { worker: worker.name });
   await database.sql.unsafe(`revoke all on graphile_worker._private_jobs from ${roles.worker}`);
